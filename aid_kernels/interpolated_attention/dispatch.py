@@ -1,0 +1,112 @@
+"""Which implementation serves a call, and why the others do not. Reads shapes, dtypes and devices; never a GPU."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from dataclasses import dataclass
+from types import ModuleType
+
+from torch import Tensor
+
+from ..plan import InterpolationPlan
+
+IMPLEMENTATIONS = ("triton", "sdpa", "reference")
+ENVIRONMENT_VARIABLE = "AID_KERNELS_IMPL"
+
+_MODULES = {"triton": "triton_kernel", "sdpa": "sdpa", "reference": "reference"}
+# where an implementation says what it cannot serve; Triton's is apart so that asking does not import Triton
+_SUPPORT = {"triton": "triton_support", "sdpa": "sdpa", "reference": "reference"}
+
+logger = logging.getLogger("aid_kernels")
+_announced: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` returns: the implementation that would serve the call, why, and why not the others.
+
+    Attributes:
+        implementation: "triton", "sdpa" or "reference".
+        reason: why that one.
+        refusals: for every implementation the reasons why it cannot serve these inputs; empty: it can.
+    """
+
+    implementation: str
+    reason: str
+    refusals: dict[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        lines = [f"{self.implementation}: {self.reason}"]
+        for name, reasons in self.refusals.items():
+            lines.append(f"  {name}: {'can serve these inputs' if not reasons else 'cannot: ' + '; '.join(reasons)}")
+        return "\n".join(lines)
+
+
+def choose(
+    mode: str,
+    impl: str,
+    query: Tensor,
+    key: Tensor,
+    plan: InterpolationPlan,
+    bank: tuple[Tensor, Tensor],
+    needs_grad: bool,
+) -> tuple[str, str]:
+    """The implementation that serves the call and why; `AID_KERNELS_IMPL` stands in for "auto".
+
+    Raises:
+        ValueError: an unknown implementation, or one asked for by name that cannot serve the inputs; it never falls back.
+    """
+    check_name(impl, "impl")
+    origin = f"impl={impl!r}"
+    if impl == "auto" and os.environ.get(ENVIRONMENT_VARIABLE):
+        impl = os.environ[ENVIRONMENT_VARIABLE]
+        check_name(impl, ENVIRONMENT_VARIABLE)
+        origin = f"{ENVIRONMENT_VARIABLE}={impl}"
+    if impl == "auto":
+        return _automatic(query, refusals("triton", mode, query, key, plan, bank, needs_grad))
+    reasons = refusals(impl, mode, query, key, plan, bank, needs_grad)
+    if reasons:
+        listed = "\n".join(f"  - {reason}" for reason in reasons)
+        raise ValueError(f"{impl} cannot serve this call ({origin}):\n{listed}\nimpl='auto' lets another one serve it")
+    return impl, f"asked for by {origin}"
+
+
+def refusals(
+    name: str, mode: str, query: Tensor, key: Tensor, plan: InterpolationPlan, bank: tuple[Tensor, Tensor], needs_grad: bool
+) -> tuple[str, ...]:
+    """Every reason why implementation `name` cannot serve these inputs."""
+    module = importlib.import_module(f".{_SUPPORT[name]}", __package__)
+    reasons = list(module.refusals(mode, query, key, plan, bank))
+    if needs_grad and name == "triton":
+        reasons.append("an input requires grad, which the kernel does not serve; use sdpa, or torch.no_grad()")
+    return tuple(reasons)
+
+
+def check_name(impl: str, origin: str) -> None:
+    """Raise ValueError if `impl` is neither an implementation nor "auto"."""
+    if impl != "auto" and impl not in IMPLEMENTATIONS:
+        raise ValueError(f"{origin} must be one of auto, {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
+
+
+def load(name: str) -> ModuleType:
+    """The module that implements `name`; Triton is imported here and not before."""
+    return importlib.import_module(f".{_MODULES[name]}", __package__)
+
+
+def announce(mode: str, query: Tensor, name: str, reason: str) -> None:
+    """Log the choice once per kind of call."""
+    line = f"{mode} attention, {query.device.type} {query.dtype}, head_dim {query.shape[3]}: {name} ({reason})"
+    if line not in _announced:
+        _announced.add(line)
+        logger.info(line)
+
+
+def _automatic(query: Tensor, triton_refusals: tuple[str, ...]) -> tuple[str, str]:
+    """The fastest measured implementation; the stock recipe where nothing was measured."""
+    if triton_refusals:
+        return "sdpa", f"the stock recipe; triton cannot: {triton_refusals[0]}"
+    if query.device.type == "cpu":
+        return "sdpa", "the stock recipe; Triton's interpreter is for tests only"
+    return "sdpa", "the stock recipe; the kernel has not been measured on this GPU (impl='triton' asks for it)"

@@ -1,0 +1,120 @@
+"""Stock attention ops that also return the log-sum-exp of their logits, and which one serves which inputs.
+
+Tried from the top; the first that takes the inputs serves them. On CUDA torch's own `can_use_*` rules decide about
+hardware, dtype, head_dim and lengths (and honour `torch.nn.attention.sdpa_kernel`).
+
+| name | device | dtype | key masks |
+|---|---|---|---|
+| flash_for_cpu | CPU | all | yes |
+| cudnn | CUDA | float16, bfloat16 | not used: stock torch had wrong results with masks here |
+| flash | CUDA, ROCm | float16, bfloat16 | no |
+| efficient | CUDA, ROCm | float16, bfloat16, float32 | yes |
+| math | any | all | yes; materialised, in float32 (float64 for float64), a few queries at a time |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.backends import cuda as rules
+
+MAX_LOGITS = 2**24  # elements of logits the materialised fallback holds at once (64 MiB in float32)
+BIAS_ALIGNMENT = 16  # elements; the efficient op reads its bias in aligned vectors
+
+aten = torch.ops.aten
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    """softmax(scale Q K^T) V and the natural log-sum-exp of its logits, equation (9) of the README.
+
+    Args:
+        query: (B, H, Sq, D); key, value: (B, H, S, D), all of one dtype.
+        mask: (B, S) bool, True = may be attended to.
+
+    Returns:
+        (B, H, Sq, D) in the dtype of `query` or wider, and (B, H, Sq) in float32 or wider. Where nothing is visible: 0, -inf.
+    """
+    if not query.numel() or not key.numel():
+        # the CPU op divides by zero on empty inputs
+        wide = torch.promote_types(query.dtype, torch.float32)
+        return torch.zeros_like(query), torch.full(query.shape[:3], -torch.inf, dtype=wide, device=query.device)
+    out, lse = _OPS[log_sum_exp_op(query, key, value, mask)](query, key, value, _bias(mask, query), scale)
+    if mask is not None:
+        # ops disagree about a row with nothing visible: the CPU one says log-sum-exp 0, others NaN
+        blind = ~mask.any(dim=1)[:, None, None]
+        out.masked_fill_(blind[..., None], 0)
+        lse = lse.masked_fill(blind, -torch.inf)
+    return out, lse
+
+
+def log_sum_exp_op(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> str:
+    """Name of the op in the table above that serves `attend` with these inputs."""
+    if query.device.type == "cpu":
+        return "flash_for_cpu"
+    if query.device.type == "cuda":
+        params = rules.SDPAParams(query, key, value, _bias(mask, query), 0.0, False, False)
+        if mask is None and torch.version.hip is None and rules.can_use_cudnn_attention(params):
+            return "cudnn"
+        if mask is None and rules.can_use_flash_attention(params):
+            return "flash"
+        if rules.can_use_efficient_attention(params):
+            return "efficient"
+    return "math"
+
+
+def _bias(mask: Tensor | None, query: Tensor) -> Tensor | None:
+    """0 where visible and -inf elsewhere, (B, H, Sq, S) without a copy per head or query."""
+    if mask is None:
+        return None
+    batch, length = mask.shape
+    padded = -(-length // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
+    bias = torch.zeros(batch, 1, 1, padded, dtype=query.dtype, device=query.device)[..., :length]
+    bias.masked_fill_(~mask[:, None, None, :], -torch.inf)
+    return bias.expand(batch, query.shape[1], query.shape[2], length)
+
+
+def _flash_for_cpu(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    return aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, attn_mask=bias, scale=scale)
+
+
+def _cudnn(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    out, lse, *_ = aten._scaled_dot_product_cudnn_attention(query, key, value, bias, True, scale=scale)
+    return out, lse.reshape(query.shape[:3])  # from (B, H, Sq, 1)
+
+
+def _flash(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    out, lse, *_ = aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)
+    return out, lse[..., : query.shape[2]]
+
+
+def _efficient(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    out, lse, *_ = aten._scaled_dot_product_efficient_attention(query, key, value, bias, True, scale=scale)
+    return out, lse[..., : query.shape[2]]  # padded to a multiple of 32
+
+
+def _math(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(query.dtype, torch.float32)
+    out = torch.empty(query.shape, dtype=wide, device=query.device)
+    lse = torch.empty(query.shape[:3], dtype=wide, device=query.device)
+    step = max(1, MAX_LOGITS // (query.shape[1] * key.shape[2]))
+    for row in range(query.shape[0]):
+        keys, values = key[row].to(wide), value[row].to(wide)
+        for start in range(0, query.shape[2], step):
+            part = row, slice(None), slice(start, start + step)
+            logits = scale * (query[part].to(wide) @ keys.mT)
+            if bias is not None:
+                logits += bias[part]
+            lse[part] = logits.logsumexp(dim=-1)
+            out[part] = logits.softmax(dim=-1) @ values
+    return out, lse
+
+
+_OPS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]] = {
+    "flash_for_cpu": _flash_for_cpu,
+    "cudnn": _cudnn,
+    "flash": _flash,
+    "efficient": _efficient,
+    "math": _math,
+}

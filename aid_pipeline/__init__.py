@@ -1,0 +1,1 @@
+"""Sequences between prompts or images on stock diffusers pipelines, by attention interpolation."""
