@@ -34,7 +34,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
         mask: (B, S) bool, True = may be attended to.
 
     Returns:
-        (B, H, Sq, D) in the dtype of `query` or wider, and (B, H, Sq) in float32 or wider. Where nothing is visible: 0, -inf.
+        (B, H, Sq, D) in the dtype of `query` or wider, and (B, H, Sq) in float32 or wider. Nothing visible: 0 and -inf.
     """
     if not query.numel() or not key.numel():
         # the CPU op divides by zero on empty inputs
@@ -75,7 +75,9 @@ def _bias(mask: Tensor | None, query: Tensor) -> Tensor | None:
     return bias.expand(batch, query.shape[1], query.shape[2], length)
 
 
-def _flash_for_cpu(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def _flash_for_cpu(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
     return aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, attn_mask=bias, scale=scale)
 
 

@@ -2,12 +2,12 @@
 
 One call attends all rows to their own keys. Outer: the rows that share a source are folded into one long query against
 that source's keys. Inner: each row's mixed keys are made once, then attended to. Terms meet by log-sum-exp,
-equations (10) and (11) of the README. Rows are picked with slices and read from the plan's host copies: no GPU is waited for.
+equations (10) and (11) of the README. Rows are slices, read from the plan's host copies: no GPU is waited for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -21,8 +21,10 @@ PIECES = 8
 MIN_QUERIES = {"cpu": 2**12}
 MIN_QUERIES_ELSEWHERE = 2**18
 
-# a term of some rows: the rows, their weights (n, 1, 1), the result (n, H, Sq, D) and its log-sum-exp (n, H, Sq)
-Term = tuple[slice, Tensor | float, Tensor, Tensor]
+# a source, the slot of the plan that names it, and the rows that read it
+Shared = tuple[int, int, slice]
+# a term of n rows: the rows, their weights (n, 1, 1), the attention (n, H, Sq, D) and its log-sum-exp (n, H, Sq)
+Term = tuple[slice, Tensor, Tensor, Tensor]
 
 
 def refusals(mode: str, query: Tensor, key: Tensor, plan: InterpolationPlan, bank: tuple[Tensor, Tensor]) -> list[str]:
@@ -42,17 +44,17 @@ def outer_attention(
     bank_mask: Tensor | None,
     scale: float,
 ) -> Tensor:
-    """Equations (1) and (2). Same signature, shapes and rules as the public op; merges in float32 (float64 for float64)."""
+    """Equations (1) and (2). Same signature, shapes and rules as the public op; sums in float32 (float64 for float64)."""
+    shared = _shared_sources(plan, slice(None))
 
     def terms(heads: slice) -> Iterator[Term]:
         for source, slot, rows in shared:
             entry = slice(source, source + 1)
-            folded, count = _fold(query[rows, heads])
             mask = None if bank_mask is None else bank_mask[entry]
-            part, lse = attend(folded, bank[0][entry, heads], bank[1][entry, heads], mask, scale)
-            yield rows, plan.weights[rows, slot, None, None].to(lse.dtype), _unfold(part, count), _unfold(lse, count)
+            part, lse = attend(_fold(query[rows, heads]), bank[0][entry, heads], bank[1][entry, heads], mask, scale)
+            weight = plan.weights[rows, slot, None, None].to(lse.dtype)
+            yield rows, weight, _unfold(part, query.shape[2]), _unfold(lse, query.shape[2])
 
-    shared = _shared_sources(plan, slice(None))
     return _merge(query, key, value, plan, key_mask, scale, fuse_self, terms)
 
 
@@ -70,15 +72,17 @@ def inner_attention(
 ) -> Tensor:
     """Equations (3) and (4). Keys and values are mixed in float32 and rounded once; only those of interpolated rows."""
 
-    def terms(heads: slice) -> Iterator[Term]:
-        for rows, shared, mask in groups:
-            mixed = [_mix(part[:, heads], plan.weights[rows], shared) for part in bank]
-            yield rows, 1.0, *attend(query[rows, heads], *mixed, mask, scale)
-
     groups = []
-    for rows in _interpolated(plan):
+    for rows in _rows((plan.host_weights != 0).any(dim=1)):
         shared = _shared_sources(plan, rows)
         groups.append((rows, shared, _mixed_mask(bank_mask, len(plan.host_weights[rows]), shared)))
+
+    def terms(heads: slice) -> Iterator[Term]:
+        for rows, shared, mask in groups:
+            mixed_key, mixed_value = (_mix(part[:, heads], plan.weights[rows], shared) for part in bank)
+            part, lse = attend(query[rows, heads], mixed_key, mixed_value, mask, scale)
+            yield rows, torch.ones_like(lse), part, lse
+
     return _merge(query, key, value, plan, key_mask, scale, fuse_self, terms)
 
 
@@ -92,23 +96,109 @@ def _merge(
     fuse_self: bool,
     terms: Callable[[slice], Iterator[Term]],
 ) -> Tensor:
-    """Plain attention of the plain rows, and sum_j w_j (a_j A_self + (1 - a_j) A_j) of the others, (10); A_j are `terms`."""
+    """Plain attention of plain rows, sum_j w_j (a_j A_self + (1 - a_j) A_j), (10), of the others; the A_j are `terms`.
+
+    Without `fuse_self` every a_j is 0 and no interpolated row attends to itself.
+    """
     out = empty_output(query)
     if not out.numel():
         return out
     wide = torch.promote_types(query.dtype, torch.float32)
-    plain, interpolated = _plain(plan), _interpolated(plan)
-
-    def attend_own(rows: slice, heads: slice) -> tuple[Tensor, Tensor]:
-        mask = None if key_mask is None else key_mask[rows]
-        return attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
-
+    interpolates = (plan.host_weights != 0).any(dim=1)
+    plain, interpolated = _rows(~interpolates), _rows(interpolates)
     for heads in _pieces(query):
-        if not fuse_self:
+        result = out[:, heads]
+        for rows in [slice(None)] if fuse_self else plain:
+            mask = None if key_mask is None else key_mask[rows]
+            own, own_lse = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
+            if not fuse_self:
+                result[rows] = own
+        if fuse_self:
             for rows in plain:
-                out[rows, heads] = attend_own(rows, heads)[0]
-        target = out[:, heads]
-        own, own_lse = attend_own(slice(None), heads) if fuse_self else (None, None)
-
-        total = target if out.dtype == wide else torch.empty_like(target, dtype=wide)
+                result[rows] = own[rows]
+            own_share = torch.zeros_like(own_lse)
+        if not interpolated:
+            continue
+        total = result if out.dtype == wide else torch.empty_like(result, dtype=wide)
+        for rows in interpolated:
+            total[rows] = 0
+        for rows, weight, part, lse in terms(heads):
+            if fuse_self:
+                share = weight * _own_share(own_lse[rows], lse)
+                own_share[rows] += share
+                weight = weight - share
+            total[rows].addcmul_(part, weight[..., None])
+        for rows in interpolated:
+            if fuse_self:
+                total[rows].addcmul_(own[rows], own_share[rows][..., None])
+            if total is not result:
+                result[rows] = total[rows]
     return out
+
+
+def _own_share(own_lse: Tensor, lse: Tensor) -> Tensor:
+    """a_j = sigmoid(L_self - L_j), (11); any number where neither segment has anything visible."""
+    difference = own_lse - lse
+    return difference.masked_fill_(own_lse == lse, 0).sigmoid_()
+
+
+def _mix(part: Tensor, weights: Tensor, shared: list[Shared]) -> Tensor:
+    """The weighted sums of bank entries for n rows: part (E, H, Ss, D), weights (n, J) -> (n, H, Ss, D), rounded once."""
+    wide = torch.promote_types(part.dtype, torch.float32)
+    mixed = torch.zeros(weights.shape[0], *part.shape[1:], dtype=wide, device=part.device)
+    for source, slot, rows in shared:
+        mixed[rows].addcmul_(part[source].to(wide), weights[rows, slot, None, None, None].to(wide))
+    return mixed.to(part.dtype)
+
+
+def _mixed_mask(mask: Tensor | None, rows: int, shared: list[Shared]) -> Tensor | None:
+    """(n, Ss): visible at any source of non-zero weight."""
+    if mask is None:
+        return None
+    seen = torch.zeros(rows, mask.shape[1], dtype=torch.bool, device=mask.device)
+    for source, _, members in shared:
+        seen[members] |= mask[source]
+    return seen
+
+
+def _shared_sources(plan: InterpolationPlan, within: slice) -> list[Shared]:
+    """Every (source, slot, rows) of non-zero weight; rows count from the start of `within`."""
+    sources, weights = plan.host_sources[within], plan.host_weights[within]
+    shared = []
+    for slot in range(plan.num_sources):
+        active = weights[:, slot] != 0
+        for source in sources[active, slot].unique().tolist():
+            shared += [(source, slot, rows) for rows in _rows(active & (sources[:, slot] == source))]
+    return shared
+
+
+def _rows(wanted: Tensor) -> list[slice]:
+    """The set places of a (n,) bool CPU tensor as few evenly spaced slices: views, where an index list would copy."""
+    places = wanted.nonzero()[:, 0].tolist()
+    slices = []
+    while places:
+        step = places[1] - places[0] if len(places) > 1 else 1
+        count = 1
+        while count < len(places) and places[count] - places[count - 1] == step:
+            count += 1
+        slices.append(slice(places[0], places[count - 1] + 1, step))
+        places = places[count:]
+    return slices
+
+
+def _pieces(query: Tensor) -> list[slice]:
+    """The heads in slices."""
+    batch, heads, length, _ = query.shape
+    enough = MIN_QUERIES.get(query.device.type, MIN_QUERIES_ELSEWHERE)
+    size = max(-(-heads // PIECES), min(heads, -(-enough // (batch * length))))
+    return [slice(start, start + size) for start in range(0, heads, size)]
+
+
+def _fold(query: Tensor) -> Tensor:
+    """(n, H, Sq, D) -> (1, H, n Sq, D): one long query. A view where `query` is a transposed (n, Sq, H, D)."""
+    return query.transpose(0, 1).flatten(1, 2)[None]
+
+
+def _unfold(folded: Tensor, length: int) -> Tensor:
+    """(1, H, n Sq, ...) -> (n, H, Sq, ...), a view."""
+    return folded[0].unflatten(1, (-1, length)).transpose(0, 1)
