@@ -1,0 +1,49 @@
+"""What kind of attention interpolation, and for how long."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from aid_kernels.interpolated_attention.dispatch import IMPLEMENTATIONS
+
+from .errors import ConfigError
+
+MODES = ("outer", "inner", "none")
+
+
+@dataclass(frozen=True)
+class AIDConfig:
+    """How the frames between the endpoints attend (arXiv 2403.17924, section 4).
+
+    Args:
+        mode: "outer" (AID-O: a weighted sum of attentions to each endpoint), "inner" (AID-I: attention to a weighted sum of
+            the endpoints' keys and values) or "none" (TEI, the baseline: plain attention everywhere).
+        fuse_self: frames also attend to their own keys and values, together with the endpoints'.
+        warmup: share of the denoising steps, from the first on, with interpolated attention: round(warmup * steps).
+        impl: implementation of the operator, "auto", "triton", "sdpa" or "reference". A named one never falls back.
+
+    Raises:
+        ConfigError: an unknown mode or implementation, a `fuse_self` that is no bool, a `warmup` outside [0, 1].
+    """
+
+    mode: str = "outer"
+    fuse_self: bool = True
+    warmup: float = 0.5
+    impl: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
+        if not isinstance(self.fuse_self, bool):
+            raise ConfigError(f"fuse_self must be True or False, got {self.fuse_self!r}")
+        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int | float) or not math.isfinite(self.warmup):
+            raise ConfigError(f"warmup must be a number from 0 to 1, got {self.warmup!r}")
+        if not 0 <= self.warmup <= 1:
+            raise ConfigError(f"warmup is a share of the steps, from 0 to 1, got {self.warmup!r}")
+        if self.impl not in ("auto", *IMPLEMENTATIONS):
+            raise ConfigError(f"impl must be one of auto, {', '.join(IMPLEMENTATIONS)}, got {self.impl!r}")
+
+    def active_steps(self, num_steps: int) -> int:
+        """How many of `num_steps` steps interpolate; halves round up, so that warmup=0.5 of 25 steps is 13."""
+        return 0 if self.mode == "none" else math.floor(self.warmup * num_steps + 0.5)

@@ -1,0 +1,75 @@
+"""What one denoising call means: which frames, between which endpoints, known by which embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aid_kernels import InterpolationPlan
+
+from .errors import ConfigError
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The m frames that a stock pipeline call with m rows of `prompt_embeds` and `latents` is about to denoise.
+
+    Args:
+        plan: m rows, one per frame: its sources among these m frames and their weights. Plain rows are the endpoints.
+        prompt_embeds: (m, L, C) conditional embeddings, exactly as the denoiser will get them in `encoder_hidden_states`
+            (what is passed as `prompt_embeds` to the stock call; for SD3 and SDXL the joined one), before
+            `num_images_per_prompt` repeats them. The frames' rows are found by comparing values with these. Frames may share
+            an embedding (equal prompts); they are told apart by their order.
+        num_steps: denoising steps the call really runs (img2img skips the first ones: count what is left). A scheduler that
+            evaluates a step twice (Heun) still counts it once.
+        num_images_per_prompt: n as passed to the stock call; row i * n + k of the batch is image k of frame i, and each
+            image k is a sequence of its own.
+        chunk: rows per denoiser call; None runs the batch as it comes. Any value gives the same frames.
+        guided: frames between the endpoints have a guide's embeddings (PAID), not the lerp of the endpoints'. Without a guide
+            mode "inner" leaves those cross-attention layers plain where that is exactly the same thing.
+        image_embeds: IP-Adapter embeddings per adapter, each (m, N, C) or (m, N, L, C), one row per frame; they are put into
+            `added_cond_kwargs["image_embeds"]` of the frames' rows (zeros elsewhere). Give the stock call any valid
+            `ip_adapter_image_embeds` of one image; these replace them.
+
+    Raises:
+        ConfigError: lengths that differ, no frame to interpolate from, counts below 1, non-finite embeddings.
+    """
+
+    plan: InterpolationPlan
+    prompt_embeds: Tensor
+    num_steps: int
+    num_images_per_prompt: int = 1
+    chunk: int | None = None
+    guided: bool = False
+    image_embeds: list[Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.plan, InterpolationPlan):
+            raise ConfigError(f"plan must be an InterpolationPlan, got {type(self.plan).__name__}")
+        frames = len(self.plan)
+        if not isinstance(self.prompt_embeds, Tensor) or self.prompt_embeds.ndim != 3:
+            shape = getattr(self.prompt_embeds, "shape", type(self.prompt_embeds).__name__)
+            raise ConfigError(f"prompt_embeds must be a tensor (frames, tokens, channels), got {shape}")
+        if self.prompt_embeds.shape[0] != frames:
+            raise ConfigError(f"the plan has {frames} frames but prompt_embeds {self.prompt_embeds.shape[0]} rows")
+        if self.plan.bank_size > frames:
+            raise ConfigError(f"the plan reads frame {self.plan.bank_size - 1} of {frames}; endpoints must be frames themselves")
+        if not torch.isfinite(self.prompt_embeds).all():
+            raise ConfigError("prompt_embeds hold NaN or infinity")
+        for name in ("num_steps", "num_images_per_prompt"):
+            _check_count(name, getattr(self, name))
+        if self.chunk is not None:
+            _check_count("chunk", self.chunk)
+        for index, embeds in enumerate(self.image_embeds or []):
+            if embeds.ndim not in (3, 4) or embeds.shape[0] != frames:
+                raise ConfigError(
+                    f"image_embeds[{index}] must be ({frames}, images, channels) or ({frames}, images, tokens, channels), "
+                    f"got {tuple(embeds.shape)}"
+                )
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number >= 1, got {value!r}")
