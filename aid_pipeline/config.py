@@ -9,7 +9,7 @@ from aid_kernels.interpolated_attention.dispatch import IMPLEMENTATIONS
 
 from .errors import ConfigError
 
-MODES = ("outer", "inner", "none")
+MODES = ("outer", "inner", "none", "denoising")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class AIDConfig:
 
     Args:
         mode: "outer" (AID-O: a weighted sum of attentions to each endpoint), "inner" (AID-I: attention to a weighted sum of
-            the endpoints' keys and values) or "none" (TEI, the baseline: plain attention everywhere).
+            the endpoints' keys and values), or a baseline with plain attention everywhere: "none" (TEI, lerped embeddings) or
+            "denoising" (DI, which `interpolate` alone offers: the prompt changes during the denoising).
         fuse_self: frames also attend to their own keys and values, together with the endpoints'.
         warmup: share of the denoising steps, from the first on, with interpolated attention: round(warmup * steps).
         impl: implementation of the operator, "auto", "triton", "sdpa" or "reference". A named one never falls back.
@@ -45,5 +46,5 @@ class AIDConfig:
             raise ConfigError(f"impl must be one of auto, {', '.join(IMPLEMENTATIONS)}, got {self.impl!r}")
 
     def active_steps(self, num_steps: int) -> int:
-        """How many of `num_steps` steps interpolate; halves round up, so that warmup=0.5 of 25 steps is 13."""
-        return 0 if self.mode == "none" else math.floor(self.warmup * num_steps + 0.5)
+        """How many of `num_steps` steps interpolate; halves round to even, so that warmup=0.5 of 25 steps is 12."""
+        return 0 if self.mode in ("none", "denoising") else round(self.warmup * num_steps)

@@ -25,3 +25,31 @@ class RowsError(AIDError):
 
 class BusyError(AIDError):
     """The denoiser already serves another sequence, in another thread or further up this one."""
+
+
+class CoefficientsError(AIDError):
+    """The frames' coefficients are not what the method needs: from 0 to 1, never decreasing, one per frame, at least two."""
+
+
+class PromptError(AIDError):
+    """A prompt is empty, longer than every text encoder reads, equal to the negative prompt, or a guide does not fit."""
+
+
+class LatentsError(AIDError):
+    """Given latents do not have the pipeline's shape, are not finite, or cannot be slerped; or a seed is not one."""
+
+
+class ArgumentError(AIDError):
+    """An argument that the stock call does not take, that `interpolate` sets itself, or whose value is out of range."""
+
+
+class ModelError(AIDError):
+    """The model is neither a folder with a pipeline in it, nor a hub id, nor the miniature."""
+
+
+class OutputFolderError(AIDError):
+    """The output folder holds something else, cannot be written to, or a sequence cannot be saved or made again from it."""
+
+
+class FrameWarning(UserWarning):
+    """Frames that are not finite or that the safety checker blacked out, by number; or prompts that deserve a word."""
