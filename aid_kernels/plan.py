@@ -17,8 +17,8 @@ _ROWS_SHOWN = 12
 class InterpolationPlan:
     """Sources and weights of every row of a batch; built and validated once, then only read.
 
-    A row whose weights are all zero is plain attention (endpoints, unconditional rows, other people's rows). The weights
-    of any other row sum to 1 and mix the attention to (outer), or the keys and values of (inner), its sources.
+    A row whose weights are all zero is plain attention (endpoints, unconditional rows, other people's rows). The
+    weights of any other row sum to 1 and mix the attention to (outer), or the keys and values of (inner), its sources.
     Paper: arXiv 2403.17924, section 4, as restated by equations (1)-(4) of `interpolated_attention/README.md`.
 
     Args:
@@ -94,10 +94,10 @@ class InterpolationPlan:
         """A chain A -> B -> C ...: every keyframe is plain, the rows between two keyframes mix those two.
 
         Args:
-            coefficients: (m,) without `frames_per_key`: the position along the chain, 0 for A, 1 for B, 1.25 a quarter of the
-                way from B to C, never decreasing, with every whole number from 0 to the last present (those rows are the
-                keyframes). With `frames_per_key`: the coefficient within its leg, 0 on each keyframe and 1 on the last row.
-            frames_per_key: rows from one keyframe up to, not including, the next; one number for all legs or one per leg.
+            coefficients: (m,) without `frames_per_key`: the position along the chain, 0 for A, 1 for B, 1.25 a quarter
+                of the way from B to C, never decreasing, with every whole number from 0 to the last present (those rows
+                are the keyframes). With it: the coefficient within its leg, 0 on each keyframe and 1 on the last row.
+            frames_per_key: rows from one keyframe up to, not including, the next; one number, or one per leg.
             device: where the plan lives; default: where `coefficients` are.
 
         Raises:
@@ -110,7 +110,7 @@ class InterpolationPlan:
         rows = [(position == key).nonzero() for key in range(int(position[-1].floor()) + 1)]
         if position[-1] != len(rows) - 1 or len(rows) < 2 or not all(len(row) for row in rows):
             raise ValueError(
-                f"every keyframe 0, 1, ... needs a row of its own at that whole position, and the last row must be one; "
+                f"every keyframe 0, 1, ... needs a row at that whole position, and the last row must be one; "
                 f"got {position.tolist()}"
             )
         return cls._chain(position, [int(row[0]) for row in rows], device)
@@ -173,7 +173,9 @@ class InterpolationPlan:
             raise ValueError("concat needs at least one plan, got none")
         devices = {plan.device for plan in plans}
         if len(devices) > 1:
-            raise ValueError(f"plans to concatenate must share a device, got {sorted(map(str, devices))}; use plan.to(device)")
+            raise ValueError(
+                f"plans to concatenate must share a device, got {sorted(map(str, devices))}; use plan.to(device)"
+            )
         for index, plan in enumerate(plans):
             if plan.bank_size > len(plan):
                 raise ValueError(
@@ -216,7 +218,9 @@ class InterpolationPlan:
             position = {int(entry): place for place, entry in reversed(list(enumerate(bank)))}
             needed = set(sources[weights != 0].tolist())
             if not needed <= position.keys():
-                raise ValueError(f"bank {list(bank)} lacks source(s) {sorted(needed - position.keys())} of the selected rows")
+                raise ValueError(
+                    f"bank {list(bank)} lacks source(s) {sorted(needed - position.keys())} of the selected rows"
+                )
             renumbered = [[position.get(source, 0) for source in row] for row in sources.tolist()]
             sources = torch.tensor(renumbered, dtype=torch.int32).reshape(sources.shape)
         return InterpolationPlan(sources, weights).to(self.device)
@@ -231,7 +235,12 @@ class InterpolationPlan:
         if sources is self.sources:
             return self
         return InterpolationPlan.trusted(
-            sources, self.weights.to(device), self.schedule.to(device), self.host_sources, self.host_weights, self.bank_size
+            sources,
+            self.weights.to(device),
+            self.schedule.to(device),
+            self.host_sources,
+            self.host_weights,
+            self.bank_size,
         )
 
     @classmethod
@@ -276,7 +285,9 @@ class InterpolationPlan:
             f"{self.num_sources} sources each, bank >= {self.bank_size}, {self.device})"
         )
         lines = []
-        for row, (sources, weights) in enumerate(zip(self.host_sources.tolist(), self.host_weights.tolist(), strict=True)):
+        for row, (sources, weights) in enumerate(
+            zip(self.host_sources.tolist(), self.host_weights.tolist(), strict=True)
+        ):
             if row == _ROWS_SHOWN:
                 lines.append(f"  ... {len(self) - row} more rows")
                 break
@@ -304,7 +315,8 @@ def _validated(sources: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         raise TypeError(f"weights must be floating point, got {weights.dtype}")
     if sources.ndim != 2 or sources.shape != weights.shape:
         raise ValueError(
-            f"sources and weights must both be (rows, sources per row), got {tuple(sources.shape)} and {tuple(weights.shape)}"
+            f"sources and weights must both be (rows, sources per row), got {tuple(sources.shape)} "
+            f"and {tuple(weights.shape)}"
         )
     if sources.device != weights.device:
         raise ValueError(f"sources are on {sources.device} but weights on {weights.device}; put both on one device")
@@ -316,7 +328,9 @@ def _validated(sources: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         if any(not 0 <= share <= 1 for share in shares):
             raise ValueError(f"weights of row {row} must lie in [0, 1], got {shares}")
         if any(shares) and abs(sum(shares) - 1) > SUM_TOLERANCE:
-            raise ValueError(f"weights of row {row} sum to {sum(shares):g}; they must sum to 1, or all be 0 for a plain row")
+            raise ValueError(
+                f"weights of row {row} sum to {sum(shares):g}; they must sum to 1, or all be 0 for a plain row"
+            )
         if any(not 0 <= index < 2**31 for index in indices):
             raise ValueError(f"sources of row {row} must be bank indices >= 0, got {indices}")
     # clone: the plan must not change when its caller's tensors do
@@ -350,7 +364,9 @@ def _chain_positions(t: Tensor, frames_per_key: int | Sequence[int]) -> Tensor:
     else:
         counts = [int(count) for count in frames_per_key]
         if any(count < 1 for count in counts) or sum(counts) != legs:
-            raise ValueError(f"frames_per_key {counts} must be positive and add up to {legs}, the rows before the last keyframe")
+            raise ValueError(
+                f"frames_per_key {counts} must be positive and add up to {legs}, the rows before the last keyframe"
+            )
     starts = torch.tensor([sum(counts[:leg]) for leg in range(len(counts))])
     if (t[starts] != 0).any() or t[-1] != 1 or (t[:-1] == 1).any():
         raise ValueError(f"a leg must start at coefficient 0, and the last row alone must be 1; got {t.tolist()}")

@@ -27,7 +27,7 @@ def outer_attention(
     """Outer interpolated attention of all rows of a batch: a weighted sum of attentions, one to each source.
 
     sum_j w_j Attn(Q, [K*_j, K], [V*_j, V]) with `fuse_self`, sum_j w_j Attn(Q, K*_j, V*_j) without (arXiv 2403.17924,
-    section 4, AID-O; equations (1) and (2) of this folder's README). Rows whose weights are all zero are plain attention.
+    section 4, AID-O; equations (1) and (2) of this folder's README). Rows of zero weights are plain attention.
 
     Args:
         q: (B, H, Sq, D) queries, float16, bfloat16 or float32; any strides with a unit last one.
@@ -88,7 +88,7 @@ def explain(
 ) -> dispatch.Explanation:
     """Which implementation would serve this call and why, and every reason why the others could not.
 
-    Takes the arguments of `outer_attention` or `inner_attention`, and `mode`, "outer" or "inner". Raises what they raise.
+    Takes the arguments of `outer_attention` and `mode`, "outer" or "inner". Raises what the ops raise.
     """
     if mode not in OPS:
         raise ValueError(f"mode must be one of {', '.join(OPS)}, got {mode!r}")

@@ -37,12 +37,18 @@ def check_inputs(
     _check_shapes(query, key, value, bank)
     rows, entries = query.shape[0], (key if bank is None else bank[0]).shape[0]
     if len(plan) != rows:
-        raise ValueError(f"the plan has {len(plan)} rows but q has {rows}; build it for this batch, or use plan.select(rows)")
+        raise ValueError(
+            f"the plan has {len(plan)} rows but q has {rows}; build it for this batch, or use plan.select(rows)"
+        )
     if plan.device != query.device:
-        raise ValueError(f"the plan is on {plan.device} but q on {query.device}; use plan.to({str(query.device)!r}) once")
+        raise ValueError(
+            f"the plan is on {plan.device} but q on {query.device}; use plan.to({str(query.device)!r}) once"
+        )
     if plan.bank_size > entries:
         name = "batch" if bank is None else "bank"
-        raise ValueError(f"the plan reads {name} entry {plan.bank_size - 1} but the {name} has {entries}: index out of the bank")
+        raise ValueError(
+            f"the plan reads {name} entry {plan.bank_size - 1} but the {name} has {entries}: index out of the bank"
+        )
     _check_mask("key_mask", key_mask, (rows, key.shape[2]), query)
     source_length = (key if bank is None else bank[0]).shape[2]
     _check_mask("bank_mask", bank_mask, (entries, source_length), query)
@@ -54,7 +60,9 @@ def _check_tensor(name: str, tensor: Tensor, query: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
     if tensor.ndim != 4:
-        raise ValueError(f"{name} must be (batch, heads, length, head_dim), got {tensor.ndim} dimensions: {tuple(tensor.shape)}")
+        raise ValueError(
+            f"{name} must be (batch, heads, length, head_dim), got {tensor.ndim} dimensions: {tuple(tensor.shape)}"
+        )
     if tensor.dtype not in DTYPES:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got {tensor.dtype}")
     if tensor.dtype != query.dtype:
@@ -62,13 +70,17 @@ def _check_tensor(name: str, tensor: Tensor, query: Tensor) -> None:
     if tensor.device != query.device:
         raise ValueError(f"q is on {query.device} but {name} on {tensor.device}; move them to one device")
     if tensor.numel() and tensor.stride(-1) != 1:
-        raise ValueError(f"{name} must have a unit last stride, got strides {tensor.stride()}; call .contiguous() on it")
+        raise ValueError(
+            f"{name} must have a unit last stride, got strides {tensor.stride()}; call .contiguous() on it"
+        )
 
 
 def _check_shapes(query: Tensor, key: Tensor, value: Tensor, bank: tuple[Tensor, Tensor] | None) -> None:
     head_dim = query.shape[3]
     if head_dim % HEAD_DIM_STEP or not HEAD_DIM_STEP <= head_dim <= MAX_HEAD_DIM:
-        raise ValueError(f"head_dim must be a multiple of 8 from 8 to {MAX_HEAD_DIM}, got {head_dim}; pad q, k and v with zeros")
+        raise ValueError(
+            f"head_dim must be a multiple of 8 from 8 to {MAX_HEAD_DIM}, got {head_dim}; pad q, k and v with zeros"
+        )
     if key.shape != value.shape:
         raise ValueError(f"k and v must have one shape, got {tuple(key.shape)} and {tuple(value.shape)}")
     for axis, name in ((0, "batch"), (1, "heads"), (3, "head_dim")):
@@ -78,7 +90,9 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor, bank: tuple[Tensor,
         return
     key_source, value_source = bank
     if key_source.shape != value_source.shape:
-        raise ValueError(f"k_src and v_src must have one shape, got {tuple(key_source.shape)} and {tuple(value_source.shape)}")
+        raise ValueError(
+            f"k_src and v_src must have one shape, got {tuple(key_source.shape)} and {tuple(value_source.shape)}"
+        )
     for axis, name in ((1, "heads"), (3, "head_dim")):
         if key_source.shape[axis] != query.shape[axis]:
             raise ValueError(f"q and the bank differ in {name}: {tuple(query.shape)} and {tuple(key_source.shape)}")
@@ -88,7 +102,9 @@ def _check_mask(name: str, mask: Tensor | None, shape: tuple[int, int], query: T
     if mask is None:
         return
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        raise TypeError(f"{name} must be a bool tensor (True = may be attended to), got {getattr(mask, 'dtype', type(mask).__name__)}")
+        raise TypeError(
+            f"{name} must be bool (True = may be attended to), got {getattr(mask, 'dtype', type(mask).__name__)}"
+        )
     if tuple(mask.shape) != shape:
         raise ValueError(f"{name} must be {shape}, got {tuple(mask.shape)}")
     if mask.device != query.device:

@@ -56,7 +56,7 @@ def choose(
     """The implementation that serves the call and why; `AID_KERNELS_IMPL` stands in for "auto".
 
     Raises:
-        ValueError: an unknown implementation, or one asked for by name that cannot serve the inputs; it never falls back.
+        ValueError: an unknown implementation, or a named one that cannot serve the inputs; it never falls back.
     """
     check_name(impl, "impl")
     origin = f"impl={impl!r}"
@@ -74,7 +74,13 @@ def choose(
 
 
 def refusals(
-    name: str, mode: str, query: Tensor, key: Tensor, plan: InterpolationPlan, bank: tuple[Tensor, Tensor], needs_grad: bool
+    name: str,
+    mode: str,
+    query: Tensor,
+    key: Tensor,
+    plan: InterpolationPlan,
+    bank: tuple[Tensor, Tensor],
+    needs_grad: bool,
 ) -> tuple[str, ...]:
     """Every reason why implementation `name` cannot serve these inputs."""
     module = importlib.import_module(f".{_SUPPORT[name]}", __package__)

@@ -33,7 +33,7 @@ def attention_gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of q, k, v (B, H, S, D) and of the bank's keys and values (E, H, Ss, D), in their dtypes.
 
-    `grad` is (B, H, Sq, D). Math and sums in float32, or float64 for float64 inputs. The plan's weights get no gradient.
+    `grad` is (B, H, Sq, D). Math in float32, or float64 for float64 inputs. The plan's weights get no gradient.
     """
     wide = torch.promote_types(query.dtype, torch.float32)
     sums = [torch.zeros(tensor.shape, dtype=wide, device=tensor.device) for tensor in (query, key, value, *bank)]

@@ -9,7 +9,7 @@ from torch import Tensor
 def empty_output(query: Tensor) -> Tensor:
     """(B, H, Sq, D), uninitialised, dense, heads and positions nested as in `query`.
 
-    diffusers passes (B, S, H, D).transpose(1, 2) and folds the heads right after: keeping that order makes the fold free.
+    diffusers passes (B, S, H, D).transpose(1, 2) and folds the heads right after: in that order the fold is free.
     """
     batch, heads, length, head_dim = query.shape
     if query.stride(1) < query.stride(2):

@@ -106,7 +106,9 @@ def _define(mode: str) -> Callable[..., Tensor]:
         bank_value: Tensor | None,
         *rest: Any,
     ) -> list[Tensor]:
-        inputs = [query, key, value] if bank_key is None or bank_value is None else [query, key, value, bank_key, bank_value]
+        inputs = (
+            [query, key, value] if bank_key is None or bank_value is None else [query, key, value, bank_key, bank_value]
+        )
         return [torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in inputs]
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
