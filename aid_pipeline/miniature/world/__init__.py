@@ -2,7 +2,23 @@
 
 from .grammar import caption, full_caption, words
 from .renderer import render
-from .scene import COLOURS, FLOORS, LIGHTS, MATERIALS, PLACES, RELATIONS, SETTINGS, SHAPES, SIZES, Item, Scene, is_held_out, looks, random_scene, random_scenes
+from .scene import (
+    COLOURS,
+    FLOORS,
+    LIGHTS,
+    MATERIALS,
+    PLACES,
+    RELATIONS,
+    SETTINGS,
+    SHAPES,
+    SIZES,
+    Item,
+    Scene,
+    is_held_out,
+    looks,
+    random_scene,
+    random_scenes,
+)
 
 __all__ = [
     "COLOURS", "FLOORS", "LIGHTS", "MATERIALS", "PLACES", "RELATIONS", "SETTINGS", "SHAPES", "SIZES",

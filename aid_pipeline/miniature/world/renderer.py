@@ -163,7 +163,7 @@ def _shadows(batch: _Batch, count: int) -> np.ndarray:
     across = blocked[:, :, :-2] + blocked[:, :, 1:-1] + blocked[:, :, 2:]
     soft = (across[:, :-2] + across[:, 1:-1] + across[:, 2:]) / 9
     for layer in (0, 1):
-        rows = np.flatnonzero((batch.layer == layer))
+        rows = np.flatnonzero(batch.layer == layer)
         c, r = batch.centre[rows], batch.scale[rows, None]
         grounded = np.exp(-((c[:, 1:2] - r) ** 2) * 20)
         d2 = ((x - c[:, :1]) ** 2 + (z - c[:, 2:]) ** 2) / r**2
