@@ -321,7 +321,7 @@ class Family:
         seed: int = 0,
         prompts: tuple[str, str] = PROMPTS,
     ) -> dict[str, Any]:
-        """Keyword arguments of the stock call for one sequence: row i of each tensor is frame i (paper.md, Equations).
+        """Keyword arguments of the stock call for one sequence: row i of each tensor is frame i.
 
         `frames` is a number of uniform frames or the coefficients. Prompt embeddings, pooled ones and negative ones
         are lerped, latents slerped; with `guide`, interior frames have that prompt's embeddings (PAID).
