@@ -1,15 +1,17 @@
 """Stock attention ops that also return the log-sum-exp of their logits, and which one serves which inputs.
 
-Tried from the top; the first that takes the inputs serves them. On CUDA torch's own `can_use_*` rules decide about
-hardware, dtype, head_dim and lengths (and honour `torch.nn.attention.sdpa_kernel`).
+Tried from the top; the first that takes the inputs serves them. On CUDA and ROCm torch's own `can_use_*` rules decide
+about hardware, head_dim and lengths (and honour `torch.nn.attention.sdpa_kernel`).
 
 | name | device | dtype | key masks |
 |---|---|---|---|
 | flash_for_cpu | CPU | all | yes |
-| cudnn | CUDA | float16, bfloat16 | not used: stock torch had wrong results with masks here |
-| flash | CUDA, ROCm | float16, bfloat16 | no |
+| cudnn | CUDA | float16, bfloat16 | no, left to `efficient` |
+| flash | CUDA, ROCm | float16, bfloat16 | no, it takes none |
 | efficient | CUDA, ROCm | float16, bfloat16, float32 | yes |
 | math | any | all | yes; materialised, in float32 (float64 for float64), a few queries at a time |
+
+The three GPU ops are written from torch's schemas and meta kernels; no GPU has run them here yet.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
         # the CPU op divides by zero on empty inputs
         wide = torch.promote_types(query.dtype, torch.float32)
         return torch.zeros_like(query), torch.full(query.shape[:3], -torch.inf, dtype=wide, device=query.device)
-    out, lse = _OPS[log_sum_exp_op(query, key, value, mask)](query, key, value, _bias(mask, query), scale)
+    bias = None if mask is None else _bias(mask, query)
+    out, lse = _OPS[log_sum_exp_op(query, key, value, bias)](query, key, value, bias, scale)
     if mask is not None:
         # ops disagree about a row with nothing visible: the CPU one says log-sum-exp 0, others NaN
         blind = ~mask.any(dim=1)[:, None, None]
@@ -49,25 +52,23 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
     return out, lse
 
 
-def log_sum_exp_op(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> str:
-    """Name of the op in the table above that serves `attend` with these inputs."""
+def log_sum_exp_op(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> str:
+    """Name of the op in the table above that serves these inputs; `bias` (B, H, Sq, S) is added to the logits."""
     if query.device.type == "cpu":
         return "flash_for_cpu"
     if query.device.type == "cuda":
-        params = rules.SDPAParams(query, key, value, _bias(mask, query), 0.0, False, False)
-        if mask is None and torch.version.hip is None and rules.can_use_cudnn_attention(params):
+        params = rules.SDPAParams(query, key, value, bias, 0.0, False, False)
+        if bias is None and torch.version.hip is None and rules.can_use_cudnn_attention(params):
             return "cudnn"
-        if mask is None and rules.can_use_flash_attention(params):
+        if bias is None and rules.can_use_flash_attention(params):
             return "flash"
         if rules.can_use_efficient_attention(params):
             return "efficient"
     return "math"
 
 
-def _bias(mask: Tensor | None, query: Tensor) -> Tensor | None:
+def _bias(mask: Tensor, query: Tensor) -> Tensor:
     """0 where visible and -inf elsewhere, (B, H, Sq, S) without a copy per head or query."""
-    if mask is None:
-        return None
     batch, length = mask.shape
     padded = -(-length // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
     bias = torch.zeros(batch, 1, 1, padded, dtype=query.dtype, device=query.device)[..., :length]

@@ -44,8 +44,8 @@ def outer_attention(
     bank_mask: Tensor | None,
     scale: float,
 ) -> Tensor:
-    """Equations (1) and (2). Same signature, shapes and rules as the public op; sums in float32 (float64 for float64)."""
-    shared = _shared_sources(plan, slice(None))
+    """Equations (1) and (2). Same signature, shapes and rules as the public op; sums in float32 or wider."""
+    shared = _shared_sources(_active(plan))
 
     def terms(heads: slice) -> Iterator[Term]:
         for source, slot, rows in shared:
@@ -71,11 +71,11 @@ def inner_attention(
     scale: float,
 ) -> Tensor:
     """Equations (3) and (4). Keys and values are mixed in float32 and rounded once; only those of interpolated rows."""
-
+    active = _active(plan)
     groups = []
-    for rows in _rows((plan.host_weights != 0).any(dim=1)):
-        shared = _shared_sources(plan, rows)
-        groups.append((rows, shared, _mixed_mask(bank_mask, len(plan.host_weights[rows]), shared)))
+    for rows in _slices([row for row, sources in enumerate(active) if sources]):
+        shared = _shared_sources(active[rows])
+        groups.append((rows, shared, _mixed_mask(bank_mask, len(active[rows]), shared)))
 
     def terms(heads: slice) -> Iterator[Term]:
         for rows, shared, mask in groups:
@@ -104,19 +104,21 @@ def _merge(
     if not out.numel():
         return out
     wide = torch.promote_types(query.dtype, torch.float32)
-    interpolates = (plan.host_weights != 0).any(dim=1)
-    plain, interpolated = _rows(~interpolates), _rows(interpolates)
+    active = _active(plan)
+    plain = _slices([row for row, sources in enumerate(active) if not sources])
+    interpolated = _slices([row for row, sources in enumerate(active) if sources])
+
+    def attend_own(rows: slice, heads: slice) -> tuple[Tensor, Tensor]:
+        mask = None if key_mask is None else key_mask[rows]
+        return attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
+
     for heads in _pieces(query):
         result = out[:, heads]
-        for rows in [slice(None)] if fuse_self else plain:
-            mask = None if key_mask is None else key_mask[rows]
-            own, own_lse = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
-            if not fuse_self:
-                result[rows] = own
         if fuse_self:
-            for rows in plain:
-                result[rows] = own[rows]
+            own, own_lse = attend_own(slice(None), heads)
             own_share = torch.zeros_like(own_lse)
+        for rows in plain:
+            result[rows] = own[rows] if fuse_self else attend_own(rows, heads)[0]
         if not interpolated:
             continue
         total = result if out.dtype == wide else torch.empty_like(result, dtype=wide)
@@ -143,7 +145,7 @@ def _own_share(own_lse: Tensor, lse: Tensor) -> Tensor:
 
 
 def _mix(part: Tensor, weights: Tensor, shared: list[Shared]) -> Tensor:
-    """The weighted sums of bank entries for n rows: part (E, H, Ss, D), weights (n, J) -> (n, H, Ss, D), rounded once."""
+    """Weighted sums of bank entries for n rows: part (E, H, Ss, D), weights (n, J) -> (n, H, Ss, D), rounded once."""
     wide = torch.promote_types(part.dtype, torch.float32)
     mixed = torch.zeros(weights.shape[0], *part.shape[1:], dtype=wide, device=part.device)
     for source, slot, rows in shared:
@@ -161,28 +163,33 @@ def _mixed_mask(mask: Tensor | None, rows: int, shared: list[Shared]) -> Tensor 
     return seen
 
 
-def _shared_sources(plan: InterpolationPlan, within: slice) -> list[Shared]:
-    """Every (source, slot, rows) of non-zero weight; rows count from the start of `within`."""
-    sources, weights = plan.host_sources[within], plan.host_weights[within]
-    shared = []
-    for slot in range(plan.num_sources):
-        active = weights[:, slot] != 0
-        for source in sources[active, slot].unique().tolist():
-            shared += [(source, slot, rows) for rows in _rows(active & (sources[:, slot] == source))]
-    return shared
+def _active(plan: InterpolationPlan) -> list[dict[int, int]]:
+    """For every row its slots of non-zero weight and their sources; empty for a plain row."""
+    return [
+        {slot: source for slot, (source, weight) in enumerate(zip(sources, weights, strict=True)) if weight}
+        for sources, weights in zip(plan.host_sources.tolist(), plan.host_weights.tolist(), strict=True)
+    ]
 
 
-def _rows(wanted: Tensor) -> list[slice]:
-    """The set places of a (n,) bool CPU tensor as few evenly spaced slices: views, where an index list would copy."""
-    places = wanted.nonzero()[:, 0].tolist()
+def _shared_sources(active: list[dict[int, int]]) -> list[Shared]:
+    """Every source with the rows that read it from one slot, so that their weights are a view of the plan's."""
+    readers: dict[tuple[int, int], list[int]] = {}
+    for row, sources in enumerate(active):
+        for slot, source in sources.items():
+            readers.setdefault((source, slot), []).append(row)
+    return [(source, slot, rows) for (source, slot), members in readers.items() for rows in _slices(members)]
+
+
+def _slices(rows: list[int]) -> list[slice]:
+    """Ascending rows as few evenly spaced slices: views, where an index list would copy and cross to the device."""
     slices = []
-    while places:
-        step = places[1] - places[0] if len(places) > 1 else 1
+    while rows:
+        step = rows[1] - rows[0] if len(rows) > 1 else 1
         count = 1
-        while count < len(places) and places[count] - places[count - 1] == step:
+        while count < len(rows) and rows[count] - rows[count - 1] == step:
             count += 1
-        slices.append(slice(places[0], places[count - 1] + 1, step))
-        places = places[count:]
+        slices.append(slice(rows[0], rows[count - 1] + 1, step))
+        rows = rows[count:]
     return slices
 
 
