@@ -1,0 +1,201 @@
+"""Every frame's text conditions, made by the pipeline's own `encode_prompt`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .apply import find_denoiser
+from .errors import ArgumentError, PromptError, UnsupportedPipelineError
+from .prompts import Prompts, check_length
+
+POOLED = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
+
+# What one more prompt per text encoder is called; each reads `prompt` where it is not given.
+PROMPT_OF_TOKENIZER = {"tokenizer": "prompt", "tokenizer_2": "prompt_2", "tokenizer_3": "prompt_3"}
+ENCODER_TEXTS = ("prompt_2", "prompt_3", "negative_prompt_2", "negative_prompt_3")
+
+
+@dataclass(frozen=True)
+class TextFamily:
+    """How one kind of pipeline encodes text.
+
+    Args:
+        name: as in the README's table of families.
+        returns: what `encode_prompt` returns, in order, by the stock call's argument names ("" is not an argument).
+        guidance_argument: the stock argument that turns classifier-free guidance on when it is above 1.
+        encodes_negative: `encode_prompt` returns the negative embeddings too; otherwise it is called once more for them.
+    """
+
+    name: str
+    returns: tuple[str, ...]
+    guidance_argument: str = "guidance_scale"
+    encodes_negative: bool = True
+
+
+FAMILIES = {
+    "UNet2DConditionModel": TextFamily("Stable Diffusion 1.x, 2.x", ("prompt_embeds", "negative_prompt_embeds")),
+    "UNet2DConditionModel+pooled": TextFamily("SDXL", POOLED),
+    "SD3Transformer2DModel": TextFamily("Stable Diffusion 3.x", POOLED),
+    "FluxTransformer2DModel": TextFamily(
+        "FLUX.1", ("prompt_embeds", "pooled_prompt_embeds", ""), "true_cfg_scale", encodes_negative=False
+    ),
+    "PixArtTransformer2DModel": TextFamily("PixArt", MASKED),
+}
+
+
+def text_family(pipe: Any) -> TextFamily:
+    """The family of a pipeline, by its denoiser's class.
+
+    Raises:
+        UnsupportedPipelineError: a pipeline whose text conditions are not known here.
+    """
+    denoiser = find_denoiser(pipe)
+    denoiser = getattr(denoiser, "_orig_mod", denoiser)  # what torch.compile wraps
+    kind = type(denoiser).__name__
+    if kind == "UNet2DConditionModel" and "pooled_prompt_embeds" in inspect.signature(pipe.__call__).parameters:
+        kind += "+pooled"
+    if kind not in FAMILIES or not hasattr(pipe, "encode_prompt"):
+        raise UnsupportedPipelineError(
+            f"interpolate does not know how {type(pipe).__name__} ({kind}) encodes text; known: "
+            f"{', '.join(family.name for family in FAMILIES.values())}. Encode it yourself and use `with aid(...)`"
+        )
+    return FAMILIES[kind]
+
+
+def check_guidance(pipe: Any, family: TextFamily, guidance: dict[str, Any], negative: bool) -> bool:
+    """Whether this call runs with negative embeddings, as the stock call decides it.
+
+    Args:
+        guidance: `guidance_scale` and the other arguments of the stock call.
+        negative: a negative prompt was given.
+
+    Raises:
+        ArgumentError: a negative prompt that nothing would read, or true CFG without one.
+    """
+    scale = guidance.get(family.guidance_argument, 1.0)
+    takes_negative = "negative_prompt_embeds" in inspect.signature(pipe.__call__).parameters
+    embedded_scale = getattr(find_denoiser(pipe).config, "time_cond_proj_dim", None) is not None
+    guided = takes_negative and not embedded_scale and scale > 1
+    if negative and not guided:
+        why = "this model takes none" if not takes_negative or embedded_scale else f"{family.guidance_argument}={scale:g}"
+        raise ArgumentError(f"negative_prompt would not be read ({why}); leave it out or raise {family.guidance_argument} over 1")
+    if guided and not family.encodes_negative and not negative:
+        raise ArgumentError(f'{family.guidance_argument}={scale:g} needs a negative_prompt ("" will do)')
+    return guided
+
+
+@torch.no_grad()
+def frame_embeddings(
+    pipe: Any, family: TextFamily, prompts: Prompts, coefficients: Sequence[float], guided: bool, stock: dict[str, Any]
+) -> dict[str, Tensor]:
+    """Rows for the stock call, by its argument names; row i is frame i.
+
+    Embeddings, pooled and negative ones are lerped (arXiv 2403.17924, section 3); with guides, interior frames have the
+    guide's (PAID, section 6) and only the negative ones are lerped. A token that either end's mask shows is shown.
+
+    Args:
+        guided: encode negative embeddings.
+        stock: arguments of the stock call that its `encode_prompt` takes too (`clip_skip`, `max_sequence_length`,
+            `prompt_2`, ...).
+
+    Raises:
+        PromptError: a prompt longer than every encoder reads, or whose embedding equals the negative prompt's.
+    """
+    options = _encoder_options(pipe, stock)
+    negative_a, negative_b = prompts.negatives or (None, None)
+    cache: dict[tuple[str, str | None], dict[str, Tensor]] = {}
+
+    def encode(prompt: str, negative: str | None) -> dict[str, Tensor]:
+        if (prompt, negative) not in cache:
+            cache[prompt, negative] = _encode(pipe, family, prompt, negative, guided, options)
+        return cache[prompt, negative]
+
+    first, last = encode(prompts.first, negative_a), encode(prompts.last, negative_b)
+    rows = [{name: _between(first[name], last[name], t) for name in first} for t in coefficients]
+    for row, guide in zip(rows[1:-1], prompts.guides or (), strict=False):
+        encoded = encode(guide, negative_a)
+        row.update({name: encoded[name] for name in row if not name.startswith("negative_")})
+    frames = {name: torch.cat([row[name] for row in rows]) for name in first}
+    negative_embeds = frames.get("negative_prompt_embeds")
+    if negative_embeds is not None:
+        for index, (positive, negative) in enumerate(zip(frames["prompt_embeds"], negative_embeds, strict=True)):
+            if torch.equal(positive, negative):
+                raise PromptError(
+                    f"the prompt of frame {index} and the negative prompt have the same embedding, so guidance does "
+                    "nothing and their rows cannot be told apart; change one of them"
+                )
+    return frames
+
+
+def _between(first: Tensor, last: Tensor, t: float) -> Tensor:
+    """Lerp in float32, exact at both ends and for equal tensors; the union of two masks."""
+    if t in (0, 1):
+        return last if t else first
+    if first.dtype in (torch.float16, torch.bfloat16, torch.float32):
+        return torch.lerp(first.float(), last.float(), t).to(first.dtype)
+    if first.dtype == torch.float64:
+        return torch.lerp(first, last, t)
+    return torch.maximum(first, last)
+
+
+def _encoder_options(pipe: Any, stock: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that `encode_prompt` shares with the stock call, with the stock call's defaults."""
+    ours = {"self", "prompt", "negative_prompt", "num_images_per_prompt", "device", "kwargs"}
+    defaults = inspect.signature(pipe.__call__).parameters
+    options = {}
+    for name in inspect.signature(pipe.encode_prompt).parameters:
+        if name in defaults and name not in ours and "embeds" not in name and "mask" not in name:
+            options[name] = stock.get(name, defaults[name].default)
+    for name in ENCODER_TEXTS:
+        if options.get(name) is not None and not isinstance(options[name], str):
+            raise ArgumentError(f"{name} must be one text, the same for all frames; got {options[name]!r}")
+    attention_kwargs = stock.get("cross_attention_kwargs") or stock.get("joint_attention_kwargs") or {}
+    if "lora_scale" in inspect.signature(pipe.encode_prompt).parameters:
+        options["lora_scale"] = attention_kwargs.get("scale")
+    return options
+
+
+def _encode(
+    pipe: Any, family: TextFamily, prompt: str, negative: str | None, guided: bool, options: dict[str, Any]
+) -> dict[str, Tensor]:
+    """One prompt, and with guidance one negative prompt, as the stock call would encode them for one image."""
+    for text, prefix in [(prompt, ""), (negative, "negative_")]:
+        if text is not None:
+            names = {key: prefix + value for key, value in PROMPT_OF_TOKENIZER.items() if getattr(pipe, key, None)}
+            texts = {key: options.get(name) or text for key, name in names.items()}
+            check_length(pipe, texts, options.get("max_sequence_length"))
+    if not family.encodes_negative:
+        encoded = _call_encoder(pipe, family, prompt, options)
+        if guided:
+            negative_options = options | {"prompt_2": options.get("negative_prompt_2")}
+            of_negative = _call_encoder(pipe, family, negative or "", negative_options)
+            encoded |= {f"negative_{name}": value for name, value in of_negative.items()}
+        return encoded
+    default = inspect.signature(pipe.encode_prompt).parameters["negative_prompt"].default
+    wanted = {"do_classifier_free_guidance": guided, "negative_prompt": default if negative is None else negative}
+    encoded = _call_encoder(pipe, family, prompt, options | wanted)
+    return {name: value for name, value in encoded.items() if guided or not name.startswith("negative_")}
+
+
+def _call_encoder(pipe: Any, family: TextFamily, prompt: str, options: dict[str, Any]) -> dict[str, Tensor]:
+    parameters = inspect.signature(pipe.encode_prompt).parameters
+    arguments = {name: value for name, value in options.items() if name in parameters}
+    for name in ("prompt_2", "prompt_3"):
+        if name in parameters:
+            arguments.setdefault(name, None)
+    values = pipe.encode_prompt(
+        prompt, **arguments, device=pipe._execution_device, num_images_per_prompt=1
+    )
+    if len(values) != len(family.returns):
+        raise UnsupportedPipelineError(
+            f"encode_prompt of {type(pipe).__name__} returns {len(values)} values, not the {len(family.returns)} of {family.name}"
+        )
+    named = zip(family.returns, values, strict=True)
+    return {name: value for name, value in named if name and value is not None}

@@ -1,0 +1,106 @@
+"""What `interpolate` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from .errors import OutputFolderError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sequence:
+    """The frames of one sequence and everything needed to make them again.
+
+    Attributes:
+        images: m frames as `output_type` asked: a list of PIL images, a float tensor or array in [0, 1] ((m, 3, H, W) or
+            (m, H, W, 3)), or latents.
+        coefficients: t of each frame, from 0 to 1.
+        settings: model, versions, machine, arguments and config, as written to `sequence.json`.
+        timings: seconds for "encode", "denoise", "decode" and "total".
+        report: which implementation served each attention layer and why (`handle.report()`).
+        not_finite: numbers of frames that hold NaN or infinity, counted from 0.
+        flagged: numbers of frames that the pipeline's safety checker blacked out.
+        latents: the latents that were given, if any.
+    """
+
+    images: Any
+    coefficients: tuple[float, ...]
+    settings: dict[str, Any]
+    timings: dict[str, float]
+    report: str = ""
+    not_finite: tuple[int, ...] = ()
+    flagged: tuple[int, ...] = ()
+    latents: Tensor | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.coefficients)
+
+    def __repr__(self) -> str:
+        arguments = self.settings["arguments"]
+        return (
+            f"Sequence({arguments['prompt_a']!r} -> {arguments['prompt_b']!r}, {len(self)} frames, "
+            f"{self.settings['config']['mode']}, {self.timings['total']:.1f} s)"
+        )
+
+    @property
+    def faults(self) -> list[str]:
+        """One line per kind of fault, with the frames' numbers; empty when all is well."""
+        lines = []
+        if self.not_finite:
+            lines.append(f"frame(s) {_numbers(self.not_finite)} hold NaN or infinity; use a wider dtype or less guidance")
+        if self.flagged:
+            lines.append(f"frame(s) {_numbers(self.flagged)} were blacked out by the model's safety checker")
+        return lines
+
+    def pictures(self) -> list[Image.Image]:
+        """The frames as PIL images, whatever `output_type` was.
+
+        Raises:
+            OutputFolderError: latents, which hold no pictures.
+        """
+        if self.settings["arguments"]["output_type"] == "latent":
+            raise OutputFolderError('latents cannot be saved as pictures; use output_type "pil", "pt" or "np"')
+        if isinstance(self.images, list):
+            return self.images
+        array = self.images.detach().float().cpu().permute(0, 2, 3, 1).numpy() if isinstance(self.images, Tensor) else self.images
+        return [Image.fromarray((frame * 255).round().astype(np.uint8)) for frame in np.nan_to_num(array)]
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        gif: bool = False,
+        webp: bool = False,
+        video: bool | None = None,
+        fps: float = 8.0,
+    ) -> Path:
+        """Write `000.png` ..., `sequence.png` (a strip), `sequence.mp4` and, last, `sequence.json`.
+
+        Every file appears whole or not at all, also when the process is killed or the disk is full.
+
+        Args:
+            folder: new or empty; or one that an interrupted run of the same sequence left, which is then written anew.
+            gif, webp: also write `sequence.gif`, `sequence.webp`.
+            video: write `sequence.mp4`; None writes it if the "video" extra is installed and says so if not.
+            fps: frames per second of the moving pictures.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputFolderError: the folder holds something else or cannot be written to, latents instead of pictures,
+                or a video that was asked for without the extra.
+        """
+        from .saving import save_sequence
+
+        return save_sequence(self, folder, gif=gif, webp=webp, video=video, fps=fps)
+
+
+def _numbers(frames: tuple[int, ...]) -> str:
+    return ", ".join(str(frame) for frame in frames)

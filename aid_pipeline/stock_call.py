@@ -1,0 +1,106 @@
+"""One call of a stock pipeline that leaves the pipeline object as it was, and can be watched."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Progress = Callable[[int, int], None]  # steps done, steps in all
+
+
+def private_copy(pipe: Any) -> Any:
+    """A shallow copy for one call: shares every weight, owns the scheduler's state and the VAE's slicing switch.
+
+    The stock call keeps its arguments on the pipeline object and its timesteps in the scheduler; on a copy, calls do not
+    see each other. Decoding one frame at a time keeps memory flat in the number of frames.
+    """
+    own = copy.copy(pipe)
+    if getattr(own, "scheduler", None) is not None:
+        own.scheduler = copy.deepcopy(pipe.scheduler)
+    if "use_slicing" in vars(getattr(own, "vae", None) or object):  # not through a compiled wrapper, which would pass it on
+        own.vae = copy.copy(pipe.vae)
+        own.vae.use_slicing = True
+    return own
+
+
+@dataclass
+class Watch:
+    """What one stock call lets see: when denoising began and ended, its steps, and which frames are not finite.
+
+    Args:
+        denoising: entered for the length of the denoising loop, with the number of steps it runs.
+        progress: called after every step.
+    """
+
+    denoising: Callable[[int], AbstractContextManager[Any]]
+    progress: Progress | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    not_finite: set[int] = field(default_factory=set)
+
+    def install(self, pipe: Any) -> None:
+        """Put the watch on `pipe`, which must be a private copy."""
+        pipe.progress_bar = self._progress_bar(pipe.progress_bar)
+        if getattr(pipe, "image_processor", None) is not None:
+            processor = copy.copy(pipe.image_processor)
+            processor.postprocess = self._postprocess(processor.postprocess)
+            pipe.image_processor = processor
+
+    def look(self, frames: Any) -> None:
+        """Note which of the frames (first dimension) hold NaN or infinity."""
+        if isinstance(frames, Tensor):
+            finite = torch.isfinite(frames).flatten(1).all(dim=1)
+            self.not_finite |= {int(index) for index in (~finite).nonzero().flatten()}
+
+    def _progress_bar(self, stock: Callable[..., Any]) -> Callable[..., Any]:
+        """The pipeline's own bar, which every stock loop opens just before its first step and updates after each."""
+
+        @contextmanager
+        def progress_bar(iterable: Any = None, total: int | None = None) -> Iterator[Any]:
+            steps = total if total is not None else len(iterable)
+            bar = stock(iterable=iterable, total=total)
+            with self.denoising(steps), bar:
+                if self.progress is not None:
+                    self.progress(0, steps)
+                self.started = time.perf_counter()
+                yield _CountedBar(bar, steps, self.progress)
+                _wait_for_device()
+                self.ended = time.perf_counter()
+
+        return progress_bar
+
+    def _postprocess(self, stock: Callable[..., Any]) -> Callable[..., Any]:
+        """Look at decoded frames before they are clamped to colours, where infinity would pass for white."""
+        signature = inspect.signature(stock)
+
+        def postprocess(*args: Any, **kwargs: Any) -> Any:
+            self.look(signature.bind(*args, **kwargs).arguments["image"])
+            return stock(*args, **kwargs)
+
+        return postprocess
+
+
+class _CountedBar:
+    """Passes updates on to the pipeline's bar and counts them."""
+
+    def __init__(self, bar: Any, total: int, progress: Progress | None) -> None:
+        self.bar, self.total, self.progress, self.done = bar, total, progress, 0
+
+    def update(self, steps: int = 1) -> None:
+        self.done += steps
+        self.bar.update(steps)
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
