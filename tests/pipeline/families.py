@@ -197,7 +197,7 @@ def sdxl() -> diffusers.StableDiffusionXLPipeline:
 
 
 def sd3(t5: bool = True) -> diffusers.StableDiffusion3Pipeline:
-    """SD3: joint attention, QK norm and a dual-attention layer as in 3.5; the T5 encoder is optional, as in stock."""
+    """SD3: joint attention. With T5 as 3.5 (QK norm, a dual-attention layer), without as 3.0."""
     return diffusers.StableDiffusion3Pipeline(
         transformer=sharpen(
             diffusers.SD3Transformer2DModel(
@@ -212,7 +212,7 @@ def sd3(t5: bool = True) -> diffusers.StableDiffusion3Pipeline:
                 caption_projection_dim=24,
                 pooled_projection_dim=16 + 24,
                 pos_embed_max_size=16,
-                dual_attention_layers=(0,),
+                dual_attention_layers=(0,) if t5 else (),
                 qk_norm="rms_norm" if t5 else None,
             )
         ),
