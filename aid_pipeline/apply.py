@@ -2,30 +2,113 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
+from .bank import Layer
 from .config import AIDConfig
+from .denoiser_hook import DenoiserHook
+from .errors import BusyError, UnsupportedPipelineError
 from .frames import Frames
+from .layers import attention_layers, head_dim, is_lerp_of_endpoints, is_linear_cross_attention
+from .rebinding import rebind
+from .report import expected_service, report
+from .state import DenoiserState
+
+logger = logging.getLogger("aid_pipeline")
+
+PLAIN_CROSS = "inner cross-attention without a guide equals the plain one (keys and values are linear in the text embedding)"
 
 
 class AIDHandle:
-    """Attention interpolation in place on one denoiser; made by `apply_aid`."""
+    """Attention interpolation in place on one denoiser; made by `apply_aid`.
+
+    Attributes:
+        denoiser: the module it is on.
+        config, frames: what it was made with.
+    """
+
+    def __init__(self, denoiser: nn.Module, config: AIDConfig, frames: Frames) -> None:
+        self.denoiser = denoiser
+        self.config = config
+        self.frames = frames
+        self.thread = threading.get_ident()
+        self._state = DenoiserState.of(denoiser)
+        self._modules = attention_layers(denoiser)
+        self._layers = {name: Layer(name) for name in self._modules}
+        self._linear = {name for name, module in self._modules.items() if is_linear_cross_attention(denoiser, module)}
+        self._skips_linear = config.mode == "inner" and not frames.guided and is_lerp_of_endpoints(frames)
+        self._originals = {name: module.processor for name, module in self._modules.items()}
+        # all are made before the first is installed: a refusal leaves the denoiser untouched
+        self._rebound = {
+            name: rebind(processor, self._state, self._layers[name], name in self._linear, denoiser)
+            for name, processor in self._originals.items()
+        }
+        self._hook: DenoiserHook | None = None
+        self._removed = False
 
     def report(self) -> str:
-        """Which implementation serves each attention layer and why; the first line is the summary, then one line a layer.
+        """Which implementation serves each attention layer and why; the first line is the summary, then reasons, then layers.
 
-        Example of a first line: `32 layers: triton 20, sdpa 12`. Before the first step it says what is expected from the
-        model's dtype and device, afterwards what was seen.
+        Example of a first line: `32 layers: triton 20, sdpa 12`. Before the first step, and of a compiled denoiser, it says
+        what is expected by the model's dtype and device; afterwards what was seen.
         """
-        raise NotImplementedError
+        if self.config.active_steps(self.frames.num_steps) == 0:
+            why = f"mode {self.config.mode!r}, warmup {self.config.warmup:g} of {self.frames.num_steps} steps"
+            return report([(layer, None, why) for layer in self._layers.values()])
+        expected = {
+            size: expected_service(self.denoiser, self.config, size) for size in set(map(head_dim, self._modules.values()))
+        }
+        return report(
+            [
+                (
+                    layer,
+                    expected[head_dim(self._modules[name])],
+                    PLAIN_CROSS if self._skips_linear and name in self._linear and not layer.served else None,
+                )
+                for name, layer in self._layers.items()
+            ]
+        )
 
     def remove(self) -> None:
         """Put the very processors back that were installed before, and free what the sequence kept. Idempotent."""
-        raise NotImplementedError
+        if self._removed:
+            return
+        self._removed = True
+        if self._hook is not None:
+            self._hook.remove()
+        for name, module in self._modules.items():
+            if module.processor is self._rebound[name]:
+                module.set_processor(self._originals[name])
+            elif module.processor is not self._originals[name]:
+                logger.warning("layer %s got another processor while AID was on; it is left there", name)
+        if self._state.handle is self:
+            self._state.handle = None
+
+    def intact(self) -> bool:
+        """Whether the rebound processors are still in place."""
+        return all(module.processor is self._rebound[name] for name, module in self._modules.items())
+
+    def check_found(self) -> None:
+        """Raise RowsError if denoiser calls ran, but none of them had the frames."""
+        if self._hook is not None:
+            self._hook.check_found()
+
+    def _install(self) -> None:
+        try:
+            for name, module in self._modules.items():
+                module.set_processor(self._rebound[name])
+            self._hook = DenoiserHook(
+                self.denoiser, list(self._layers.values()), self._state, self.config, self.frames, self._skips_linear
+            )
+        except BaseException:
+            self.remove()
+            raise
 
 
 def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHandle:
@@ -37,31 +120,56 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
         frames: what the call's rows mean.
 
     Returns:
-        A handle; call `remove()` when the denoising call is over, or use `with aid(...)`. Applying again replaces: the old
-        handle is removed first. Steps are counted from each first call on; a handle serves one denoising call after another.
+        A handle; call `remove()` when the denoising call is over, or use `with aid(...)`. Applying again in the same thread
+        replaces: the old handle is removed first. A handle belongs to the thread that made it, and serves one denoising call
+        after another.
 
     Raises:
         UnsupportedPipelineError: no denoiser, no attention layers of ours, a processor without the primitive, PAG.
-        BusyError: another thread's sequence runs on this denoiser right now.
+        BusyError: another thread's sequence has this denoiser.
         RowsError: (from the denoising call) the frames are not among its rows, or the unconditional rows look the same.
     """
-    raise NotImplementedError
+    denoiser = find_denoiser(pipe_or_denoiser)
+    state = DenoiserState.of(denoiser)
+    with state.lock:
+        if state.handle is not None:
+            if state.handle.thread != threading.get_ident():
+                raise BusyError("another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline")
+            state.handle.remove()
+        handle = AIDHandle(denoiser, config, frames)
+        state.handle = handle
+        handle._install()
+    return handle
 
 
 @contextmanager
 def aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> Iterator[AIDHandle]:
-    """`apply_aid` for the length of a `with` block; removes on any exit. Arguments, result and errors as there."""
+    """`apply_aid` for the length of a `with` block; removes on any exit. Arguments, result and errors as there.
+
+    Raises:
+        RowsError: also at the end of the block, if denoiser calls ran but none of them had the frames.
+    """
     handle = apply_aid(pipe_or_denoiser, config, frames)
     try:
         yield handle
+        handle.check_found()
     finally:
         handle.remove()
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
-    """The module that denoises: `unet` or `transformer` of a pipeline, or the module itself.
+    """The module that denoises: `unet` or `transformer` of a pipeline, or the module itself, without its compiled wrapper.
 
     Raises:
         UnsupportedPipelineError: neither, or a pipeline of the PAG kind.
     """
-    raise NotImplementedError
+    if hasattr(pipe_or_denoiser, "pag_applied_layers") or "PAG" in type(pipe_or_denoiser).__name__:
+        raise UnsupportedPipelineError(
+            f"{type(pipe_or_denoiser).__name__} installs attention processors inside its call (PAG); use the pipeline without PAG"
+        )
+    found = pipe_or_denoiser
+    if not isinstance(found, nn.Module):
+        found = next(filter(None, (getattr(pipe_or_denoiser, name, None) for name in ("unet", "transformer"))), None)
+    if not isinstance(found, nn.Module):
+        raise UnsupportedPipelineError(f"{type(pipe_or_denoiser).__name__} has neither a unet nor a transformer to interpolate")
+    return getattr(found, "_orig_mod", found)

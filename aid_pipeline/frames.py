@@ -26,12 +26,13 @@ class Frames:
             evaluates a step twice (Heun) still counts it once.
         num_images_per_prompt: n as passed to the stock call; row i * n + k of the batch is image k of frame i, and each
             image k is a sequence of its own.
-        chunk: rows per denoiser call; None runs the batch as it comes. Any value gives the same frames.
+        chunk: most rows per run of the denoiser; None runs the batch as it comes, "auto" takes what fits the free GPU memory
+            (measured on one row in the first step) or `chunking.CPU_ROWS`. Any value gives the same frames.
         guided: frames between the endpoints have a guide's embeddings (PAID), not the lerp of the endpoints'. Without a guide
             mode "inner" leaves those cross-attention layers plain where that is exactly the same thing.
-        image_embeds: IP-Adapter embeddings per adapter, each (m, N, C) or (m, N, L, C), one row per frame; they are put into
-            `added_cond_kwargs["image_embeds"]` of the frames' rows (zeros elsewhere). Give the stock call any valid
-            `ip_adapter_image_embeds` of one image; these replace them.
+        image_embeds: IP-Adapter embeddings per adapter, each (m, N, C) or (m, N, L, C), one row per frame. They are handed to
+            the denoiser in place of whatever the stock call has there, which needs no image of its own then.
+        negative_image_embeds: likewise what all other rows get, each (1, ...) of the same shape; default: zeros.
 
     Raises:
         ConfigError: lengths that differ, no frame to interpolate from, counts below 1, non-finite embeddings.
@@ -41,9 +42,10 @@ class Frames:
     prompt_embeds: Tensor
     num_steps: int
     num_images_per_prompt: int = 1
-    chunk: int | None = None
+    chunk: int | str | None = None
     guided: bool = False
     image_embeds: list[Tensor] | None = None
+    negative_image_embeds: list[Tensor] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.plan, InterpolationPlan):
@@ -56,11 +58,14 @@ class Frames:
             raise ConfigError(f"the plan has {frames} frames but prompt_embeds {self.prompt_embeds.shape[0]} rows")
         if self.plan.bank_size > frames:
             raise ConfigError(f"the plan reads frame {self.plan.bank_size - 1} of {frames}; endpoints must be frames themselves")
+        mixing = self.plan.host_weights != 0
+        if mixing.any() and mixing[self.plan.host_sources[mixing].long()].any():
+            raise ConfigError("the plan mixes frames that are mixtures themselves; endpoints must be plain rows")
         if not torch.isfinite(self.prompt_embeds).all():
             raise ConfigError("prompt_embeds hold NaN or infinity")
         for name in ("num_steps", "num_images_per_prompt"):
             _check_count(name, getattr(self, name))
-        if self.chunk is not None:
+        if self.chunk not in (None, "auto"):
             _check_count("chunk", self.chunk)
         for index, embeds in enumerate(self.image_embeds or []):
             if embeds.ndim not in (3, 4) or embeds.shape[0] != frames:
@@ -68,6 +73,11 @@ class Frames:
                     f"image_embeds[{index}] must be ({frames}, images, channels) or ({frames}, images, tokens, channels), "
                     f"got {tuple(embeds.shape)}"
                 )
+        if self.negative_image_embeds is not None:
+            given = [tuple(embeds.shape) for embeds in self.negative_image_embeds]
+            wanted = [(1, *embeds.shape[1:]) for embeds in self.image_embeds or []]
+            if given != wanted:
+                raise ConfigError(f"negative_image_embeds must have shapes {wanted}, one per entry of image_embeds, got {given}")
 
 
 def _check_count(name: str, value: object) -> None:

@@ -1,0 +1,245 @@
+"""The pair of forward hooks that looks at every denoiser call: which rows are frames, which step it is, how to run it.
+
+The hook before the call finds the frames, sets the pass that the rebound attention reads and, when the batch is run in
+chunks, runs all chunks but the last itself; it hands the last one on to the module's own forward. The hook after the call
+joins the outputs and clears all per-call state, also when the call failed. Hooks rather than a wrapped `forward`, because
+offloading replaces `forward`, and because every way of compiling a denoiser leaves its hooks outside the graph.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import bank
+from .attention import check_mask_values
+from .chunking import Run, auto_chunk, join_outputs, measure_row, plan_runs, take_rows
+from .config import AIDConfig
+from .errors import BusyError, RowsError, UnsupportedPipelineError
+from .frames import Frames
+from .rows import FrameFinder
+from .state import DenoiserState, Pass
+from .steps import StepCounter
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+IMAGE_ARGUMENTS = (("added_cond_kwargs", "image_embeds"), ("joint_attention_kwargs", "ip_adapter_image_embeds"))
+"""Where UNets, and where transformers, take IP-Adapter embeddings."""
+
+
+class DenoiserHook:
+    """Hooks of one sequence on one denoiser.
+
+    Args:
+        denoiser: the module itself, not its compiled wrapper.
+        layers: its rebound attention layers.
+        state: what they read.
+        config, frames: as `apply_aid`.
+        skips_linear_cross: leave text cross-attention plain (see `layers.py`).
+    """
+
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        layers: list[bank.Layer],
+        state: DenoiserState,
+        config: AIDConfig,
+        frames: Frames,
+        skips_linear_cross: bool,
+    ) -> None:
+        self.calls = 0
+        self.found = False
+        self._denoiser = denoiser
+        self._layers = layers
+        self._state = state
+        self._config = config
+        self._frames = frames
+        self._skips_linear_cross = skips_linear_cross
+        self._finder = FrameFinder(frames)
+        self._steps = StepCounter(frames.num_steps)
+        self._active_steps = config.active_steps(frames.num_steps)
+        self._chunk = frames.chunk
+        self._parameters = list(inspect.signature(type(denoiser).forward).parameters)[1:]
+        self._runs: dict[tuple[Any, ...], tuple[list[Run], Tensor | None]] = {}
+        self._checked_masks: list[Tensor] = []
+        self._outputs: list[Any] = []
+        self._back: Tensor | None = None
+        self._thread = threading.get_ident()
+        self._handles = [
+            denoiser.register_forward_pre_hook(self._before, with_kwargs=True),
+            denoiser.register_forward_hook(self._after, with_kwargs=True, always_call=True),
+        ]
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether the frames must be found at all: with plain attention throughout nobody asks."""
+        return self._active_steps > 0 or self._frames.image_embeds is not None
+
+    def remove(self) -> None:
+        """Take the hooks off and forget everything that a call may have left."""
+        for handle in self._handles:
+            handle.remove()
+        self._clear()
+
+    def check_found(self) -> None:
+        """Raise RowsError if denoiser calls were seen, but the frames never."""
+        if self.calls and self.needs_frames and not self.found:
+            raise RowsError(
+                "no denoiser call had the frames' embeddings, so nothing was interpolated; Frames.prompt_embeds must be the "
+                "very prompt_embeds of the stock call, one row per frame, and num_images_per_prompt the same"
+            )
+
+    # only this frame is kept from being compiled; the runs inside it are compiled like the module's own call
+    @torch.compiler.disable(recursive=False)
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        with self._cleared_on_error():
+            runs, calls = self._plan(args, kwargs)
+            for run, (run_args, run_kwargs) in zip(runs[:-1], calls[:-1], strict=True):
+                self._start(run)
+                self._outputs.append(module.forward(*run_args, **run_kwargs))
+                self._finish(run)
+            self._start(runs[-1])
+            return calls[-1]
+
+    @torch.compiler.disable
+    def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        outputs, back = [*self._outputs, output], self._back
+        self._clear()
+        return output if len(outputs) == 1 or output is None else join_outputs(outputs, back)
+
+    @torch.compiler.disable
+    def _plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Run], list[Arguments]]:
+        """What to run for this call: rows and passes, and the arguments of each."""
+        self._check_undisturbed()
+        self.calls += 1
+        call = dict(zip(self._parameters, args, strict=False)) | kwargs
+        step = self._advance(call)
+        sample = call[self._parameters[0]]
+        batch = sample.shape[0]
+        start = self._find(call, step) if self.needs_frames else None
+        if start is not None and self._frames.image_embeds is not None:
+            args, kwargs = self._with_image_embeds(args, kwargs, start, batch)
+        active = step < self._active_steps and start is not None
+        if active:
+            self._check_masks(call)
+        if self._chunk == "auto":
+            self._chunk = self._auto_chunk(args, kwargs, batch, sample.device)
+        key = (batch, start if active else None, self._chunk, sample.device)
+        if key not in self._runs:
+            plan = self._finder.plan(start, batch, sample.device) if active and start is not None else None
+            self._runs[key] = plan_runs(
+                batch, self._chunk, plan, self._config, self._skips_linear_cross, sample.device  # type: ignore[arg-type]
+            )
+        runs, self._back = self._runs[key]
+        if len(runs) == 1:
+            return runs, [(args, kwargs)]
+        named = list(zip(self._parameters, args, strict=False))
+        calls = [
+            (
+                tuple(take_rows(value, run.rows, batch, name) for name, value in named),
+                take_rows(kwargs, run.rows, batch),
+            )
+            for run in runs
+        ]
+        return runs, calls
+
+    def _advance(self, call: dict[str, Any]) -> int:
+        if "timestep" not in call:
+            raise UnsupportedPipelineError(f"{type(self._denoiser).__name__} takes no timestep, so steps cannot be counted")
+        before = self._steps.step
+        step = self._steps.advance(call["timestep"])
+        if step != before and step == 0:
+            self._finder.start_run()
+            self.found = False
+        elif step == 1 and before == 0:
+            self.check_found()
+        return step
+
+    def _find(self, call: dict[str, Any], step: int) -> int | None:
+        embeds = call.get("encoder_hidden_states")
+        start = self._finder.find(embeds, first_step=step == 0)
+        self.found = self.found or start is not None
+        return start
+
+    def _check_undisturbed(self) -> None:
+        if threading.get_ident() != self._thread:
+            raise BusyError("another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline")
+        if self._state.handle is None or not self._state.handle.intact():
+            raise UnsupportedPipelineError(
+                "the attention processors were replaced during the sequence; load or fuse adapters, and fuse projections, before "
+                "it starts (pipelines that install processors inside their call, such as PAG, cannot be interpolated)"
+            )
+
+    def _check_masks(self, call: dict[str, Any]) -> None:
+        """Check every attention mask among the arguments once."""
+        nested = [value for value in call.values() if isinstance(value, dict)]
+        for name, mask in [item for arguments in [call, *nested] for item in arguments.items()]:
+            if isinstance(mask, Tensor) and str(name).endswith("attention_mask"):
+                if not any(mask is checked for checked in self._checked_masks):
+                    check_mask_values(str(name), mask)
+                    self._checked_masks = [*self._checked_masks[-3:], mask]
+
+    def _with_image_embeds(self, args: tuple[Any, ...], kwargs: dict[str, Any], start: int, batch: int) -> Arguments:
+        """The call with the frames' image embeddings in their rows; the caller's dictionaries stay as they are."""
+        frames, images = self._frames, self._frames.num_images_per_prompt
+        placed = []
+        for index, embeds in enumerate(frames.image_embeds or []):
+            rows = embeds.repeat_interleave(images, dim=0)
+            other = torch.zeros_like(rows[:1]) if frames.negative_image_embeds is None else frames.negative_image_embeds[index]
+            whole = other.to(rows).expand(batch, *rows.shape[1:]).clone()
+            whole[start : start + len(rows)] = rows
+            placed.append(whole.to(self._denoiser.device, self._denoiser.dtype))  # type: ignore[call-overload]
+        for argument, entry in IMAGE_ARGUMENTS:
+            if argument in self._parameters:
+                place = self._parameters.index(argument)
+                if place < len(args):
+                    return (*args[:place], (args[place] or {}) | {entry: placed}, *args[place + 1 :]), kwargs
+                return args, kwargs | {argument: (kwargs.get(argument) or {}) | {entry: placed}}
+        raise UnsupportedPipelineError(f"{type(self._denoiser).__name__} takes no image embeddings; leave image_embeds out")
+
+    def _auto_chunk(self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int, device: torch.device) -> int:
+        if device.type != "cuda":
+            return auto_chunk(batch, device)
+        one = slice(0, 1)
+        named = zip(self._parameters, args, strict=False)
+        one_args = tuple(take_rows(value, one, batch, name) for name, value in named)
+        run = Run(one, 1, Pass(None, self._config, saved_rows=1))
+
+        def run_one() -> None:
+            self._start(run)
+            self._denoiser.forward(*one_args, **take_rows(kwargs, one, batch))
+            self._finish(run)
+
+        per_row = measure_row(run_one, device)
+        endpoints = len(set(self._frames.plan.host_sources[self._frames.plan.host_weights != 0].tolist()))
+        reserved = bank.bank_bytes(self._layers) * endpoints * self._frames.num_images_per_prompt
+        self._clear()
+        return auto_chunk(batch, device, per_row, reserved)
+
+    def _start(self, run: Run) -> None:
+        # a plain run is no different from a call without interpolation, and shares its compiled graph
+        self._state.current = run.how if run.how.plan is not None or run.how.saved_rows else None
+
+    def _finish(self, run: Run) -> None:
+        self._state.current = None
+        if run.how.saved_rows:
+            bank.collect(self._layers)
+
+    @contextmanager
+    def _cleared_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._clear()
+            raise
+
+    def _clear(self) -> None:
+        self._state.current = None
+        self._state.layer = None
+        self._outputs = []
+        bank.clear(self._layers)
