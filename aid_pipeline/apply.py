@@ -75,6 +75,11 @@ class AIDHandle:
             ]
         )
 
+    @property
+    def chunk(self) -> int | None:
+        """Rows per run of the denoiser, once the first call has decided what "auto" is; None: the batch as it comes."""
+        return None if self._hook is None else self._hook.chunk
+
     def remove(self) -> None:
         """Put the very processors back that were installed before, and free what the sequence kept. Idempotent."""
         if self._removed:

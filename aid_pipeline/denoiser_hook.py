@@ -80,6 +80,11 @@ class DenoiserHook:
         """Whether the frames must be found at all: with plain attention throughout nobody asks."""
         return self._active_steps > 0 or self._frames.image_embeds is not None
 
+    @property
+    def chunk(self) -> int | None:
+        """Rows per run; None: the batch as it comes, or "auto" before the first call."""
+        return self._chunk if isinstance(self._chunk, int) else None
+
     def remove(self) -> None:
         """Take the hooks off and forget everything that a call may have left."""
         for handle in self._handles:
