@@ -124,7 +124,9 @@ def _stock_attention(query: Tensor, segments: list[tuple[Tensor, Tensor, Tensor]
     key, value, mask = (torch.cat(parts, dim=-2 if parts[0].ndim > 1 else 0) for parts in zip(*segments, strict=True))
     if not mask.any():
         return torch.zeros_like(query)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask.expand(query.shape[-2], -1), scale=scale)
+    # four dimensions, or PyTorch leaves its fused op for the materialised one
+    mask = mask.expand(1, 1, query.shape[-2], -1)
+    return F.scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=mask, scale=scale)[0]
 
 
 def tolerance(mode: str, arguments: dict[str, object]) -> float:

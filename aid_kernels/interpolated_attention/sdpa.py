@@ -1,13 +1,12 @@
-"""The stock recipe: what PyTorch's own attention ops can do, on any device, without concatenated or expanded keys.
+"""The stock recipe: what PyTorch's own attention ops can do, on any device, without expanding what rows share.
 
-One call attends all rows to their own keys. Outer: the rows that share a source are folded into one long query against
-that source's keys. Inner: each row's mixed keys are made once, then attended to. Terms meet by log-sum-exp,
-equations (10) and (11) of the README. Rows are slices, read from the plan's host copies: no GPU is waited for.
+Outer: one call attends all rows to their own keys, the rows that share a source are folded into one long query against
+that source's keys, and the results meet by log-sum-exp, equations (10) and (11) of the README. Inner: each interpolated
+row's mixed keys are written once, in front of its own, and attended to. Rows are slices made from the plan's host
+copies: no GPU is waited for.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -23,8 +22,6 @@ MIN_QUERIES_ELSEWHERE = 2**18
 
 # a source, the slot of the plan that names it, and the rows that read it
 Shared = tuple[int, int, slice]
-# a term of n rows: the rows, their weights (n, 1, 1), the attention (n, H, Sq, D) and its log-sum-exp (n, H, Sq)
-Term = tuple[slice, Tensor, Tensor, Tensor]
 
 
 def refusals(mode: str, query: Tensor, key: Tensor, plan: InterpolationPlan, bank: tuple[Tensor, Tensor]) -> list[str]:
@@ -45,17 +42,48 @@ def outer_attention(
     scale: float,
 ) -> Tensor:
     """Equations (1) and (2). Same signature, shapes and rules as the public op; sums in float32 or wider."""
-    shared = _shared_sources(_active(plan))
+    out = empty_output(query)
+    wide = torch.promote_types(query.dtype, torch.float32)
+    active = _active(plan)
+    plain, interpolated, shared = _plain(active), _interpolated(active), _shared_sources(active)
 
-    def terms(heads: slice) -> Iterator[Term]:
+    def attend_own(rows: slice, heads: slice) -> tuple[Tensor, Tensor]:
+        mask = None if key_mask is None else key_mask[rows]
+        return attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
+
+    def attend_source(source: int, rows: slice, heads: slice) -> list[Tensor]:
+        entry = slice(source, source + 1)
+        mask = None if bank_mask is None else bank_mask[entry]
+        folded = attend(_fold(query[rows, heads]), bank[0][entry, heads], bank[1][entry, heads], mask, scale)
+        return [_unfold(part, query.shape[2]) for part in folded]
+
+    def fill(heads: slice) -> None:
+        result = out[:, heads]
+        if fuse_self:
+            own, own_lse = attend_own(slice(None), heads)
+            own_weight = torch.zeros_like(own_lse)
+        for rows in plain:
+            result[rows] = own[rows] if fuse_self else attend_own(rows, heads)[0]
+        total = result if out.dtype == wide or not interpolated else torch.empty_like(result, dtype=wide)
+        for rows in interpolated:
+            total[rows] = 0
         for source, slot, rows in shared:
-            entry = slice(source, source + 1)
-            mask = None if bank_mask is None else bank_mask[entry]
-            part, lse = attend(_fold(query[rows, heads]), bank[0][entry, heads], bank[1][entry, heads], mask, scale)
-            weight = plan.weights[rows, slot, None, None].to(lse.dtype)
-            yield rows, weight, _unfold(part, query.shape[2]), _unfold(lse, query.shape[2])
+            part, lse = attend_source(source, rows, heads)
+            weight = plan.weights[rows, slot, None, None].to(wide)
+            if fuse_self:
+                own_part = weight * _own_share(own_lse[rows], lse)
+                own_weight[rows] += own_part
+                weight = weight - own_part
+            total[rows].addcmul_(part, weight[..., None])
+        for rows in interpolated:
+            if fuse_self:
+                total[rows].addcmul_(own[rows], own_weight[rows][..., None])
+            if total is not result:
+                result[rows] = total[rows]
 
-    return _merge(query, key, value, plan, key_mask, scale, fuse_self, terms)
+    for heads in _pieces(query):
+        fill(heads)
+    return out
 
 
 def inner_attention(
@@ -70,71 +98,29 @@ def inner_attention(
     bank_mask: Tensor | None,
     scale: float,
 ) -> Tensor:
-    """Equations (3) and (4). Keys and values are mixed in float32 and rounded once; only those of interpolated rows."""
-    active = _active(plan)
-    groups = []
-    for rows in _slices([row for row, sources in enumerate(active) if sources]):
-        shared = _shared_sources(active[rows])
-        groups.append((rows, shared, _mixed_mask(bank_mask, len(active[rows]), shared)))
+    """Equations (3) and (4). Keys and values are mixed in float32 or wider and rounded once.
 
-    def terms(heads: slice) -> Iterator[Term]:
-        for rows, shared, mask in groups:
-            mixed_key, mixed_value = (_mix(part[:, heads], plan.weights[rows], shared) for part in bank)
-            part, lse = attend(query[rows, heads], mixed_key, mixed_value, mask, scale)
-            yield rows, torch.ones_like(lse), part, lse
-
-    return _merge(query, key, value, plan, key_mask, scale, fuse_self, terms)
-
-
-def _merge(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    plan: InterpolationPlan,
-    key_mask: Tensor | None,
-    scale: float,
-    fuse_self: bool,
-    terms: Callable[[slice], Iterator[Term]],
-) -> Tensor:
-    """Plain attention of plain rows, sum_j w_j (a_j A_self + (1 - a_j) A_j), (10), of the others; the A_j are `terms`.
-
-    Without `fuse_self` every a_j is 0 and no interpolated row attends to itself.
+    Mixed keys differ from row to row, so nothing is shared, and one attention to both segments beats merging two.
     """
     out = empty_output(query)
-    if not out.numel():
-        return out
-    wide = torch.promote_types(query.dtype, torch.float32)
     active = _active(plan)
-    plain = _slices([row for row, sources in enumerate(active) if not sources])
-    interpolated = _slices([row for row, sources in enumerate(active) if sources])
+    groups = []
+    for rows in _interpolated(active):
+        shared = _shared_sources(active[rows])
+        weights, own_mask = plan.weights[rows], None if key_mask is None else key_mask[rows]
+        groups.append((rows, weights, shared, _joined_mask(key[rows], own_mask, bank[0], bank_mask, shared, fuse_self)))
 
-    def attend_own(rows: slice, heads: slice) -> tuple[Tensor, Tensor]:
-        mask = None if key_mask is None else key_mask[rows]
-        return attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
+    def fill(heads: slice) -> None:
+        for rows in _plain(active):
+            mask = None if key_mask is None else key_mask[rows]
+            out[rows, heads] = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)[0]
+        for rows, weights, shared, mask in groups:
+            keys = _joined(key[rows, heads], bank[0][:, heads], weights, shared, fuse_self)
+            values = _joined(value[rows, heads], bank[1][:, heads], weights, shared, fuse_self)
+            out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale)[0]
 
     for heads in _pieces(query):
-        result = out[:, heads]
-        if fuse_self:
-            own, own_lse = attend_own(slice(None), heads)
-            own_share = torch.zeros_like(own_lse)
-        for rows in plain:
-            result[rows] = own[rows] if fuse_self else attend_own(rows, heads)[0]
-        if not interpolated:
-            continue
-        total = result if out.dtype == wide else torch.empty_like(result, dtype=wide)
-        for rows in interpolated:
-            total[rows] = 0
-        for rows, weight, part, lse in terms(heads):
-            if fuse_self:
-                share = weight * _own_share(own_lse[rows], lse)
-                own_share[rows] += share
-                weight = weight - share
-            total[rows].addcmul_(part, weight[..., None])
-        for rows in interpolated:
-            if fuse_self:
-                total[rows].addcmul_(own[rows], own_share[rows][..., None])
-            if total is not result:
-                result[rows] = total[rows]
+        fill(heads)
     return out
 
 
@@ -144,23 +130,45 @@ def _own_share(own_lse: Tensor, lse: Tensor) -> Tensor:
     return difference.masked_fill_(own_lse == lse, 0).sigmoid_()
 
 
-def _mix(part: Tensor, weights: Tensor, shared: list[Shared]) -> Tensor:
-    """Weighted sums of bank entries for n rows: part (E, H, Ss, D), weights (n, J) -> (n, H, Ss, D), rounded once."""
-    wide = torch.promote_types(part.dtype, torch.float32)
-    mixed = torch.zeros(weights.shape[0], *part.shape[1:], dtype=wide, device=part.device)
-    for source, slot, rows in shared:
-        mixed[rows].addcmul_(part[source].to(wide), weights[rows, slot, None, None, None].to(wide))
-    return mixed.to(part.dtype)
+def _joined(own: Tensor, source: Tensor, weights: Tensor, shared: list[Shared], fuse_self: bool) -> Tensor:
+    """Mixed bank entries, then the rows' own: (n, H, Sk, D) and (E, H, Ss, D), weights (n, J) -> (n, H, Ss + Sk, D)."""
+    rows, heads, length, head_dim = own.shape
+    source_length = source.shape[2]
+    total = source_length + length * fuse_self
+    joined = torch.empty(rows, heads, total, head_dim, dtype=own.dtype, device=own.device)
+    wide = torch.promote_types(own.dtype, torch.float32)
+    front = joined[:, :, :source_length]
+    mixed = front if own.dtype == wide else torch.empty_like(front, dtype=wide)
+    mixed.zero_()
+    for entry, slot, members in shared:
+        mixed[members].addcmul_(source[entry].to(wide), weights[members, slot, None, None, None].to(wide))
+    if mixed is not front:
+        front.copy_(mixed)
+    if fuse_self:
+        joined[:, :, source_length:] = own
+    return joined
 
 
-def _mixed_mask(mask: Tensor | None, rows: int, shared: list[Shared]) -> Tensor | None:
-    """(n, Ss): visible at any source of non-zero weight."""
-    if mask is None:
+def _joined_mask(
+    own: Tensor,
+    own_mask: Tensor | None,
+    source: Tensor,
+    source_mask: Tensor | None,
+    shared: list[Shared],
+    fuse_self: bool,
+) -> Tensor | None:
+    """Which joined keys are visible, (n, Ss + Sk): a mixed one if it is at any source of non-zero weight."""
+    if source_mask is None and (own_mask is None or not fuse_self):
         return None
-    seen = torch.zeros(rows, mask.shape[1], dtype=torch.bool, device=mask.device)
-    for source, _, members in shared:
-        seen[members] |= mask[source]
-    return seen
+    seen = torch.full((own.shape[0], source.shape[2]), source_mask is None, device=own.device)
+    if source_mask is not None:
+        for entry, _, members in shared:
+            seen[members] |= source_mask[entry]
+    if not fuse_self:
+        return seen
+    if own_mask is None:
+        own_mask = torch.ones(own.shape[0], own.shape[2], dtype=torch.bool, device=own.device)
+    return torch.cat([seen, own_mask], dim=1)
 
 
 def _active(plan: InterpolationPlan) -> list[dict[int, int]]:
@@ -169,6 +177,14 @@ def _active(plan: InterpolationPlan) -> list[dict[int, int]]:
         {slot: source for slot, (source, weight) in enumerate(zip(sources, weights, strict=True)) if weight}
         for sources, weights in zip(plan.host_sources.tolist(), plan.host_weights.tolist(), strict=True)
     ]
+
+
+def _plain(active: list[dict[int, int]]) -> list[slice]:
+    return _slices([row for row, sources in enumerate(active) if not sources])
+
+
+def _interpolated(active: list[dict[int, int]]) -> list[slice]:
+    return _slices([row for row, sources in enumerate(active) if sources])
 
 
 def _shared_sources(active: list[dict[int, int]]) -> list[Shared]:
@@ -194,10 +210,13 @@ def _slices(rows: list[int]) -> list[slice]:
 
 
 def _pieces(query: Tensor) -> list[slice]:
-    """The heads in slices."""
+    """The heads in even slices; none where there is nothing to compute."""
+    if not query.numel():
+        return []
     batch, heads, length, _ = query.shape
     enough = MIN_QUERIES.get(query.device.type, MIN_QUERIES_ELSEWHERE)
-    size = max(-(-heads // PIECES), min(heads, -(-enough // (batch * length))))
+    pieces = max(1, min(PIECES, batch * heads * length // enough))
+    size = -(-heads // pieces)
     return [slice(start, start + size) for start in range(0, heads, size)]
 
 
