@@ -16,7 +16,9 @@ LATENT_CHANNELS, LATENT_SIZE = 4, 16
 
 
 def new_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer with one token for each word of the grammar, and byte tokens from which any other text is spelt."""
+    """A CLIP tokenizer with one token for each word of the grammar, and byte tokens from which any other text is
+    spelt.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
@@ -38,7 +40,13 @@ def new_tokenizer() -> CLIPTokenizer:
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
     from transformers import CLIPConfig, CLIPModel
 
-    tower = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": 4, "num_hidden_layers": 3, "projection_dim": WIDTH}
+    tower = {
+        "hidden_size": WIDTH,
+        "intermediate_size": 4 * WIDTH,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 3,
+        "projection_dim": WIDTH,
+    }
     text = {
         **tower,
         "vocab_size": len(tokenizer),

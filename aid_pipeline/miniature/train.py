@@ -1,6 +1,7 @@
 """Trains the miniature: ``python -m aid_pipeline.miniature.train {vae,clip,unet,ip_adapter,all}``.
 
-A stage that was cut off goes on from its last checkpoint in ``--runs``; ``--resume-from MODEL`` starts from exported weights.
+After the last stage the parts are put together as a model folder. A stage that was cut off goes on from its last
+checkpoint in ``--runs``; ``--resume-from MODEL`` starts from exported weights.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ STAGES = ("vae", "clip", "unet", "ip_adapter")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m aid_pipeline.miniature.train", description=__doc__)
     parser.add_argument("stage", choices=(*STAGES, "all"))
-    parser.add_argument("--runs", type=Path, default=Path("runs/miniature"), help="data and checkpoints (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/miniature"), help="data and checkpoints (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=None, help="model folder to write (default: RUNS/model)")
-    parser.add_argument("--resume-from", type=Path, default=None, metavar="MODEL", help="start from an exported model folder")
+    parser.add_argument(
+        "--resume-from", type=Path, default=None, metavar="MODEL", help="start from an exported model folder"
+    )
     parser.add_argument("--scenes", type=int, default=48_000, help="scenes in the training set (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=None, help="optimizer steps (default: the stage's recipe)")
     parser.add_argument("--minutes", type=float, default=None, help="end the stage by the clock instead of by steps")
@@ -38,7 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"--resume-from {args.resume_from}: no such folder")
     import torch
 
-    from .training import stages
+    from .training import ip_adapter, stages
+    from .training.assemble import assemble
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -48,7 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     for stage in STAGES if args.stage == "all" else (args.stage,):
         recipe = replace(stages.RECIPES[stage], **changes)
         job = stages.Job(args.runs, output, recipe, args.scenes, args.resume_from)
-        getattr(stages, f"train_{stage}")(job)
+        getattr(ip_adapter if stage == "ip_adapter" else stages, f"train_{stage}")(job)
+        if stage == "ip_adapter":
+            assemble(output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The training set: scenes rendered once, kept in memory as bytes, and cached in the run folder as one safetensors file."""
+"""The training set: scenes rendered once, kept in memory as bytes, and cached in the run folder as one safetensors
+file.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..world import COLOURS, FLOORS, LIGHTS, MATERIALS, PLACES, RELATIONS, SETTINGS, SHAPES, SIZES, Scene, caption, random_scenes, render
+from ..world import (
+    COLOURS,
+    FLOORS,
+    LIGHTS,
+    MATERIALS,
+    PLACES,
+    RELATIONS,
+    SETTINGS,
+    SHAPES,
+    SIZES,
+    Scene,
+    caption,
+    random_scenes,
+    render,
+)
 
 CAPTIONS = 4
 # What a scene can be asked about: name and options. Class 0 means "does not apply".
@@ -37,7 +53,10 @@ def answers(scene: Scene) -> list[int]:
         item = scene.items[index] if index < len(scene.items) else None
         found += [item.colour, item.shape, item.material, item.size] if item else [None] * 4
     found += [scene.relation, scene.place, scene.floor, scene.setting, scene.light]
-    return [0 if value is None else options.index(value) + 1 for value, options in zip(found, QUESTIONS.values())]
+    return [
+        0 if value is None else options.index(value) + 1
+        for value, options in zip(found, QUESTIONS.values(), strict=False)
+    ]
 
 
 @dataclass

@@ -1,4 +1,5 @@
-"""The training loop all stages share: bf16 autocast, EMA, warm-up and cosine decay, checkpoints that resume bit for bit.
+"""The training loop all stages share: bf16 autocast, EMA, warm-up and cosine decay, checkpoints that resume bit for
+bit.
 
 Checkpoints are safetensors (tensors) and JSON (numbers) in one file; nothing is pickled.
 """
@@ -100,7 +101,12 @@ class Loop:
         from tqdm import tqdm
 
         resumed = self.resume()
-        bar = tqdm(total=self.recipe.steps, initial=self.step, desc=self.name + (" (resumed)" if resumed else ""), mininterval=20)
+        bar = tqdm(
+            total=self.recipe.steps,
+            initial=self.step,
+            desc=self.name + (" (resumed)" if resumed else ""),
+            mininterval=20,
+        )
         saved = last = time.monotonic()
         sums: dict[str, float] = {}
         count = 0

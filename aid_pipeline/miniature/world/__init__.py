@@ -1,6 +1,6 @@
 """The world the miniature knows: scenes of one or two objects, their pictures and their captions. NumPy only."""
 
-from .grammar import caption, full_caption, words
+from .grammar import caption, words
 from .renderer import render
 from .scene import (
     COLOURS,
@@ -21,6 +21,22 @@ from .scene import (
 )
 
 __all__ = [
-    "COLOURS", "FLOORS", "LIGHTS", "MATERIALS", "PLACES", "RELATIONS", "SETTINGS", "SHAPES", "SIZES",
-    "Item", "Scene", "caption", "full_caption", "is_held_out", "looks", "random_scene", "random_scenes", "render", "words",
+    "COLOURS",
+    "FLOORS",
+    "LIGHTS",
+    "MATERIALS",
+    "PLACES",
+    "RELATIONS",
+    "SETTINGS",
+    "SHAPES",
+    "SIZES",
+    "Item",
+    "Scene",
+    "caption",
+    "is_held_out",
+    "looks",
+    "random_scene",
+    "random_scenes",
+    "render",
+    "words",
 ]

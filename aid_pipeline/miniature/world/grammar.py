@@ -14,8 +14,19 @@ from .scene import COLOURS, FLOORS, LIGHTS, MATERIALS, PLACES, RELATIONS, SETTIN
 
 _OPENINGS = ("", "", "", "", "a photo of ", "a picture of ", "a rendering of ", "there is ")
 _SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big")}
-_MATERIAL_WORDS = {"matte": ("matte", "dull"), "shiny": ("shiny", "glossy"), "striped": ("striped",), "checked": ("checked", "checkered")}
-_SHAPE_WORDS = {"sphere": ("sphere", "ball"), "cube": ("cube", "box"), "cone": ("cone",), "cylinder": ("cylinder",), "ring": ("ring", "torus")}
+_MATERIAL_WORDS = {
+    "matte": ("matte", "dull"),
+    "shiny": ("shiny", "glossy"),
+    "striped": ("striped",),
+    "checked": ("checked", "checkered"),
+}
+_SHAPE_WORDS = {
+    "sphere": ("sphere", "ball"),
+    "cube": ("cube", "box"),
+    "cone": ("cone",),
+    "cylinder": ("cylinder",),
+    "ring": ("ring", "torus"),
+}
 _FLOOR_WORDS = {
     "wooden": ("on a wooden floor", "on wood"),
     "tiled": ("on a tiled floor", "on tiles"),
@@ -79,26 +90,26 @@ def caption(scene: Scene, seed: int | np.random.Generator = 0, detail: float | N
     return ", ".join([text, *extras[1:]]) if rng.random() < 0.5 else " ".join([text, *extras[1:]])
 
 
-def full_caption(scene: Scene, seed: int | np.random.Generator = 0) -> str:
-    """One caption that says colour, shape, material, floor and setting of ``scene``, and nothing that cannot be judged."""
-    rng = np.random.default_rng(seed)
-
-    def pick(options: tuple[str, ...]) -> str:
-        return options[int(rng.integers(len(options)))]
-
-    names = [_article(f"{pick(_MATERIAL_WORDS[i.material])} {i.colour} {pick(_SHAPE_WORDS[i.shape])}") for i in scene.items]
-    if scene.relation is not None:
-        names.insert(1, pick(_RELATION_WORDS[scene.relation]))
-    return " ".join([*names, pick(_FLOOR_WORDS[scene.floor]), pick(_SETTING_WORDS[scene.setting])])
-
-
 def words() -> list[str]:
     """Every word the grammar can say, sorted."""
-    groups = [_SIZE_WORDS, _MATERIAL_WORDS, _SHAPE_WORDS, _FLOOR_WORDS, _SETTING_WORDS, _PLACE_WORDS, _LIGHT_WORDS, _RELATION_WORDS]
+    groups = [
+        _SIZE_WORDS,
+        _MATERIAL_WORDS,
+        _SHAPE_WORDS,
+        _FLOOR_WORDS,
+        _SETTING_WORDS,
+        _PLACE_WORDS,
+        _LIGHT_WORDS,
+        _RELATION_WORDS,
+    ]
     phrases = itertools.chain(_OPENINGS, COLOURS, ("a", "an", "and"), *(p for group in groups for p in group.values()))
     return sorted({word for phrase in phrases for word in re.findall(r"[a-z]+", phrase)})
 
 
-assert set(_SIZE_WORDS) == set(SIZES) and set(_MATERIAL_WORDS) == set(MATERIALS) and set(_SHAPE_WORDS) == set(SHAPES)
-assert set(_FLOOR_WORDS) == set(FLOORS) and set(_SETTING_WORDS) == set(SETTINGS)
-assert set(_PLACE_WORDS) == set(PLACES) and set(_RELATION_WORDS) == set(RELATIONS)
+assert set(_SIZE_WORDS) == set(SIZES)
+assert set(_MATERIAL_WORDS) == set(MATERIALS)
+assert set(_SHAPE_WORDS) == set(SHAPES)
+assert set(_FLOOR_WORDS) == set(FLOORS)
+assert set(_SETTING_WORDS) == set(SETTINGS)
+assert set(_PLACE_WORDS) == set(PLACES)
+assert set(_RELATION_WORDS) == set(RELATIONS)

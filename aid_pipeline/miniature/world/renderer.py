@@ -1,7 +1,9 @@
 """A vectorised ray caster: scenes in, 64x64 pictures out.
 
-The camera is orthographic and never moves, so that floor and sky are painted once per (floor, setting) and only objects,
-their shadows and the dimming where they touch the floor are computed for each scene. Objects of one shape and material are
+The camera is orthographic and never moves, so that floor and sky are painted once per (floor, setting) and only
+objects,
+their shadows and the dimming where they touch the floor are computed for each scene. Objects of one shape and
+material are
 cast together, 2x2 rays a pixel, within a tile around each of them. Light is added up in linear intensity; gamma is 2.
 """
 
@@ -34,7 +36,14 @@ def _linear(*rows: tuple[int, int, int]) -> np.ndarray:
 
 
 _ALBEDO = _linear(
-    (222, 34, 38), (245, 128, 16), (250, 216, 30), (40, 168, 60), (40, 205, 215), (36, 78, 220), (132, 52, 190), (250, 130, 185)
+    (222, 34, 38),
+    (245, 128, 16),
+    (250, 216, 30),
+    (40, 168, 60),
+    (40, 205, 215),
+    (36, 78, 220),
+    (132, 52, 190),
+    (250, 130, 185),
 )
 _SECOND = {"striped": _linear((246, 244, 238))[0], "checked": _linear((34, 32, 40))[0]}
 _SKY_TOP = _linear((112, 176, 236), (88, 84, 150), (14, 18, 48), (214, 214, 218))
@@ -186,16 +195,19 @@ def _paint_items(batch: _Batch, rows: np.ndarray, canvas: np.ndarray) -> None:
         batch.to_local(rows, np.broadcast_to(axis.astype(np.float32), (len(rows), 3)))
         for axis in (np.array([1, 0, 0]), _UP, _FORWARD)
     )
-    start = [(du * r[..., None] + dv * p[..., None] - 4 * f[..., None]).reshape(len(rows), -1) for r, p, f in zip(right, up, forward)]
+    start = [
+        (du * r[..., None] + dv * p[..., None] - 4 * f[..., None]).reshape(len(rows), -1)
+        for r, p, f in zip(right, up, forward, strict=False)
+    ]
     depth = distance_to_hit(shape, start, forward)
     item, ray = np.nonzero(np.isfinite(depth))  # only rays that hit go on
     t = depth[item, ray]
-    where = [s[item, ray] + t * f[item, 0] for s, f in zip(start, forward)]
+    where = [s[item, ray] + t * f[item, 0] for s, f in zip(start, forward, strict=False)]
     normal = normal_at(shape, where)
 
     sun = _SUN[batch.setting[scene]]
     light = [axis[item, 0] for axis in batch.to_local(rows, batch.light[scene])]
-    facing = np.clip(sum(n * a for n, a in zip(normal, light)), 0, 1)
+    facing = np.clip(sum(n * a for n, a in zip(normal, light, strict=False)), 0, 1)
     other = batch.other[rows]
     if (other >= 0).any():
         facing *= _unhidden(batch, rows, other, item, where)
@@ -207,10 +219,14 @@ def _paint_items(batch: _Batch, rows: np.ndarray, canvas: np.ndarray) -> None:
     colour = albedo * strength
     if material == "shiny":
         view = [f[item, 0] for f in forward]
-        back = sum(n * f for n, f in zip(normal, view))
-        mirror = sum((f - 2 * back * n) * a for n, f, a in zip(normal, view, light))
+        back = sum(n * f for n, f in zip(normal, view, strict=False))
+        mirror = sum((f - 2 * back * n) * a for n, f, a in zip(normal, view, light, strict=False))
         rim = np.clip(1 + back, 0, 1) ** 3
-        streak = np.exp(-(((where[1] + 0.55 * (where[0] - where[2]) - 0.12) / 0.16) ** 2)) if shape in ("cube", "cylinder") else 0.0
+        streak = (
+            np.exp(-(((where[1] + 0.55 * (where[0] - where[2]) - 0.12) / 0.16) ** 2))
+            if shape in ("cube", "cylinder")
+            else 0.0
+        )
         gleam = 1.5 * np.clip(mirror, 0, 1) ** 10 + 0.4 * rim + 0.6 * streak
         colour = 0.86 * colour + gleam[:, None] * (0.4 + 0.6 * sun[item])
 
@@ -224,7 +240,9 @@ def _paint_items(batch: _Batch, rows: np.ndarray, canvas: np.ndarray) -> None:
     canvas[scene[:, None, None], ys, xs] = under * (1 - tile[..., 3:]) + tile[..., :3]
 
 
-def _unhidden(batch: _Batch, rows: np.ndarray, other: np.ndarray, item: np.ndarray, where: list[np.ndarray]) -> np.ndarray:
+def _unhidden(
+    batch: _Batch, rows: np.ndarray, other: np.ndarray, item: np.ndarray, where: list[np.ndarray]
+) -> np.ndarray:
     """0 where a scene's other item hides the light from points ``where`` (local frame), else 1."""
     c, s = np.cos(batch.yaw[rows])[item], np.sin(batch.yaw[rows])[item]
     scale, centre = batch.scale[rows][item], batch.centre[rows][item]

@@ -44,7 +44,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """One or two items. ``relation`` says where the first of two is as seen from the second; ``place`` is for one item."""
+    """One or two items. ``relation`` says where the first of two is as seen from the second; ``place`` is for one
+    item.
+    """
 
     items: tuple[Item, ...]
     floor: str
@@ -56,7 +58,9 @@ class Scene:
 
 
 def is_held_out(colour: str, shape: str, material: str) -> bool:
-    """True for 16 of the 160 looks. Training never shows them; every colour is left out twice, every material four times."""
+    """True for 16 of the 160 looks. Training never shows them; every colour is left out twice, every material four
+    times.
+    """
     c, s, m = COLOURS.index(colour), SHAPES.index(shape), MATERIALS.index(material)
     return (c + 2 * m) % 5 == s and (c + m) % 2 == 0
 
@@ -81,7 +85,9 @@ def _item(look: tuple[str, str, str], size: str, count: int, x: float, base: flo
 
 
 def random_scene(rng: np.random.Generator, count: int = 1, held_out: bool = False) -> Scene:
-    """Draws one scene with ``count`` items (1 or 2) whose looks are those of training, or with ``held_out`` all others."""
+    """Draws one scene with ``count`` items (1 or 2) whose looks are those of training, or with ``held_out`` all
+    others.
+    """
     if count not in (1, 2):
         raise ValueError(f"count={count}: a scene has 1 or 2 items")
     pool = _LOOKS[held_out]

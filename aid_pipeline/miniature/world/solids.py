@@ -1,4 +1,5 @@
-"""The five shapes at scale 1 around the origin: where a ray meets them, their normals, and the patterns painted on them.
+"""The five shapes at scale 1 around the origin: where a ray meets them, their normals, and the patterns painted on
+them.
 
 Points and directions are lists [x, y, z] of arrays that broadcast; directions have unit length.
 """

@@ -1,0 +1,103 @@
+"""The IP-Adapter: image tokens beside the text tokens, with key and value projections of their own (Ye et al. 2023,
+eq. 5).
+
+The denoiser stays as it is. Files are those of the stock ``load_ip_adapter``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..components import WIDTH
+from ..weights import IP_ADAPTER_FOLDER, IP_ADAPTER_WEIGHTS
+from .loop import Loop
+from .stages import Denoising, Job, frozen
+
+IMAGE_TOKENS = 4  # the number diffusers assumes for this kind of adapter
+IMAGE_DROPOUT, TEXT_DROPOUT = 0.1, 0.6
+
+
+def new_ip_state(unet: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """Untrained adapter weights; keys and values start as those of the text."""
+    projection = nn.Linear(WIDTH, IMAGE_TOKENS * WIDTH)
+    norm = nn.LayerNorm(WIDTH)
+    image = {f"proj.{k}": v for k, v in projection.state_dict().items()} | {
+        f"norm.{k}": v for k, v in norm.state_dict().items()
+    }
+    layers = {}
+    for index, name in enumerate(k for k in unet.attn_processors if k.endswith("attn2.processor")):
+        attention = unet.get_submodule(name.removesuffix(".processor"))
+        layers[f"{2 * index + 1}.to_k_ip.weight"] = attention.to_k.weight.detach().clone()
+        layers[f"{2 * index + 1}.to_v_ip.weight"] = attention.to_v.weight.detach().clone()
+    return {"image_proj": image, "ip_adapter": layers}
+
+
+def ip_state(unet: nn.Module) -> dict[str, Tensor]:
+    """The adapter's weights as the flat tensors of its safetensors file, fp16."""
+    projection = unet.encoder_hid_proj.image_projection_layers[0]
+    found = {f"image_proj.proj.{k}": v for k, v in projection.image_embeds.state_dict().items()}
+    found |= {f"image_proj.norm.{k}": v for k, v in projection.norm.state_dict().items()}
+    with_images = [p for p in unet.attn_processors.values() if hasattr(p, "to_k_ip")]
+    for index, processor in enumerate(with_images):
+        found[f"ip_adapter.{2 * index + 1}.to_k_ip.weight"] = processor.to_k_ip[0].weight
+        found[f"ip_adapter.{2 * index + 1}.to_v_ip.weight"] = processor.to_v_ip[0].weight
+    return {k: v.detach().half().contiguous() for k, v in found.items()}
+
+
+def read_ip_state(path) -> dict[str, dict[str, Tensor]]:
+    from safetensors.torch import load_file
+
+    parts: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for key, value in load_file(path).items():
+        part, _, name = key.partition(".")
+        parts[part][name] = value.float()
+    return parts
+
+
+def train_ip_adapter(job: Job) -> None:
+    """The denoiser's task, with the scene's own picture as image prompt and mostly no text."""
+    from diffusers import UNet2DConditionModel
+    from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor, IPAdapterAttnProcessor2_0
+    from safetensors.torch import save_file
+    from transformers import CLIPVisionModelWithProjection
+
+    torch.manual_seed(job.recipe.seed)
+    unet = frozen(UNet2DConditionModel, job.part("unet"))
+    state = read_ip_state(job.start / IP_ADAPTER_FOLDER / IP_ADAPTER_WEIGHTS) if job.start else new_ip_state(unet)
+    unet._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
+    if next(unet.parameters()).device.type == "cpu":  # going back through fused attention takes twice the time on CPUs
+        for name, old in unet.attn_processors.items():
+            attention = unet.get_submodule(name.removesuffix(".processor"))
+            if isinstance(old, IPAdapterAttnProcessor2_0):
+                new = IPAdapterAttnProcessor(old.hidden_size, old.cross_attention_dim, old.num_tokens)
+                new.load_state_dict(old.state_dict())
+                attention.set_processor(new)
+            else:
+                attention.set_processor(AttnProcessor())
+    for name, parameter in unet.named_parameters():
+        parameter.requires_grad_("encoder_hid_proj" in name or "_ip." in name)
+
+    task = Denoising(job)
+    vision = frozen(CLIPVisionModelWithProjection, job.part("image_encoder"))
+    with torch.no_grad():
+        parts = torch.arange(len(task.data)).split(256)
+        embeds = torch.cat([vision(task.data.pixels(part)).image_embeds.float() for part in parts])
+    loop = Loop("ip_adapter", unet, job.recipe, job.runs)
+
+    def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        index, x, t, v = task.draw(generator)
+        states = task.prompts(index, generator, TEXT_DROPOUT)
+        image = embeds[index].unsqueeze(1)
+        image = image * (torch.rand(len(index), 1, 1, generator=generator) >= IMAGE_DROPOUT)
+        out = unet(x, t, states, added_cond_kwargs={"image_embeds": [image]}).sample.float()
+        error = (out - v).square().mean((1, 2, 3))
+        return error.mean(), {"late": error[t >= 700].mean().detach(), "early": error[t < 300].mean().detach()}
+
+    def export() -> None:
+        folder = job.output / IP_ADAPTER_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(ip_state(loop.averaged()), folder / IP_ADAPTER_WEIGHTS)
+
+    loop.run(loss, export)
+    export()
