@@ -1,1 +1,57 @@
-"""Sequences between prompts or images on stock diffusers pipelines, by attention interpolation."""
+"""Sequences between prompts or images on stock diffusers pipelines, by attention interpolation.
+
+Names are imported when first used, so that `aid --help` answers without loading torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .apply import AIDHandle, aid, apply_aid
+    from .coefficients import BetaPrior
+    from .config import AIDConfig
+    from .errors import AIDError, FrameWarning
+    from .frames import Frames
+    from .interpolation import interpolate
+    from .models import load_model
+    from .sequence import Sequence
+
+__all__ = [
+    "AIDConfig",
+    "AIDError",
+    "AIDHandle",
+    "BetaPrior",
+    "FrameWarning",
+    "Frames",
+    "Sequence",
+    "aid",
+    "apply_aid",
+    "interpolate",
+    "load_model",
+]
+
+_HOMES = {
+    "AIDConfig": "config",
+    "AIDError": "errors",
+    "AIDHandle": "apply",
+    "BetaPrior": "coefficients",
+    "FrameWarning": "errors",
+    "Frames": "frames",
+    "Sequence": "sequence",
+    "aid": "apply",
+    "apply_aid": "apply",
+    "interpolate": "interpolation",
+    "load_model": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

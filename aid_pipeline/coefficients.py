@@ -41,7 +41,9 @@ class BetaPrior:
         quantiles = [index / (check_frames(frames) - 1) for index in range(frames)]
         interior = [float(value) for value in beta.ppf(quantiles[1:-1], self.alpha, self.beta)]
         if not all(math.isfinite(value) for value in interior):
-            raise CoefficientsError(f"Beta({self.alpha:g}, {self.beta:g}) is too extreme to invert; use smaller parameters")
+            raise CoefficientsError(
+                f"Beta({self.alpha:g}, {self.beta:g}) is too extreme to invert; use smaller parameters"
+            )
         return (0.0, *interior, 1.0)
 
 
@@ -62,8 +64,8 @@ def frame_coefficients(coefficients: BetaPrior | Iterable[Any] | None, frames: i
         m floats, the first exactly 0 and the last exactly 1.
 
     Raises:
-        CoefficientsError: fewer than 2 frames, a count that differs from `frames`, NaN, numbers that do not go from 0 to
-            1 or that decrease.
+        CoefficientsError: fewer than 2 frames, a count that differs from `frames`, NaN, numbers that do not go
+            from 0 to 1 or that decrease.
     """
     check_frames(frames)
     if coefficients is None:

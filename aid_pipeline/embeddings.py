@@ -30,7 +30,7 @@ class TextFamily:
         name: as in the README's table of families.
         returns: what `encode_prompt` returns, in order, by the stock call's argument names ("" is not an argument).
         guidance_argument: the stock argument that turns classifier-free guidance on when it is above 1.
-        encodes_negative: `encode_prompt` returns the negative embeddings too; otherwise it is called once more for them.
+        encodes_negative: `encode_prompt` returns negative embeddings too; otherwise it is called again for them.
     """
 
     name: str
@@ -56,9 +56,7 @@ def text_family(pipe: Any) -> TextFamily:
     Raises:
         UnsupportedPipelineError: a pipeline whose text conditions are not known here.
     """
-    denoiser = find_denoiser(pipe)
-    denoiser = getattr(denoiser, "_orig_mod", denoiser)  # what torch.compile wraps
-    kind = type(denoiser).__name__
+    kind = type(find_denoiser(pipe)).__name__
     if kind == "UNet2DConditionModel" and "pooled_prompt_embeds" in inspect.signature(pipe.__call__).parameters:
         kind += "+pooled"
     if kind not in FAMILIES or not hasattr(pipe, "encode_prompt"):
@@ -84,54 +82,83 @@ def check_guidance(pipe: Any, family: TextFamily, guidance: dict[str, Any], nega
     embedded_scale = getattr(find_denoiser(pipe).config, "time_cond_proj_dim", None) is not None
     guided = takes_negative and not embedded_scale and scale > 1
     if negative and not guided:
-        why = "this model takes none" if not takes_negative or embedded_scale else f"{family.guidance_argument}={scale:g}"
-        raise ArgumentError(f"negative_prompt would not be read ({why}); leave it out or raise {family.guidance_argument} over 1")
+        why = (
+            "this model takes none" if not takes_negative or embedded_scale else f"{family.guidance_argument}={scale:g}"
+        )
+        raise ArgumentError(
+            f"negative_prompt would not be read ({why}); leave it out or raise {family.guidance_argument} over 1"
+        )
     if guided and not family.encodes_negative and not negative:
         raise ArgumentError(f'{family.guidance_argument}={scale:g} needs a negative_prompt ("" will do)')
     return guided
 
 
-@torch.no_grad()
-def frame_embeddings(
-    pipe: Any, family: TextFamily, prompts: Prompts, coefficients: Sequence[float], guided: bool, stock: dict[str, Any]
-) -> dict[str, Tensor]:
-    """Rows for the stock call, by its argument names; row i is frame i.
-
-    Embeddings, pooled and negative ones are lerped (arXiv 2403.17924, section 3); with guides, interior frames have the
-    guide's (PAID, section 6) and only the negative ones are lerped. A token that either end's mask shows is shown.
+@dataclass(frozen=True)
+class Encoded:
+    """What the text encoders made of a sequence's prompts, each (1, ...) by the stock call's argument names.
 
     Args:
-        guided: encode negative embeddings.
-        stock: arguments of the stock call that its `encode_prompt` takes too (`clip_skip`, `max_sequence_length`,
+        first, last: of the two ends, with their negative prompts' under names that start with "negative_".
+        guides: of the interior frames, none without a guide.
+    """
+
+    first: dict[str, Tensor]
+    last: dict[str, Tensor]
+    guides: tuple[dict[str, Tensor], ...]
+
+    def frames(self, coefficients: Sequence[float]) -> dict[str, Tensor]:
+        """Rows for the stock call, by its argument names; row i is frame i.
+
+        Embeddings, pooled and negative ones are lerped (arXiv 2403.17924, section 3); with guides, interior frames have
+        the guide's (PAID, section 6) and only the negative ones are lerped. A token that either
+        end's mask shows is shown.
+
+        Raises:
+            PromptError: a frame's embedding equals its negative prompt's.
+        """
+        first, last = self.first, self.last
+        rows = [{name: _between(first[name], last[name], t) for name in first} for t in coefficients]
+        for row, guide in zip(rows[1:-1], self.guides, strict=False):
+            row.update({name: guide[name] for name in row if not name.startswith("negative_")})
+        frames = {name: torch.cat([row[name] for row in rows]) for name in first}
+        _check_guidance_does_something(frames)
+        return frames
+
+
+@torch.no_grad()
+def encode_prompts(pipe: Any, family: TextFamily, prompts: Prompts, guided: bool, stock: dict[str, Any]) -> Encoded:
+    """Encode every prompt of a sequence, each alone, as the stock call would for one image.
+
+    Args:
+        guided: encode negative prompts too.
+        stock: arguments of the stock call that its `encode_prompt` takes as well (`clip_skip`, `max_sequence_length`,
             `prompt_2`, ...).
 
     Raises:
-        PromptError: a prompt longer than every encoder reads, or whose embedding equals the negative prompt's.
+        PromptError: a prompt longer than every encoder reads.
     """
     options = _encoder_options(pipe, stock)
     negative_a, negative_b = prompts.negatives or (None, None)
-    cache: dict[tuple[str, str | None], dict[str, Tensor]] = {}
+    guides = {
+        text: _encode(pipe, family, text, negative_a, guided, options) for text in dict.fromkeys(prompts.guides or ())
+    }
+    return Encoded(
+        _encode(pipe, family, prompts.first, negative_a, guided, options),
+        _encode(pipe, family, prompts.last, negative_b, guided, options),
+        tuple(guides[text] for text in prompts.guides or ()),
+    )
 
-    def encode(prompt: str, negative: str | None) -> dict[str, Tensor]:
-        if (prompt, negative) not in cache:
-            cache[prompt, negative] = _encode(pipe, family, prompt, negative, guided, options)
-        return cache[prompt, negative]
 
-    first, last = encode(prompts.first, negative_a), encode(prompts.last, negative_b)
-    rows = [{name: _between(first[name], last[name], t) for name in first} for t in coefficients]
-    for row, guide in zip(rows[1:-1], prompts.guides or (), strict=False):
-        encoded = encode(guide, negative_a)
-        row.update({name: encoded[name] for name in row if not name.startswith("negative_")})
-    frames = {name: torch.cat([row[name] for row in rows]) for name in first}
-    negative_embeds = frames.get("negative_prompt_embeds")
-    if negative_embeds is not None:
-        for index, (positive, negative) in enumerate(zip(frames["prompt_embeds"], negative_embeds, strict=True)):
-            if torch.equal(positive, negative):
-                raise PromptError(
-                    f"the prompt of frame {index} and the negative prompt have the same embedding, so guidance does "
-                    "nothing and their rows cannot be told apart; change one of them"
-                )
-    return frames
+def _check_guidance_does_something(frames: dict[str, Tensor]) -> None:
+    negatives = frames.get("negative_prompt_embeds")
+    if negatives is None:
+        return
+    for index, (positive, negative) in enumerate(zip(frames["prompt_embeds"], negatives, strict=True)):
+        if torch.equal(positive, negative):
+            raise PromptError(
+                f"the prompt of frame {index} and the negative prompt have the same embedding, so guidance does "
+                "nothing and their rows cannot be told apart; change one of them"
+            )
 
 
 def _between(first: Tensor, last: Tensor, t: float) -> Tensor:
@@ -190,12 +217,11 @@ def _call_encoder(pipe: Any, family: TextFamily, prompt: str, options: dict[str,
     for name in ("prompt_2", "prompt_3"):
         if name in parameters:
             arguments.setdefault(name, None)
-    values = pipe.encode_prompt(
-        prompt, **arguments, device=pipe._execution_device, num_images_per_prompt=1
-    )
+    values = pipe.encode_prompt(prompt, **arguments, device=pipe._execution_device, num_images_per_prompt=1)
     if len(values) != len(family.returns):
         raise UnsupportedPipelineError(
-            f"encode_prompt of {type(pipe).__name__} returns {len(values)} values, not the {len(family.returns)} of {family.name}"
+            f"encode_prompt of {type(pipe).__name__} returns {len(values)} values, "
+            f"not the {len(family.returns)} of {family.name}"
         )
     named = zip(family.returns, values, strict=True)
     return {name: value for name, value in named if name and value is not None}

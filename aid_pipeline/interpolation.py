@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from aid_kernels import InterpolationPlan
@@ -20,15 +19,16 @@ from aid_kernels import InterpolationPlan
 from .apply import aid, find_denoiser
 from .coefficients import BetaPrior, check_frames, frame_coefficients
 from .config import AIDConfig
-from .embeddings import ENCODER_TEXTS, check_guidance, frame_embeddings, text_family
-from .errors import ArgumentError, BusyError
+from .embeddings import ENCODER_TEXTS, check_guidance, encode_prompts, text_family
+from .errors import BusyError, FrameWarning, PromptError
 from .frames import Frames
 from .latents import FrameNoise, check_latents, check_seed
+from .prompt_switch import PromptSwitch
 from .prompts import check_prompts
-from .recipe import machine, model_identity, recorded_arguments, versions
+from .recipe import LATENTS_FILE, settings
 from .sequence import Sequence
 from .stock_arguments import check_numbers, check_size, check_stock_arguments, stock_parameters
-from .stock_call import Progress, Watch, private_copy
+from .stock_call import Progress, Watch, denoiser_steps, private_copy
 
 
 def interpolate(
@@ -70,15 +70,15 @@ def interpolate(
         negative_prompt: one text, or one per end, whose embeddings are then lerped.
         output_type: "pil", "pt", "np" or "latent".
         progress: called with (steps done, steps in all).
-        stock: anything else the stock call takes (`image`, `strength`, `guidance_rescale`, `cross_attention_kwargs`, ...).
+        stock: anything else the stock call takes (`image`, `strength`, `cross_attention_kwargs`, ...).
 
     Returns:
         A `Sequence`.
 
     Raises:
         AIDError: its subclasses name what is wrong, before any denoising: `ArgumentError`, `CoefficientsError`,
-            `ConfigError`, `LatentsError`, `PromptError`, `UnsupportedPipelineError`; `BusyError` if the denoiser already
-            serves another sequence in another thread.
+            `ConfigError`, `LatentsError`, `PromptError`, `UnsupportedPipelineError`; `BusyError` if the
+            denoiser already serves another sequence in another thread.
     """
     began = time.perf_counter()
     config = AIDConfig() if config is None else config
@@ -90,44 +90,36 @@ def interpolate(
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
     check_size(pipe, height, width, binned)
-    if isinstance(progress, nn.Module) or not (progress is None or callable(progress)):
-        raise ArgumentError(f"progress must be a function of (done, total), got {progress!r}")
-    guided = check_guidance(pipe, family, {"guidance_scale": guidance_scale, **stock}, negative_prompt is not None)
+    guidance = {"guidance_scale": guidance_scale, **stock}
+    guided = check_guidance(pipe, family, guidance, negative_prompt is not None)
+    if config.mode == "denoising" and guide is not None:
+        raise PromptError('mode="denoising" changes from one prompt to the other and reads no guide; leave it out')
 
     with _alone(find_denoiser(pipe)):
         own = private_copy(pipe)
         noise.install(own)
-        embeddings = frame_embeddings(own, family, prompts, t, guided, stock)
-        rows = chunk if chunk != "auto" else None
-        reports: list[str] = []
-
-        @contextmanager
-        def denoising(steps: int) -> Iterator[None]:
-            device = embeddings["prompt_embeds"].device
-            plan = InterpolationPlan.sequence(t, device=device)
-            meaning = Frames(plan, embeddings["prompt_embeds"], steps, chunk=rows, guided=guide is not None)
-            with aid(pipe, config, meaning) as handle:
-                yield
-                reports.append(handle.report())
-
-        watch = Watch(denoising, progress)
-        watch.install(own)
-        call = {
-            **{name: value for name, value in stock.items() if name not in ENCODER_TEXTS},
-            **embeddings,
+        encoded = encode_prompts(own, family, prompts, guided, stock)
+        embeddings = encoded.frames(t)
+        run = _Run(own, config, t, embeddings, chunk, guide is not None, progress)
+        if config.mode == "denoising":
+            run.switch = PromptSwitch(encoded, t, lambda: run.watch.steps_done)
+            embeddings = run.switch.frames(embeddings)
+        call = {name: value for name, value in stock.items() if name not in ENCODER_TEXTS} | embeddings
+        call |= {
             "num_inference_steps": num_inference_steps,
             "guidance_scale": guidance_scale,
             "output_type": output_type,
-            "generator": noise.generators(),
         }
         call |= {name: size for name, size in (("height", height), ("width", width)) if size is not None}
+        call["generator"] = noise.generators()
         if "negative_prompt" in stock_parameters(own):
             call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
-        encoded = time.perf_counter()
+        called = time.perf_counter()
         output = own(**call)
-    if output_type == "latent":
-        watch.look(output.images)
+        if output_type == "latent":
+            run.watch.look(output.images)
     ended = time.perf_counter()
+    watch = run.watch
 
     asked = {
         "prompt_a": prompt_a,
@@ -135,7 +127,7 @@ def interpolate(
         "frames": frames,
         "guide": guide,
         "coefficients": coefficients if coefficients is None or isinstance(coefficients, BetaPrior) else t,
-        "latents": None if latents is None else "latents.safetensors",
+        "latents": None if latents is None else LATENTS_FILE,
         "seed": seed,
         "chunk": chunk,
         "num_inference_steps": num_inference_steps,
@@ -144,32 +136,68 @@ def interpolate(
         "height": height,
         "width": width,
         "output_type": output_type,
-        **stock,
     }
-    arguments, unrecorded = recorded_arguments(asked)
     flagged = getattr(output, "nsfw_content_detected", None) or []
-    return Sequence(
+    sequence = Sequence(
         images=output.images,
         coefficients=t,
-        settings={
-            "model": model_identity(pipe),
-            "versions": versions(),
-            "machine": machine(pipe.device),
-            "arguments": arguments,
-            "unrecorded": unrecorded,
-            "config": asdict(config),
-        },
+        settings=settings(pipe, asked | stock, config, run.chunk_used),
         timings={
-            "encode": encoded - began,
+            "encode": called - began,
             "denoise": watch.ended - watch.started,
             "decode": ended - watch.ended,
             "total": ended - began,
         },
-        report="\n".join(reports),
+        report=run.report,
         not_finite=tuple(sorted(watch.not_finite)),
         flagged=tuple(index for index, black in enumerate(flagged) if black),
         latents=latents,
     )
+    for fault in sequence.faults:
+        warnings.warn(fault, FrameWarning, stacklevel=2)
+    return sequence
+
+
+class _Run:
+    """Interpolation around the denoising loop of one stock call: on when the loop starts, off when it ends."""
+
+    def __init__(
+        self,
+        pipe: Any,
+        config: AIDConfig,
+        coefficients: tuple[float, ...],
+        embeddings: dict[str, Tensor],
+        chunk: int | Literal["auto"],
+        guided: bool,
+        progress: Progress | None,
+    ) -> None:
+        self.watch = Watch(self._denoising, progress)
+        self.watch.install(pipe)
+        self.switch: PromptSwitch | None = None
+        self.report = ""
+        self.chunk_used: int | None = None
+        self._pipe, self._config, self._chunk, self._guided = pipe, config, chunk, guided
+        embeds = embeddings["prompt_embeds"]
+        self._plan, self._embeds = InterpolationPlan.sequence(coefficients, device=embeds.device), embeds
+
+    @contextmanager
+    def _denoising(self, steps: int) -> Iterator[None]:
+        frames = Frames(
+            self._plan,
+            self._embeds,
+            denoiser_steps(self._pipe.scheduler, steps),
+            chunk=self._chunk,
+            guided=self._guided,
+        )
+        with ExitStack() as stack:
+            if self.switch is not None:  # before the hook that cuts the batch into chunks
+                controlnet = getattr(self._pipe, "controlnet", None)
+                modules = [find_denoiser(self._pipe), *([controlnet] if isinstance(controlnet, nn.Module) else [])]
+                stack.enter_context(self.switch.installed(modules, steps))
+            handle = stack.enter_context(aid(self._pipe, self._config, frames))
+            yield
+            self.report = handle.report()
+            self.chunk_used = handle.chunk
 
 
 _running: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -178,10 +206,12 @@ _running_lock = threading.Lock()
 
 @contextmanager
 def _alone(denoiser: nn.Module) -> Iterator[None]:
-    """Only one sequence at a time on a denoiser: its attention is ours meanwhile, and tokenizers are not thread-safe."""
+    """One sequence at a time on a denoiser: its attention is ours meanwhile; tokenizers are not thread-safe."""
     with _running_lock:
         if denoiser in _running:
-            raise BusyError("this pipeline already makes a sequence in another thread; wait for it or load a second pipeline")
+            raise BusyError(
+                "this pipeline already makes a sequence in another thread; wait for it or load a second pipeline"
+            )
         _running.add(denoiser)
     try:
         yield

@@ -15,7 +15,7 @@ from torch import Tensor
 from .errors import LatentsError
 
 PARALLEL = 1 - 1e-6  # cosine above which sin(angle) is too small to divide by; lerp is then the same
-NOISE_ARGUMENTS = "batch_size num_channels_latents height width dtype device generator latents".split()
+NOISE_ARGUMENTS = ["batch_size", "num_channels_latents", "height", "width", "dtype", "device", "generator", "latents"]
 
 
 def slerp(first: Tensor, last: Tensor, coefficients: Sequence[float]) -> Tensor:
@@ -68,7 +68,7 @@ class FrameNoise:
     Args:
         coefficients: m of them.
         seeds: of the first and the last frame.
-        given: None, (2, C, h, w) ends or (m, C, h, w) frames, as unscaled noise; for FLUX unpacked, or packed (n, L, 4C).
+        given: None, (2, C, h, w) ends or (m, C, h, w) frames, as unscaled noise; for FLUX packed ones too.
     """
 
     coefficients: tuple[float, ...]
@@ -150,10 +150,13 @@ def check_latents(latents: Any, frames: int) -> Tensor | None:
     if latents is None:
         return None
     if not isinstance(latents, Tensor) or not latents.is_floating_point():
-        raise LatentsError(f"latents must be a floating-point tensor, got {getattr(latents, 'dtype', type(latents).__name__)}")
+        raise LatentsError(
+            f"latents must be a floating-point tensor, got {getattr(latents, 'dtype', type(latents).__name__)}"
+        )
     if latents.ndim not in (3, 4) or latents.shape[0] not in (2, frames):
         raise LatentsError(
-            f"latents must be (2, C, h, w), the two ends, or ({frames}, C, h, w), every frame; got {tuple(latents.shape)}"
+            f"latents must be (2, C, h, w), the two ends, or ({frames}, C, h, w), every frame; "
+            f"got {tuple(latents.shape)}"
         )
     if not torch.isfinite(latents).all():
         raise LatentsError("latents hold NaN or infinity")

@@ -50,7 +50,7 @@ def check_prompts(
             raise PromptError("a guide is for the frames between the ends; with frames=2 there are none")
         if len(guides) != interior:
             raise PromptError(
-                f"guide must be one prompt, or one for each of the {interior} interior frames; got {len(guides)} of them"
+                f"guide must be one prompt, or one for each of the {interior} interior frames; got {len(guides)}"
             )
         for index, text in enumerate(guides):
             _check_text(f"guide {index + 1}", text)

@@ -15,6 +15,7 @@ import torch
 from .coefficients import BetaPrior
 from .config import AIDConfig
 
+LATENTS_FILE = "latents.safetensors"  # beside sequence.json, if latents were given
 FORMAT = 1  # of sequence.json; raised when an older reader would misunderstand a newer file
 LIBRARIES = ("torch", "diffusers", "transformers", "triton", "numpy", "scipy", "pillow")
 _SAMPLES, _SAMPLE_BYTES = 16, 1 << 16
@@ -67,29 +68,31 @@ def model_identity(pipe: Any) -> dict[str, Any]:
         **locate(name),
         "pipeline": type(pipe).__name__,
         "dtype": str(pipe.dtype).removeprefix("torch."),
-        "scheduler": scheduler and {"class": type(scheduler).__name__, "config": recorded_arguments(dict(scheduler.config))[0]},
+        "scheduler": scheduler
+        and {"class": type(scheduler).__name__, "config": recorded_arguments(dict(scheduler.config))[0]},
         "adapters": adapters,
     }
 
 
 def locate(name: str | None) -> dict[str, Any]:
-    """id, revision (of a hub model in the local cache) and fingerprint (of a folder) of what `from_pretrained` was given."""
+    """id, revision (hub model in the local cache) and fingerprint (folder) of what `from_pretrained` was given."""
     if not name:
         return {"id": None, "revision": None, "fingerprint": None}
+    from .miniature import MODEL_PATH
+
     folder = Path(name)
     if folder.is_dir():
-        bundled = folder.resolve() == miniature_folder()
-        return {"id": "miniature" if bundled else str(folder.resolve()), "revision": None, "fingerprint": fingerprint(folder)}
+        bundled = folder.resolve() == MODEL_PATH.resolve()
+        return {
+            "id": "miniature" if bundled else str(folder.resolve()),
+            "revision": None,
+            "fingerprint": fingerprint(folder),
+        }
     from huggingface_hub import try_to_load_from_cache
 
     index = try_to_load_from_cache(name, "model_index.json")
     revision = Path(index).parent.name if isinstance(index, str) else None
     return {"id": name, "revision": revision, "fingerprint": None}
-
-
-def miniature_folder() -> Path:
-    """Where the package keeps the miniature's weights."""
-    return (Path(__file__).parent / "miniature" / "model").resolve()
 
 
 def fingerprint(folder: Path) -> str:
@@ -108,8 +111,23 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def config_values(config: AIDConfig) -> dict[str, Any]:
-    return asdict(config)
+def settings(pipe: Any, arguments: dict[str, Any], config: AIDConfig, chunk_used: int | None) -> dict[str, Any]:
+    """`Sequence.settings`: all values as JSON holds them.
+
+    Args:
+        arguments: of `interpolate`, stock ones too.
+        chunk_used: rows per denoiser call that "auto" came to.
+    """
+    recorded, unrecorded = recorded_arguments(arguments)
+    return {
+        "model": model_identity(pipe),
+        "versions": versions(),
+        "machine": machine(pipe.device),
+        "arguments": recorded,
+        "unrecorded": unrecorded,
+        "config": asdict(config),
+        "chunk_used": chunk_used,
+    }
 
 
 def plain_value(value: Any) -> Any:
@@ -130,7 +148,7 @@ def plain_value(value: Any) -> Any:
 
 
 def recorded_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Arguments as JSON, and the names of those it cannot hold (images, callbacks), whose value is their type's name."""
+    """Arguments as JSON, and the names of those it cannot hold (images, ...), whose value is their type's name."""
     recorded, unrecorded = {}, []
     for name, value in arguments.items():
         try:

@@ -15,13 +15,12 @@ from PIL import Image
 
 from .errors import OutputFolderError
 from .output_folder import OutputFolder, write_atomically
-from .recipe import FORMAT
+from .recipe import FORMAT, LATENTS_FILE
 from .sequence import Sequence
 
 logger = logging.getLogger(__name__)
 
 STRIP_WIDTH = 16_384  # pixels; a wider strip is made smaller
-LATENTS = "latents.safetensors"
 
 
 def save_sequence(
@@ -49,8 +48,8 @@ def save_sequence(
     try:
         digits = max(3, len(str(len(pictures) - 1)))
         for index, picture in enumerate(pictures):
-            write(f"{index:0{digits}d}.png", _encoded(lambda file, image=picture: image.save(file, "PNG")))
-        write("sequence.png", _encoded(lambda file: strip(pictures).save(file, "PNG")))
+            write(f"{index:0{digits}d}.png", _png(picture))
+        write("sequence.png", _png(strip(pictures)))
         if video:
             write("sequence.mp4", video_bytes(pictures, fps))
         for wanted, kind in ((gif, "gif"), (webp, "webp")):
@@ -59,7 +58,7 @@ def save_sequence(
         if sequence.latents is not None:
             from safetensors.torch import save
 
-            write(LATENTS, save({"latents": sequence.latents.detach().cpu().contiguous()}))
+            write(LATENTS_FILE, save({"latents": sequence.latents.detach().cpu().contiguous()}))
         claimed.finish(document(sequence, claimed.recipe, files, fps))
     except BaseException:
         if claimed is not folder:
@@ -91,7 +90,9 @@ def strip(pictures: list[Image.Image]) -> Image.Image:
     size = (max(1, int(width * shrink)), max(1, int(height * shrink)))
     made = Image.new("RGB", (size[0] * len(pictures), size[1]))
     for index, picture in enumerate(pictures):
-        made.paste(picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS), (index * size[0], 0))
+        made.paste(
+            picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS), (index * size[0], 0)
+        )
     return made
 
 
@@ -131,6 +132,10 @@ def video_bytes(pictures: list[Image.Image], fps: float) -> bytes:
     )
     assert isinstance(made, bytes)
     return made
+
+
+def _png(picture: Image.Image) -> bytes:
+    return _encoded(lambda file: picture.save(file, "PNG"))
 
 
 def _encoded(save: Callable[[BinaryIO], Any]) -> bytes:

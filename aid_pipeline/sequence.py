@@ -18,8 +18,8 @@ class Sequence:
     """The frames of one sequence and everything needed to make them again.
 
     Attributes:
-        images: m frames as `output_type` asked: a list of PIL images, a float tensor or array in [0, 1] ((m, 3, H, W) or
-            (m, H, W, 3)), or latents.
+        images: m frames as `output_type` asked: a list of PIL images, a float tensor (m, 3, H, W) or array (m, H, W, 3)
+            in [0, 1], or latents.
         coefficients: t of each frame, from 0 to 1.
         settings: model, versions, machine, arguments and config, as written to `sequence.json`.
         timings: seconds for "encode", "denoise", "decode" and "total".
@@ -53,7 +53,9 @@ class Sequence:
         """One line per kind of fault, with the frames' numbers; empty when all is well."""
         lines = []
         if self.not_finite:
-            lines.append(f"frame(s) {_numbers(self.not_finite)} hold NaN or infinity; use a wider dtype or less guidance")
+            lines.append(
+                f"frame(s) {_numbers(self.not_finite)} hold NaN or infinity; use a wider dtype or less guidance"
+            )
         if self.flagged:
             lines.append(f"frame(s) {_numbers(self.flagged)} were blacked out by the model's safety checker")
         return lines
@@ -68,7 +70,11 @@ class Sequence:
             raise OutputFolderError('latents cannot be saved as pictures; use output_type "pil", "pt" or "np"')
         if isinstance(self.images, list):
             return self.images
-        array = self.images.detach().float().cpu().permute(0, 2, 3, 1).numpy() if isinstance(self.images, Tensor) else self.images
+        array = (
+            self.images.detach().float().cpu().permute(0, 2, 3, 1).numpy()
+            if isinstance(self.images, Tensor)
+            else self.images
+        )
         return [Image.fromarray((frame * 255).round().astype(np.uint8)) for frame in np.nan_to_num(array)]
 
     def save(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,16 +20,26 @@ Progress = Callable[[int, int], None]  # steps done, steps in all
 def private_copy(pipe: Any) -> Any:
     """A shallow copy for one call: shares every weight, owns the scheduler's state and the VAE's slicing switch.
 
-    The stock call keeps its arguments on the pipeline object and its timesteps in the scheduler; on a copy, calls do not
-    see each other. Decoding one frame at a time keeps memory flat in the number of frames.
+    The stock call keeps its arguments on the pipeline object and its timesteps in the scheduler; on a copy, calls do
+    not see each other. Decoding one frame at a time keeps memory flat in the number of frames.
     """
     own = copy.copy(pipe)
     if getattr(own, "scheduler", None) is not None:
         own.scheduler = copy.deepcopy(pipe.scheduler)
-    if "use_slicing" in vars(getattr(own, "vae", None) or object):  # not through a compiled wrapper, which would pass it on
-        own.vae = copy.copy(pipe.vae)
+    vae = getattr(own, "vae", None)
+    if vae is not None and "use_slicing" in vars(vae):  # not through a compiled wrapper, which would pass the switch on
+        own.vae = copy.copy(vae)
         own.vae.use_slicing = True
     return own
+
+
+def denoiser_steps(scheduler: Any, steps: int) -> int:
+    """How many timesteps a loop of `steps` steps shows the denoiser; more where a step looks between two."""
+    timesteps = getattr(scheduler, "timesteps", None)
+    if getattr(scheduler, "order", 1) == 1 or not isinstance(timesteps, Tensor):
+        return steps
+    whole = getattr(scheduler, "num_inference_steps", None) or steps  # img2img runs only some of them
+    return max(steps, math.ceil(len(timesteps.unique()) * steps / whole))
 
 
 @dataclass
@@ -44,6 +55,7 @@ class Watch:
     progress: Progress | None = None
     started: float = 0.0
     ended: float = 0.0
+    steps_done: int = 0
     not_finite: set[int] = field(default_factory=set)
 
     def install(self, pipe: Any) -> None:
@@ -68,14 +80,18 @@ class Watch:
             steps = total if total is not None else len(iterable)
             bar = stock(iterable=iterable, total=total)
             with self.denoising(steps), bar:
-                if self.progress is not None:
-                    self.progress(0, steps)
+                self._count(0, steps)
                 self.started = time.perf_counter()
-                yield _CountedBar(bar, steps, self.progress)
+                yield _CountedBar(bar, lambda done: self._count(done, steps))
                 _wait_for_device()
                 self.ended = time.perf_counter()
 
         return progress_bar
+
+    def _count(self, done: int, steps: int) -> None:
+        self.steps_done = done
+        if self.progress is not None:
+            self.progress(done, steps)
 
     def _postprocess(self, stock: Callable[..., Any]) -> Callable[..., Any]:
         """Look at decoded frames before they are clamped to colours, where infinity would pass for white."""
@@ -91,14 +107,13 @@ class Watch:
 class _CountedBar:
     """Passes updates on to the pipeline's bar and counts them."""
 
-    def __init__(self, bar: Any, total: int, progress: Progress | None) -> None:
-        self.bar, self.total, self.progress, self.done = bar, total, progress, 0
+    def __init__(self, bar: Any, count: Callable[[int], None]) -> None:
+        self._bar, self._count, self._done = bar, count, 0
 
     def update(self, steps: int = 1) -> None:
-        self.done += steps
-        self.bar.update(steps)
-        if self.progress is not None:
-            self.progress(self.done, self.total)
+        self._done += steps
+        self._bar.update(steps)
+        self._count(self._done)
 
 
 def _wait_for_device() -> None:

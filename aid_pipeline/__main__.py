@@ -1,0 +1,5 @@
+"""`python -m aid_pipeline` is the command `aid`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,106 @@
+"""Loading a pipeline by name: the miniature, a local folder, or a hub id. Weights are safetensors only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ArgumentError, ModelError
+
+MINIATURE = "miniature"
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model of a supported family, as an example of what `--model` takes."""
+
+    id: str
+    family: str
+    pixels: int
+
+
+KNOWN_MODELS = (
+    KnownModel(MINIATURE, "Stable Diffusion 1.x", 64),
+    KnownModel("stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.x", 512),
+    KnownModel("stabilityai/stable-diffusion-2-1", "Stable Diffusion 2.x", 768),
+    KnownModel("stabilityai/stable-diffusion-xl-base-1.0", "SDXL", 1024),
+    KnownModel("stabilityai/stable-diffusion-3.5-medium", "Stable Diffusion 3.x", 1024),
+    KnownModel("black-forest-labs/FLUX.1-dev", "FLUX.1", 1024),
+    KnownModel("black-forest-labs/FLUX.1-schnell", "FLUX.1", 1024),
+    KnownModel("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", "PixArt", 1024),
+)
+
+
+def check_model(model: str, revision: str | None = None) -> None:
+    """Say early what is wrong with a model's name; does not ask the network.
+
+    Raises:
+        ModelError: an empty name, a folder without `model_index.json`, or neither a folder nor an id like "owner/name".
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir() and (model != MINIATURE):
+        if not (folder / "model_index.json").is_file():
+            raise ModelError(f"{model} is not a diffusers model folder: it has no model_index.json")
+    elif folder.is_file():
+        raise ModelError(f"{model} is a file; give the folder of a diffusers model, a hub id or {MINIATURE!r}")
+    elif model != MINIATURE and not _HUB_ID.fullmatch(model):
+        raise ModelError(f"{model!r} is neither a folder, nor a hub id such as {KNOWN_MODELS[1].id}, nor {MINIATURE!r}")
+    if revision is not None and (model == MINIATURE or folder.is_dir()):
+        raise ModelError(f"revision {revision!r} is for hub models; {model} has none")
+
+
+def load_model(model: str = MINIATURE, revision: str | None = None, device: str = "auto", dtype: str = "auto") -> Any:
+    """A stock diffusers pipeline, on its device.
+
+    Args:
+        model: "miniature", a local diffusers folder or a hub id.
+        revision: branch, tag or commit of a hub model.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: "float32", "float16", "bfloat16", or "auto": float32 on the CPU, bfloat16 (or float16) on a GPU.
+
+    Raises:
+        ModelError: as `check_model`; or the model cannot be loaded (no network, no safetensors, damaged files).
+        ArgumentError: an unknown dtype or a device that is not there.
+    """
+    import torch
+    from diffusers import DiffusionPipeline
+    from diffusers.utils.logging import disable_progress_bar
+
+    check_model(model, revision)
+    where = _device(device)
+    if dtype not in DTYPES:
+        raise ArgumentError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if dtype == "auto":
+        wide = where.type == "cpu" or (where.type == "cuda" and not torch.cuda.is_bf16_supported())
+        dtype = ("float32" if where.type == "cpu" else "float16") if wide else "bfloat16"
+    disable_progress_bar()
+    try:
+        if model == MINIATURE:
+            from .miniature import load
+
+            return load(dtype=getattr(torch, dtype), device=where)
+        folder = Path(model).expanduser()
+        local = {"local_files_only": True} if folder.is_dir() else {"revision": revision}
+        name = str(folder) if folder.is_dir() else model
+        pipe = DiffusionPipeline.from_pretrained(name, dtype=getattr(torch, dtype), use_safetensors=True, **local)
+        return pipe.to(where)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot load {model}: {error}") from error
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ArgumentError(f"{name!r} is not a device; try cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ArgumentError(f"device {name} was asked for, but torch sees no GPU; use --device cpu")
+    return device

@@ -1,0 +1,207 @@
+"""One sequence as asked for on the command line or written in a `sequence.json`, and making it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ArgumentError, ModelError
+from .models import check_model, load_model
+
+if TYPE_CHECKING:
+    from .sequence import Sequence
+    from .stock_call import Progress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides a sequence's bits, in values that JSON holds.
+
+    Args:
+        model, revision, device, dtype: as `load_model`.
+        arguments: of `interpolate`, by name; `coefficients` as numbers or {"beta_prior": [alpha, beta]}, `latents`
+            as the path of a safetensors file with one tensor "latents".
+        config: fields of `AIDConfig`.
+        scheduler: class and configuration to use in place of the model's own.
+        expected: model, versions and machine of the sequence to make again; empty for a new one.
+    """
+
+    model: str
+    arguments: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    scheduler: dict[str, Any] | None = None
+    expected: dict[str, Any] = field(default_factory=dict)
+
+    def recipe(self) -> dict[str, Any]:
+        """What a folder is claimed with: equal recipes make equal sequences with the same weights."""
+        from .recipe import locate
+
+        folder = _folder(self.model)
+        return {**asdict(self), "fingerprint": locate(str(folder))["fingerprint"] if folder else None}
+
+    def check(self) -> None:
+        """What can be said before the model is loaded.
+
+        Raises:
+            AIDError: as `interpolate` and `load_model` would raise later.
+        """
+        from .coefficients import check_frames, frame_coefficients
+        from .config import AIDConfig
+        from .latents import check_seed
+        from .prompts import check_prompts
+        from .stock_arguments import check_numbers
+
+        given = self.arguments
+        check_model(self.model, self.revision)
+        AIDConfig(**self.config)
+        frames = check_frames(given["frames"])
+        frame_coefficients(_coefficients(given.get("coefficients")), frames)
+        check_prompts(given["prompt_a"], given["prompt_b"], given.get("guide"), given.get("negative_prompt"), frames)
+        check_seed(given.get("seed", 0))
+        steps, scale = given.get("num_inference_steps", 25), given.get("guidance_scale", 5.0)
+        check_numbers(steps, scale, "pil", given.get("chunk", "auto"))
+        if given.get("latents") is not None:
+            _latents(given["latents"])
+
+    def make(self, pipe: Any, progress: Progress | None = None) -> Sequence:
+        """Denoise the sequence on a pipeline that `load` returned."""
+        from .config import AIDConfig
+        from .interpolation import interpolate
+
+        arguments = dict(self.arguments)
+        arguments["coefficients"] = _coefficients(arguments.get("coefficients"))
+        if arguments.get("latents") is not None:
+            arguments["latents"] = _latents(arguments["latents"])
+        return interpolate(pipe, config=AIDConfig(**self.config), progress=progress, **arguments)
+
+    def load(self) -> Any:
+        """The pipeline; for a sequence to make again, compared with what that one was made with.
+
+        Raises:
+            ModelError: other weights or another pipeline class than the sequence was made with.
+        """
+        import torch
+
+        pipe = load_model(self.model, self.revision, self.device, self.dtype)
+        if self.scheduler is not None:
+            pipe.scheduler = _scheduler(self.scheduler)
+        if self.expected:
+            torch.set_num_threads(self.expected["machine"]["threads"])  # sums are split by threads
+            self._compare(pipe)
+        return pipe
+
+    def _compare(self, pipe: Any) -> None:
+        from .recipe import machine, model_identity, versions
+
+        made_with, found = self.expected["model"], model_identity(pipe)
+        for name in ("fingerprint", "pipeline"):
+            if made_with[name] != found[name]:
+                raise ModelError(
+                    f"{self.model} is not the model the sequence was made with: its {name} is {found[name]}, "
+                    f"the sequence's {made_with[name]}"
+                )
+        for kind, now in (("versions", versions()), ("machine", machine(pipe.device))):
+            then = self.expected[kind]
+            other = [f"{name} {then[name]} then, {now.get(name)} now" for name in then if then[name] != now.get(name)]
+            if other:
+                logger.warning("frames may differ in their last bits: %s", "; ".join(other))
+
+
+def read_request(path: str | Path) -> tuple[Request, dict[str, Any]]:
+    """The request that makes the sequence of a `sequence.json` again, and how its files were saved.
+
+    Returns:
+        The request, and the options of `Sequence.save`.
+
+    Raises:
+        ArgumentError: no such file, no `sequence.json`, or one that cannot hold all of its sequence (images, LoRA).
+    """
+    path = Path(path)
+    path = path / "sequence.json" if path.is_dir() else path
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        model, arguments = document["model"], dict(document["arguments"])
+        if document["format"] != 1:
+            raise ArgumentError(
+                f"{path} has format {document['format']}, this version reads 1; use a newer aid-kernels"
+            )
+        lost = list(document["unrecorded"]) + (["LoRA adapters"] if model["adapters"] else [])
+        files = document["files"]
+        arguments |= {"coefficients": document["coefficients"], "chunk": document["chunk_used"]}
+        expected = {name: document[name] for name in ("model", "versions", "machine")}
+        config, device, fps = document["config"], document["machine"]["device"], document["fps"]
+    except OSError as error:
+        raise ArgumentError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"{path} is not the sequence.json of a sequence ({error})") from error
+    if lost:
+        raise ArgumentError(f"{path} does not hold {', '.join(lost)}; make this sequence again from Python")
+    if model["id"] is None:
+        raise ArgumentError(f"{path} does not say which model it was made with; make this sequence again from Python")
+    if arguments.pop("output_type") == "latent":
+        raise ArgumentError(f"{path} holds latents, not pictures")
+    if arguments.get("latents") is not None:
+        arguments["latents"] = str(path.parent / arguments["latents"])
+    for name in ("seed", "negative_prompt"):
+        if isinstance(arguments.get(name), list):
+            arguments[name] = tuple(arguments[name])
+    request = Request(
+        model=model["id"],
+        revision=model["revision"],
+        device=device,
+        dtype=model["dtype"],
+        arguments=arguments,
+        config=config,
+        scheduler=model["scheduler"],
+        expected=expected,
+    )
+    kinds = {
+        kind: f"sequence.{suffix}" in files for kind, suffix in (("gif", "gif"), ("webp", "webp"), ("video", "mp4"))
+    }
+    return request, {**kinds, "fps": fps}
+
+
+def _folder(model: str) -> Path | None:
+    from .miniature import MODEL_PATH
+    from .models import MINIATURE
+
+    folder = MODEL_PATH if model == MINIATURE else Path(model).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def _coefficients(value: Any) -> Any:
+    from .coefficients import BetaPrior
+
+    return BetaPrior(*value["beta_prior"]) if isinstance(value, dict) else value
+
+
+def _latents(path: str) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)["latents"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise ArgumentError(
+            f"latents must be a safetensors file with one tensor named latents; {path}: {error}"
+        ) from error
+
+
+def _scheduler(recorded: dict[str, Any]) -> Any:
+    import diffusers
+
+    name = recorded["class"]
+    cls = getattr(diffusers, name, None) if name.isidentifier() else None
+    if not (isinstance(cls, type) and issubclass(cls, diffusers.SchedulerMixin)):
+        raise ArgumentError(f"the sequence was made with scheduler {name}, which diffusers does not have")
+    return cls.from_config(recorded["config"])
