@@ -110,14 +110,14 @@ class AttentionOracle(TorchFunctionMode):
         self.inside = False
 
     def _place(self, rows: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(rows), rows]) if self.negative_rows == "front" else rows
+        """Image embeddings of one denoiser call: zeros for the negative rows."""
+        return torch.cat([torch.zeros_like(rows), rows])
 
     def conditional_rows(self, rows: int) -> range | None:
         """Rows first, frame, last in a call of `rows` rows; None where the call holds none of them."""
-        if self.negative_rows == "front":
-            assert rows == 6, rows
+        if rows == 6 and self.negative_rows == "front":
             return range(0, 3) if self.settings.guide_negative_rows else range(3, 6)
-        assert rows == 3, rows
+        assert rows == 3, rows  # without guidance, or a family without negative rows in the same call
         if self.negative_rows == "separate" and self.calls == 2:
             return None
         return range(0, 3)

@@ -142,19 +142,18 @@ def test_the_reference_implementation_matches_the_oracle(family, mode):
 @families
 def test_the_oracle_sees_mistakes(family):
     """What the tolerance is worth: each mistake moves the frames by far more."""
-    pipe, case = family.pipeline(), Case(guide=True)
-    call = case.call(family, pipe)
-    expected = oracle_frames(pipe, call, UNEVEN, case.settings(), family.negative_rows)
+    pipe, case, coefficients = family.pipeline(), Case(guide=True, steps=2), [0.0, 0.3, 1.0]
+    call = case.call(family, pipe, coefficients)
+    expected = oracle_frames(pipe, call, coefficients, case.settings(), family.negative_rows)
     mistakes = [{"swap_sources": True}, {"shift_t": 0.02}, {"extra_steps": 1}]
     if family.negative_rows == "front":
         mistakes.append({"guide_negative_rows": True})
     for mistake in mistakes:
-        wrong = oracle_frames(pipe, call, UNEVEN, case.settings(**mistake), family.negative_rows)
+        wrong = oracle_frames(pipe, call, coefficients, case.settings(**mistake), family.negative_rows)
         assert distance(wrong[1:-1], expected[1:-1]) > 20 * TOLERANCE, mistake
         assert distance(wrong[[0, -1]], expected[[0, -1]]) < 1e-9, mistake
-    others = [Case(mode="inner", guide=True), Case(fuse_self=False, guide=True)]
-    for other in others:
-        wrong = oracle_frames(pipe, call, UNEVEN, other.settings(), family.negative_rows)
+    for other in [Case(mode="inner", guide=True), Case(fuse_self=False, guide=True)]:
+        wrong = oracle_frames(pipe, call, coefficients, other.settings(), family.negative_rows)
         assert distance(wrong[1:-1], expected[1:-1]) > 20 * TOLERANCE, str(other)
 
 
