@@ -1,63 +1,80 @@
-"""The fused kernel: every row of a batch in one launch, equations (1)-(8) of this folder's README.
-
-A program serves one (head, row, block of queries). It attends to the row's own keys first, then resumes that state over
-each of the row's sources, so the own keys are read once for all terms: J + 1 units of work, equation (9).
-"""
+"""The `triton` implementation: one fused launch for all rows; inner mixes long keys in a launch before it."""
 
 from __future__ import annotations
 
-import triton
-import triton.language as tl
+import torch
+from torch import Tensor
 
-# start of the running maximum: finite, so that a wholly masked block leaves the state as it is, without a guard
-LOWEST = tl.constexpr(-3.0e38)
+from ..plan import InterpolationPlan
+from .layout import empty_output
+from .triton_configs import MIX_ON_THE_WAY
+from .triton_launch import attention_launch, lerp_launch
+from .triton_support import interpreting, target_of
 
-
-@triton.jit
-def tile(base, positions, step, length, COLUMNS: tl.constexpr, FIRST: tl.constexpr, WIDTH: tl.constexpr, BOUNDED: tl.constexpr):
-    """[positions, WIDTH] from column FIRST on, zero beyond COLUMNS and, if BOUNDED, beyond `length` positions."""
-    columns = FIRST + tl.arange(0, WIDTH)
-    pointers = base + positions[:, None] * step + columns[None, :]
-    if BOUNDED and FIRST + WIDTH > COLUMNS:
-        return tl.load(pointers, mask=(positions < length)[:, None] & (columns < COLUMNS)[None, :], other=0.0)
-    elif BOUNDED:
-        return tl.load(pointers, mask=(positions < length)[:, None], other=0.0)
-    elif FIRST + WIDTH > COLUMNS:
-        return tl.load(pointers, mask=(columns < COLUMNS)[None, :], other=0.0)
-    else:
-        return tl.load(pointers)
+# decided when the kernels were defined, by the import above
+INTERPRETED = interpreting()
 
 
-@triton.jit
-def mixed_tile(
-    base, batch_step, sources, weights, num_sources, positions, step, length,
-    SLOTS: tl.constexpr, COLUMNS: tl.constexpr, FIRST: tl.constexpr, WIDTH: tl.constexpr, BOUNDED: tl.constexpr,
-):  # fmt: skip
-    """[positions, WIDTH] of the weighted sum of a row's sources, equation (3): float32 math, one rounding."""
-    total = tl.zeros([positions.shape[0], WIDTH], tl.float32)
-    if SLOTS:
-        for slot in tl.static_range(SLOTS):
-            total = _add_source(total, base, batch_step, sources + slot, weights + slot, positions, step, length, COLUMNS, FIRST, WIDTH, BOUNDED)
-    else:
-        for slot in range(num_sources):
-            total = _add_source(total, base, batch_step, sources + slot, weights + slot, positions, step, length, COLUMNS, FIRST, WIDTH, BOUNDED)
-    return total.to(base.dtype.element_ty)
+def outer_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    plan: InterpolationPlan,
+    *,
+    fuse_self: bool,
+    bank: tuple[Tensor, Tensor],
+    key_mask: Tensor | None,
+    bank_mask: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Equations (1) and (2). Same signature, shapes and rules as the public op; softmax and sums in float32."""
+    output = empty_output(query)
+    if output.numel():
+        own = query, key, value, key_mask
+        with torch.cuda.device_of(query):
+            attention_launch(
+                "listed", target_of(query.device), own, (*bank, bank_mask), output, plan, fuse_self, scale
+            ).run()
+    return output
 
 
-@triton.jit
-def _add_source(total, base, batch_step, source, weight, positions, step, length, COLUMNS: tl.constexpr, FIRST: tl.constexpr, WIDTH: tl.constexpr, BOUNDED: tl.constexpr):
-    share = tl.load(weight)
-    part = tile(base + tl.load(source).to(tl.int64) * batch_step, positions, step, tl.where(share != 0, length, 0), COLUMNS, FIRST, WIDTH, True)
-    # a select, not a product: what a source of weight zero holds must not matter
-    return tl.where(share != 0, tl.fma(part.to(tl.float32), share, total), total)
+def inner_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    plan: InterpolationPlan,
+    *,
+    fuse_self: bool,
+    bank: tuple[Tensor, Tensor],
+    key_mask: Tensor | None,
+    bank_mask: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Equations (3) and (4). Keys and values are mixed in float32 and rounded once."""
+    output = empty_output(query)
+    if output.numel():
+        own, source = (query, key, value, key_mask), (*bank, bank_mask)
+        with torch.cuda.device_of(query):
+            kind = "mixed"
+            if bank[0].shape[2] > MIX_ON_THE_WAY:
+                kind = "packed"
+                source = mixed_bank(plan, *source)
+            attention_launch(kind, target_of(query.device), own, source, output, plan, fuse_self, scale).run()
+    return output
 
 
-@triton.jit
-def _step(
-    peak, norm, acc1, acc2, q1, q2, key, value, mask, key_step, value_step, mask_step, start, length, scale,
-    batch_steps, sources, weights, num_sources,
-    BLOCK: tl.constexpr, BOUNDED: tl.constexpr, WIDE: tl.constexpr, MIXED: tl.constexpr, SLOTS: tl.constexpr,
-    D: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr, V: tl.constexpr, V1: tl.constexpr, V2: tl.constexpr,
-    PRECISION: tl.constexpr,
-):  # fmt: skip
-    pass
+def mixed_bank(
+    plan: InterpolationPlan, bank_key: Tensor, bank_value: Tensor, bank_mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(N, H, Ss, D) keys and values (3) and (N, Ss) mask of the N interpolated rows, in the schedule's order."""
+    rows, (_, heads, length, head_dim) = plan.num_interpolated, bank_key.shape
+    mixed_key, mixed_value = (
+        torch.empty(rows, heads, length, head_dim, dtype=bank_key.dtype, device=bank_key.device) for _ in range(2)
+    )
+    mixed_mask = None
+    if bank_mask is not None:
+        mixed_mask = torch.empty(rows, length, dtype=torch.bool, device=bank_key.device)
+    mixed = mixed_key, mixed_value, mixed_mask
+    if mixed_key.numel():
+        lerp_launch((bank_key, bank_value, bank_mask), mixed, plan).run()
+    return mixed

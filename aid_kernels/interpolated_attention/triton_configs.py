@@ -1,0 +1,111 @@
+"""Tiles and launch options of every chip: plain data, read without Triton.
+
+`block_n` and `tail` fix the order of a row's sums, and a row's bits must not depend on its company: they follow from
+the chip, the dtype, head_dim and masks, never from how many rows or sources a batch has.
+`python -m benchmarks.compile_report` compiles every entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "gfx942")
+INTERPRETER = "interpreter"
+# inner attention mixes a bank of at most this many keys in the attention kernel itself, README "Inner"
+MIX_ON_THE_WAY = 128
+# rows of at most this many terms have them unrolled, which keeps one accumulator less alive
+MAX_UNROLLED = 2
+# keys that a program of the mixing kernel makes
+LERP_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The tile constants of one specialisation of the kernel.
+
+    Attributes:
+        head_dim: D.
+        key_main, key_rest: widths of the tiles that cover D in Q K^T; rest 0: one tile.
+        value_dim: output columns of one program.
+        value_main, value_rest: widths of the tiles that cover `value_dim`.
+        slices: programs that share a block of queries, each with `value_dim` columns of its own.
+        block_m, block_n: queries and keys of a block.
+        tail: keys of a block past the last whole one.
+        upcast: multiply in float32, for the interpreter alone.
+    """
+
+    head_dim: int
+    key_main: int
+    key_rest: int
+    value_dim: int
+    value_main: int
+    value_rest: int
+    slices: int
+    block_m: int
+    block_n: int
+    tail: int
+    upcast: bool
+
+
+@dataclass(frozen=True)
+class Config:
+    """One way to launch the kernel: its tiles, warps per program, and depth of the pipeline of loads."""
+
+    tiles: Tiles
+    num_warps: int
+    num_stages: int
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A line of a chip's table, for heads of up to `width` columns; first match wins."""
+
+    width: int
+    block_m: int
+    block_n: int
+    num_warps: int
+    num_stages: int
+    slices: int = 1
+    many_slices: int = 1  # where the number of sources is a run-time one: one accumulator more is alive
+
+
+def split(width: int) -> tuple[int, int]:
+    """Widths of the one or two power-of-two tiles, each at least 16, that cover `width` columns with least padding."""
+    whole = max(16, 1 << (width - 1).bit_length())
+    main = max(16, 1 << (width.bit_length() - 1))
+    rest = max(16, 1 << max(0, width - main - 1).bit_length())
+    return (main, rest) if main < width and main + rest < whole else (whole, 0)
+
+
+def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> Config:
+    """The configuration for a chip of TARGETS or the interpreter.
+
+    Args:
+        itemsize: bytes of an element of the inputs.
+        many: rows have a run-time number of sources rather than one or two.
+        masked: a mask is given.
+    """
+    table = _INTERPRETER if target == INTERPRETER else (_HALF if itemsize == 2 else _FLOAT)[target]
+    entry = next(entry for entry in table if head_dim <= entry.width)
+    slices = entry.many_slices if many else entry.slices
+    value_dim = -(-head_dim // (8 * slices)) * 8
+    # a mask costs registers in proportion to the block's keys
+    block_n = max(16, entry.block_n // 2) if masked else entry.block_n
+    tiles = Tiles(
+        head_dim,
+        *split(head_dim),
+        value_dim,
+        *split(value_dim),
+        slices,
+        entry.block_m,
+        block_n,
+        tail=16,
+        upcast=target == INTERPRETER,
+    )
+    return Config(tiles, entry.num_warps, entry.num_stages)
+
+
+_INTERPRETER = (_Entry(128, 64, 32, 1, 1), _Entry(256, 64, 32, 1, 1, slices=2, many_slices=2))
+_AMPERE = (_Entry(64, 64, 64, 4, 3), _Entry(128, 128, 32, 8, 3, many_slices=2), _Entry(256, 128, 32, 8, 2, 2, 2))
+_HALF = dict.fromkeys(TARGETS, _AMPERE)
+_FLOAT = dict.fromkeys(TARGETS, _AMPERE)

@@ -1,0 +1,205 @@
+"""Device helpers: tiles of keys and values, mixed or not, and the online softmax over a segment, equations (5)-(7).
+
+A view is (pointer, batch step, position step). A segment is (keys, values, mask, length): two views of its batch or
+bank entry, and of its mask (pointer or None, batch step, position step, entry). If MIXED, the segment is the weighted
+sum (3) of a row's sources: its entries are 0, and a mix (sources, weights, count) of that row comes along.
+"""
+
+# mypy: ignore-errors
+# (Triton's language, which only looks like Python)
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+# where the running maximum starts: finite, so that a block with nothing visible leaves the state as it is, unguarded
+LOWEST = tl.constexpr(-3.0e38)
+# positions of a mask read at once when asking whether any is visible
+MASK_BLOCK = tl.constexpr(1024)
+
+
+@triton.jit
+def view_head(pointer, batch_step, head_step, step, head, UNIT: tl.constexpr, WIDE: tl.constexpr):
+    """The view of one head; steps come in units of UNIT elements, so that the compiler sees how rows are aligned."""
+    pointer += tl.cast(head, tl.int64) * head_step * UNIT
+    if WIDE:
+        step = tl.cast(step, tl.int64)
+    return pointer, tl.cast(batch_step, tl.int64) * UNIT, step * UNIT
+
+
+@triton.jit
+def view_entry(view, entry):
+    """The same view of batch or bank entry `entry`."""
+    return view[0] + tl.cast(entry, tl.int64) * view[1], view[1], view[2]
+
+
+@triton.jit
+def view_from(view, column):
+    """The same view from another column on."""
+    return view[0] + column, view[1], view[2]
+
+
+@triton.jit
+def tile_pointers(view, start, positions, columns):
+    """[positions, columns] pointers; int32 offsets within a tile unless the view's step is int64."""
+    return view[0] + tl.cast(start, tl.int64) * view[2] + (positions[:, None] * view[2] + columns[None, :])
+
+
+@triton.jit
+def load_tile(view, start, positions, inside, FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr):
+    """[positions, WIDTH] from column FIRST; zero from column END on and, unless that is None, where not `inside`."""
+    columns = FIRST + tl.arange(0, WIDTH)
+    pointers = tile_pointers(view, start, positions, columns)
+    PADDED: tl.constexpr = FIRST + WIDTH > END
+    if inside is None:
+        if PADDED:
+            return tl.load(pointers, mask=(columns < END)[None, :], other=0.0)
+        else:
+            return tl.load(pointers)
+    else:
+        if PADDED:
+            return tl.load(pointers, mask=inside[:, None] & (columns < END)[None, :], other=0.0)
+        else:
+            return tl.load(pointers, mask=inside[:, None], other=0.0)
+
+
+@triton.jit
+def store_tile(
+    view, start, positions, inside, tile, FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr
+):  # fmt: skip
+    """Write columns FIRST to FIRST + WIDTH of [positions, WIDTH], up to column END, where `inside`."""
+    columns = FIRST + tl.arange(0, WIDTH)
+    pointers = tile_pointers(view, start, positions, columns)
+    tl.store(pointers, tile.to(view[0].dtype.element_ty), mask=inside[:, None] & (columns < END)[None, :])
+
+
+@triton.jit
+def mix_tile(
+    view, mix, start, positions, inside, FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr
+):  # fmt: skip
+    """[positions, WIDTH] of the weighted sum (3) of a row's sources: float32 math, rounded once."""
+    sources, weights, count = mix
+    total = tl.zeros([positions.shape[0], WIDTH], tl.float32)
+    for slot in range(count):
+        share = tl.load(weights + slot)
+        source = view_entry(view, tl.load(sources + slot))
+        part = load_tile(source, start, positions, inside, FIRST, WIDTH, END).to(tl.float32)
+        # a select, not a product with zero: what a source of weight zero holds must not matter
+        total = tl.where(share != 0, tl.fma(part, tl.zeros_like(total) + share, total), total)
+    return total.to(view[0].dtype.element_ty)
+
+
+@triton.jit
+def load_segment(
+    view, mix, start, positions, inside,
+    FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr, MIXED: tl.constexpr,
+):  # fmt: skip
+    if MIXED:
+        return mix_tile(view, mix, start, positions, inside, FIRST, WIDTH, END)
+    else:
+        return load_tile(view, start, positions, inside, FIRST, WIDTH, END)
+
+
+@triton.jit
+def load_visible(mask, mix, start, positions, inside, MIXED: tl.constexpr):
+    """[positions] bool: visible; if MIXED, at any of the sources of non-zero weight."""
+    pointer, batch_step, step, entry = mask
+    step = tl.cast(step, tl.int64)
+    pointers = pointer + tl.cast(entry, tl.int64) * batch_step + start * step + positions * step
+    if MIXED:
+        sources, weights, count = mix
+        seen = tl.zeros([positions.shape[0]], tl.int32)
+        for slot in range(count):
+            shift = tl.load(sources + slot).to(tl.int64) * batch_step
+            part = tl.load(pointers + shift, mask=inside, other=0).to(tl.int32)
+            seen = tl.where(tl.load(weights + slot) != 0, seen | part, seen)
+        return seen != 0
+    else:
+        return tl.load(pointers, mask=inside, other=0) != 0
+
+
+@triton.jit
+def any_visible(mask, mix, length, MIXED: tl.constexpr):
+    """Whether a segment shows anything at all; without a mask, whether it holds anything."""
+    if mask[0] is None:
+        return length > 0
+    else:
+        seen = tl.full([], 0, tl.int32)
+        for start in range(0, length, MASK_BLOCK):
+            positions = tl.arange(0, MASK_BLOCK)
+            block = load_visible(mask, mix, start, positions, positions < length - start, MIXED)
+            seen = tl.maximum(seen, tl.max(block.to(tl.int32), 0))
+        return seen > 0
+
+
+@triton.jit
+def dot(left, right, total, UPCAST: tl.constexpr):
+    """`left` @ `right` + `total` in float32; UPCAST for the interpreter, whose dot does not know bfloat16."""
+    if UPCAST:
+        left = left.to(tl.float32)
+        right = right.to(tl.float32)
+    return tl.dot(left, right, total, input_precision="ieee")
+
+
+@triton.jit
+def attend_block(
+    state, query, segment, mix, start, scale,
+    BLOCK: tl.constexpr, BOUNDED: tl.constexpr, MIXED: tl.constexpr, TILES: tl.constexpr,
+):  # fmt: skip
+    """The state after BLOCK more keys from `start` on; BOUNDED if the segment may end among them. Equations (5)-(7)."""
+    peak, norm, main, rest = state
+    key, value, mask, length = segment
+    positions = tl.arange(0, BLOCK)
+    inside = None
+    if BOUNDED:
+        inside = positions < length - start
+
+    keys = load_segment(key, mix, start, positions, inside, 0, TILES.key_main, TILES.head_dim, MIXED)
+    # [BLOCK_M, BLOCK]
+    logits = dot(query[0], tl.trans(keys), None, TILES.upcast)
+    if TILES.key_rest:
+        keys = load_segment(key, mix, start, positions, inside, TILES.key_main, TILES.key_rest, TILES.head_dim, MIXED)
+        logits = dot(query[1], tl.trans(keys), logits, TILES.upcast)
+    if mask[0] is not None:
+        visible = load_visible(mask, mix, start, positions, positions < length - start, MIXED)
+        logits = tl.where(visible[None, :], logits, float("-inf"))
+    elif BOUNDED:
+        logits = tl.where(inside[None, :], logits, float("-inf"))
+
+    # [BLOCK_M]
+    highest = tl.maximum(peak, tl.max(logits, 1) * scale)
+    shrink = tl.exp2(peak - highest)
+    # [BLOCK_M, BLOCK]
+    shares = tl.exp2(logits * scale - highest[:, None])
+    norm = norm * shrink + tl.sum(shares, 1)
+    shares = shares.to(key[0].dtype.element_ty)
+
+    values = load_segment(value, mix, start, positions, inside, 0, TILES.value_main, TILES.value_dim, MIXED)
+    # [BLOCK_M, value_main]
+    main = dot(shares, values, main * shrink[:, None], TILES.upcast)
+    if TILES.value_rest:
+        values = load_segment(
+            value, mix, start, positions, inside, TILES.value_main, TILES.value_rest, TILES.value_dim, MIXED
+        )
+        # [BLOCK_M, value_rest]
+        rest = dot(shares, values, rest * shrink[:, None], TILES.upcast)
+    return highest, norm, main, rest
+
+
+@triton.jit
+def attend(
+    state, query, segment, mix, scale, EVEN: tl.constexpr, MIXED: tl.constexpr, TILES: tl.constexpr
+):  # fmt: skip
+    """The state resumed over a whole segment: full blocks without a bound to check, then short ones with it."""
+    BLOCK: tl.constexpr = TILES.block_n
+    TAIL: tl.constexpr = TILES.tail
+    length = segment[3]
+    full = length // BLOCK * BLOCK
+    for start in range(0, full, BLOCK):
+        state = attend_block(state, query, segment, mix, start, scale, BLOCK, MIXED, MIXED, TILES)
+    if not EVEN:
+        # a loop, where one `if` over a wider tail spills: the two hold other registers
+        for start in tl.range(full, length, TAIL, num_stages=1):
+            state = attend_block(state, query, segment, mix, start, scale, TAIL, True, MIXED, TILES)
+    return state
