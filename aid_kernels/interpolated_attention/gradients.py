@@ -89,7 +89,10 @@ def _add_term(
     scale: float,
 ) -> None:
     """Add one term's gradients, (12)-(15), into `sums`; all tensors are (heads of the chunk, S, D)."""
-    keys, values, masks, source_length = [], [], [], 0
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+    masks: list[Tensor] = []
+    source_length = 0
     if mix:
         source_length = bank[0].shape[2]
         for parts, tensor in zip((keys, values), bank, strict=True):
