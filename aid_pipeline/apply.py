@@ -37,7 +37,7 @@ class AIDHandle:
         self.denoiser = denoiser
         self.config = config
         self.frames = frames
-        self.thread = threading.get_ident()
+        self.thread = threading.current_thread()
         self._state = DenoiserState.of(denoiser)
         self._modules = attention_layers(denoiser)
         self._layers = {name: Layer(name) for name in self._modules}
@@ -138,7 +138,7 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
     state = DenoiserState.of(denoiser)
     with state.lock:
         if state.handle is not None:
-            if state.handle.thread != threading.get_ident():
+            if state.handle.thread is not threading.current_thread() and state.handle.thread.is_alive():
                 raise BusyError("another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline")
             state.handle.remove()
         handle = AIDHandle(denoiser, config, frames)
@@ -174,7 +174,8 @@ def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
         )
     found = pipe_or_denoiser
     if not isinstance(found, nn.Module):
-        found = next(filter(None, (getattr(pipe_or_denoiser, name, None) for name in ("unet", "transformer"))), None)
+        unet = getattr(pipe_or_denoiser, "unet", None)
+        found = unet if unet is not None else getattr(pipe_or_denoiser, "transformer", None)
     if not isinstance(found, nn.Module):
         raise UnsupportedPipelineError(f"{type(pipe_or_denoiser).__name__} has neither a unet nor a transformer to interpolate")
     return getattr(found, "_orig_mod", found)

@@ -7,6 +7,7 @@ other frames, so any number of rows per run gives the same frames (paper.md, fac
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,19 +61,19 @@ def plan_runs(
     if chunk is None or chunk >= batch:
         return [Run(slice(0, batch), batch, how(plan))], None
     if plan is None or not plan.num_interpolated:
-        starts = range(0, batch, chunk)
-        return [Run(slice(start, start + chunk), min(chunk, batch - start), how(None)) for start in starts], None
+        cuts = _cut(range(batch), chunk)
+        return [Run(slice(rows[0], rows[-1] + 1), len(rows), how(None)) for rows in cuts], None
     sources = sorted(set(plan.host_sources[plan.host_weights != 0].tolist()))
     others = [row for row in range(batch) if row not in set(sources)]
-    runs = []
-    if len(sources) <= chunk:
-        # one run holds all endpoints: they are its first rows and the bank of whatever else fits beside them
-        rows = sources + others[: chunk - len(sources)]
-        runs.append((rows, how(plan.select(rows, bank=sources), saved_rows=len(sources))))
-        others = others[chunk - len(sources) :]
+    cuts = _cut(sources + others, chunk)
+    if len(sources) <= len(cuts[0]):
+        # one run holds all endpoints: they are its first rows, and the bank of whatever else fits beside them
+        rows, *cuts = cuts
+        runs = [(rows, how(plan.select(rows, bank=sources), saved_rows=len(sources)))]
     else:
-        runs += [(rows, how(None, saved_rows=len(rows))) for rows in _cut(sources, chunk)]
-    runs += [(rows, how(plan.select(rows, bank=sources), reads_bank=True)) for rows in _cut(others, chunk)]
+        runs = [(rows, how(None, saved_rows=len(rows))) for rows in _cut(sources, chunk)]
+        cuts = _cut(others, chunk)
+    runs += [(rows, how(plan.select(rows, bank=sources), reads_bank=True)) for rows in cuts]
     order = [row for rows, _ in runs for row in rows]
     back = torch.tensor(order).argsort().to(device)
     return [Run(torch.tensor(rows, device=device), len(rows), made) for rows, made in runs], back
@@ -139,5 +140,8 @@ def measure_row(run_one: Callable[[], Any], device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def _cut(rows: list[int], size: int) -> list[list[int]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+def _cut(rows: Sequence[int], most: int) -> list[list[int]]:
+    """As few parts as `most` rows each allow, of nearly equal length: a short last one would be a compiled shape of its own."""
+    parts = -(-len(rows) // most)
+    bounds = [len(rows) * part // parts for part in range(parts + 1)] if parts else [0]
+    return [list(rows[start:stop]) for start, stop in itertools.pairwise(bounds)]

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -69,7 +67,7 @@ class DenoiserHook:
         self._checked_masks: list[Tensor] = []
         self._outputs: list[Any] = []
         self._back: Tensor | None = None
-        self._thread = threading.get_ident()
+        self._thread = threading.current_thread()
         self._handles = [
             denoiser.register_forward_pre_hook(self._before, with_kwargs=True),
             denoiser.register_forward_hook(self._after, with_kwargs=True, always_call=True),
@@ -99,10 +97,10 @@ class DenoiserHook:
                 "very prompt_embeds of the stock call, one row per frame, and num_images_per_prompt the same"
             )
 
-    # only this frame is kept from being compiled; the runs inside it are compiled like the module's own call
+    # only this frame is kept from being compiled: the runs inside it are compiled like the module's own call
     @torch.compiler.disable(recursive=False)
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        with self._cleared_on_error():
+        try:
             runs, calls = self._plan(args, kwargs)
             for run, (run_args, run_kwargs) in zip(runs[:-1], calls[:-1], strict=True):
                 self._start(run)
@@ -110,6 +108,9 @@ class DenoiserHook:
                 self._finish(run)
             self._start(runs[-1])
             return calls[-1]
+        except BaseException:
+            self._clear()
+            raise
 
     @torch.compiler.disable
     def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
@@ -172,7 +173,7 @@ class DenoiserHook:
         return start
 
     def _check_undisturbed(self) -> None:
-        if threading.get_ident() != self._thread:
+        if threading.current_thread() is not self._thread:
             raise BusyError("another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline")
         if self._state.handle is None or not self._state.handle.intact():
             raise UnsupportedPipelineError(
@@ -226,23 +227,18 @@ class DenoiserHook:
         self._clear()
         return auto_chunk(batch, device, per_row, reserved)
 
+    @torch.compiler.disable
     def _start(self, run: Run) -> None:
         # a plain run is no different from a call without interpolation, and shares its compiled graph
         self._state.current = run.how if run.how.plan is not None or run.how.saved_rows else None
 
+    @torch.compiler.disable
     def _finish(self, run: Run) -> None:
         self._state.current = None
         if run.how.saved_rows:
             bank.collect(self._layers)
 
-    @contextmanager
-    def _cleared_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._clear()
-            raise
-
+    @torch.compiler.disable
     def _clear(self) -> None:
         self._state.current = None
         self._state.layer = None
