@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.core import ParameterSource
 from rich.console import Console
 
 from .errors import ArgumentError
@@ -165,7 +164,8 @@ def main() -> None:
 
 
 def _given(context: typer.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    source = context.get_parameter_source(name)  # an enum of click's, or of the copy of click in newer typers
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _refuse_beside_from(context: typer.Context) -> None:

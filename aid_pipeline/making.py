@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from .errors import AIDError, BusyError, RowsError
+from .errors import AIDError, BusyError, FrameWarning, RowsError
 from .output_folder import OutputFolder, finished_recipe
 from .request import Request
 
@@ -49,6 +52,7 @@ def make(request: Request, out: Path, saving: dict[str, Any], console: Console, 
         return
     from .saving import check_video, save_sequence
 
+    _quiet_libraries()
     saving = {**saving, "video": check_video(saving["video"])}
     folder = OutputFolder(out, request.recipe())
     try:
@@ -106,7 +110,18 @@ def _progress(console: Console) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=not console.is_terminal)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _quiet_libraries() -> None:
+    """One progress bar is enough; faults are said in our own words, and errors still come through."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)  # before its first import speaks
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.simplefilter("ignore", FrameWarning)
 
 
 def _exit(errors: Console, message: str, code: int) -> typer.Exit:
@@ -119,6 +134,4 @@ def _first_line(error: BaseException) -> str:
 
 
 def _as_json(value: Any) -> Any:
-    import json
-
     return json.loads(json.dumps(value))

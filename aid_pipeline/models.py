@@ -68,7 +68,6 @@ def load_model(model: str = MINIATURE, revision: str | None = None, device: str 
     """
     import torch
     from diffusers import DiffusionPipeline
-    from diffusers.utils.logging import disable_progress_bar
 
     check_model(model, revision)
     where = _device(device)
@@ -77,7 +76,6 @@ def load_model(model: str = MINIATURE, revision: str | None = None, device: str 
     if dtype == "auto":
         wide = where.type == "cpu" or (where.type == "cuda" and not torch.cuda.is_bf16_supported())
         dtype = ("float32" if where.type == "cpu" else "float16") if wide else "bfloat16"
-    disable_progress_bar()
     try:
         if model == MINIATURE:
             from .miniature import load
