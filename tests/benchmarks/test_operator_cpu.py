@@ -9,7 +9,7 @@ import torch
 from aid_kernels import InterpolationPlan
 from benchmarks import operator_cpu
 from benchmarks.memory import peak_extra_bytes
-from benchmarks.peers import PEERS, check
+from benchmarks.peers import PEERS, check, oracle
 
 PLAN = InterpolationPlan.sequence([0, 0.2, 0.7, 1])
 TINY = operator_cpu.Case(
@@ -26,15 +26,17 @@ def tensors() -> list[torch.Tensor]:
 @pytest.mark.parametrize("peer", ["reference", "materialized", "sdpa_concat", "sdpa"])
 @pytest.mark.parametrize("mode", PEERS)
 def test_peers_compute_the_same(mode: str, peer: str, fuse_self: bool) -> None:
-    check(PEERS[mode][peer], mode, *tensors(), PLAN, fuse_self)
+    arguments = *tensors(), PLAN, fuse_self
+    check(PEERS[mode][peer](*arguments), oracle(mode, *arguments))
 
 
 @pytest.mark.parametrize("mode", PEERS)
 def test_wrong_results_are_not_timed(mode: str) -> None:
-    other = "inner" if mode == "outer" else "outer"
-    for wrong in (PEERS[other]["sdpa"], lambda q, k, v, plan, fuse_self: torch.zeros_like(q)):
+    exact = oracle(mode, *tensors(), PLAN, True)
+    other = PEERS["inner" if mode == "outer" else "outer"]["sdpa"](*tensors(), PLAN, True)
+    for wrong in (other, torch.zeros_like(other), torch.full_like(other, torch.nan)):
         with pytest.raises(AssertionError, match="not timed"):
-            check(wrong, mode, *tensors(), PLAN, True)
+            check(wrong, exact)
 
 
 def test_peers_refuse_what_they_do_not_compute() -> None:
@@ -54,7 +56,7 @@ def test_peak_memory_is_exact() -> None:
 
 def test_results_are_written_with_machine_and_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator_cpu, "cases", lambda quick: [TINY])
-    operator_cpu.main(["--quick", "--out", str(tmp_path)])
+    operator_cpu.main(["--quick", "--threads", str(torch.get_num_threads()), "--out", str(tmp_path)])
     result = json.loads((tmp_path / "operator.json").read_text())
     assert {"processor", "cores", "torch", "commit"} <= result["machine"].keys()
     rows = result["cases"][0]["rows"]
@@ -74,5 +76,5 @@ def test_quick_run_leaves_committed_results_alone(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(operator_cpu, "cases", lambda quick: [TINY])
     monkeypatch.setattr(operator_cpu, "RESULTS", operator_cpu.RESULTS / "not to be written")
     monkeypatch.setattr(operator_cpu, "MATE_SHAPES", ((5, 5, 8),))
-    operator_cpu.main(["--quick"])
+    operator_cpu.main(["--quick", "--threads", str(torch.get_num_threads())])
     assert not operator_cpu.RESULTS.exists()
