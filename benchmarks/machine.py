@@ -13,11 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def describe() -> dict[str, str]:
-    """Processor, cores, threads, operating system, versions and the commit, "+changes" where code is not committed."""
+    """Processor, cores, threads, priority, operating system, versions and the commit, "+changes" where code is not committed."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "threads": str(torch.get_num_threads()),
+        "scheduling": _scheduling(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -28,7 +29,8 @@ def describe() -> dict[str, str]:
 def line(machine: dict[str, str]) -> str:
     """One sentence for a heading."""
     return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, {machine['system']}, "
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads ({machine['scheduling']}), "
+        f"{machine['system']}, "
         f"Python {machine['python']}, torch {machine['torch']}, commit {machine['commit']}"
     )
 
@@ -41,6 +43,12 @@ def _processor() -> str:
         names = [row.split(":", 1)[1].strip() for row in info.read_text().splitlines() if row.startswith("model name")]
         name = names[0] if names else name
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _scheduling() -> str:
+    """Whether other work could disturb the times: the load, and whether it had to yield."""
+    first = hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)
+    return f"{'real-time priority' if first else 'ordinary priority'} at load {os.getloadavg()[0]:.1f}"
 
 
 def _commit() -> str:
