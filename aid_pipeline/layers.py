@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .errors import UnsupportedPipelineError
 from .frames import Frames
+from .processors import InterpolatedAttnProcessor
 
 HEAD_DIM_STEP = 8
 MAX_HEAD_DIM = 256
@@ -20,7 +21,8 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
     """Every module with a processor that can be exchanged, by its name in the denoiser, in order.
 
     Raises:
-        UnsupportedPipelineError: there is none, or a layer has a head size the operator does not serve.
+        UnsupportedPipelineError: there is none, a layer has a head size the operator does not serve, or a processor of ours
+            that was set by hand.
     """
     layers: dict[str, Any] = {
         name: module
@@ -32,6 +34,10 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
             f"{type(denoiser).__name__} has no attention layers with processors; nothing in it can be interpolated"
         )
     for name, module in layers.items():
+        if isinstance(module.processor, InterpolatedAttnProcessor):
+            raise UnsupportedPipelineError(
+                f"layer {name} has an InterpolatedAttnProcessor set by hand; call set_default_attn_processor() first"
+            )
         size = head_dim(module)
         if size is not None and (size % HEAD_DIM_STEP or size > MAX_HEAD_DIM):
             raise UnsupportedPipelineError(

@@ -69,8 +69,8 @@ def _rebound_class(cls: type, state: DenoiserState, linear_cross: bool, denoiser
     copier = _Copier(_ours(state, linear_cross), denoiser)
     methods: dict[str, Any] = {}
     for name, function in _methods(cls):
+        _refuse_super(cls, name, function, copier)
         if copier.reaches_primitive(function):
-            _refuse_super(cls, name, function, copier)
             methods[name] = copier.copy(function)
     if not methods:
         raise UnsupportedPipelineError(
@@ -138,6 +138,7 @@ class _Copier:
             function.__code__, module.__dict__, function.__name__, function.__defaults__, function.__closure__
         )
         made.__kwdefaults__ = function.__kwdefaults__
+        made.__annotations__ = function.__annotations__
         made.__qualname__ = function.__qualname__
         self._copies[function] = made
         module.__dict__.update(self._primitives(function))

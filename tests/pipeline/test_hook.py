@@ -1,0 +1,174 @@
+"""Finding the frames' rows, counting steps, and the guards of a denoiser call."""
+
+import pytest
+import torch
+
+from aid_kernels import InterpolationPlan
+from aid_pipeline import AIDConfig, Frames, aid
+from aid_pipeline.attention import check_mask_values
+from aid_pipeline.errors import ConfigError, RowsError, UnsupportedAttentionError
+from aid_pipeline.rows import FrameFinder
+from aid_pipeline.steps import StepCounter
+from tests.pipeline.families import FAMILIES
+from tests.pipeline.running import UNEVEN, describe, interpolated, stock
+
+EMBEDS = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0))
+OTHER = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(1))
+
+
+def frames(embeds=EMBEDS, **fields):
+    return Frames(InterpolationPlan.sequence([0.0, 0.3, 1.0]), embeds, **{"num_steps": 4} | fields)
+
+
+# ---------------------------------------------------------------- rows
+
+
+@pytest.mark.parametrize(
+    ("blocks", "start"),
+    [([OTHER, EMBEDS], 3), ([EMBEDS, OTHER], 0), ([EMBEDS], 0), ([OTHER], None), ([OTHER, EMBEDS, OTHER], 3), ([OTHER, OTHER], None)],
+    ids=["uncond-cond", "cond-uncond", "cond", "uncond", "three", "strangers"],
+)
+def test_rows_are_found_by_value(blocks, start):
+    assert FrameFinder(frames()).find(torch.cat(blocks), first_step=True) == start
+
+
+def test_rows_are_found_in_the_pipelines_dtype():
+    half = torch.cat([OTHER, EMBEDS]).half()
+    assert FrameFinder(frames()).find(half, first_step=True) == 3
+    assert FrameFinder(frames(EMBEDS.half())).find(half, first_step=True) == 3
+
+
+def test_equal_prompts_are_still_frames():
+    same = EMBEDS[:1].expand(3, -1, -1)
+    assert FrameFinder(frames(same)).find(torch.cat([OTHER, same]), first_step=True) == 3
+
+
+def test_equal_conditional_and_unconditional_embeddings():
+    with pytest.raises(RowsError, match="unconditional embeddings equal"):
+        FrameFinder(frames()).find(torch.cat([EMBEDS, EMBEDS]), first_step=True)
+    finder = FrameFinder(frames())
+    finder.find(EMBEDS.clone(), first_step=True)
+    with pytest.raises(RowsError, match="two different calls"):
+        finder.find(EMBEDS.clone(), first_step=True)
+    finder.start_run()
+    assert finder.find(EMBEDS.clone(), first_step=True) == 0
+
+
+def test_known_embeddings_are_not_compared_again(monkeypatch):
+    finder, both = FrameFinder(frames()), torch.cat([OTHER, EMBEDS])
+    views = [both, both[:], both.view_as(both)]
+    assert finder.find(both, first_step=True) == 3
+    monkeypatch.setattr(torch, "equal", None)
+    assert [finder.find(view, first_step=False) for view in views] == [3, 3, 3]
+    monkeypatch.undo()
+    both[3:] = 0  # changed in place: it is another content now
+    assert finder.find(both, first_step=False) is None
+
+
+def test_images_of_a_prompt_are_sequences_of_their_own():
+    """Row i * 2 + k is image k of frame i, behind three unconditional rows per image."""
+    plan = FrameFinder(frames(num_images_per_prompt=2)).plan(6, 12, torch.device("cpu"))
+    assert plan.host_weights[:8].count_nonzero() == 0
+    assert plan.host_sources[8:10].tolist() == [[6, 10], [7, 11]]
+    torch.testing.assert_close(plan.host_weights[8:10], torch.tensor([[0.7, 0.3], [0.7, 0.3]]))
+    assert plan.host_weights[10:].count_nonzero() == 0
+
+
+# ---------------------------------------------------------------- steps
+
+
+def steps_of(timesteps, num_steps=10):
+    counter = StepCounter(num_steps)
+    return [counter.advance(timestep) for timestep in timesteps]
+
+
+def test_steps_are_counted_by_timestep():
+    assert steps_of([9, 5, 1]) == [0, 1, 2]
+    assert steps_of([9, 9, 5, 5, 1, 1]) == [0, 0, 1, 1, 2, 2]  # two calls a step
+    assert steps_of([9, 5, 5, 1, 1]) == [0, 1, 1, 2, 2]  # Heun
+    assert steps_of(torch.tensor([9.0, 5.5, 1.0])) == [0, 1, 2]
+    assert steps_of([torch.tensor([9.0, 9.0]), torch.tensor([5.0, 5.0])]) == [0, 1]
+    assert steps_of([9, 5, 1, 9, 5], num_steps=3) == [0, 1, 2, 0, 1]  # the same call once more
+    assert steps_of([9, 5, 9, 5, 1], num_steps=3) == [0, 1, 0, 1, 2]  # broken off, then started anew
+
+
+def test_more_steps_than_stated():
+    with pytest.raises(ConfigError, match="num_steps=2"):
+        steps_of([9, 5, 1], num_steps=2)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps", "active"), [(0.0, 5, 0), (0.5, 5, 2), (0.5, 7, 4), (0.3, 5, 2), (0.1, 5, 0), (1.0, 5, 5)]
+)
+def test_warmup_is_rounded(warmup, steps, active):
+    assert AIDConfig(warmup=warmup).active_steps(steps) == active
+    assert AIDConfig(mode="none", warmup=warmup).active_steps(steps) == 0
+
+
+# ---------------------------------------------------------------- masks
+
+
+def test_masks_of_keys_are_accepted_and_biases_are_not():
+    check_mask_values("m", torch.tensor([[1, 1, 0]]))
+    check_mask_values("m", torch.tensor([[True, False]]))
+    check_mask_values("m", torch.tensor([[[0.0, -10000.0]]]))
+    check_mask_values("m", torch.tensor([[[0.0, -torch.inf]]]))
+    with pytest.raises(UnsupportedAttentionError, match=r"0\.5"):
+        check_mask_values("m", torch.tensor([[1.0, 0.5]]))
+    with pytest.raises(UnsupportedAttentionError, match=r"-1\.5"):
+        check_mask_values("m", torch.tensor([[[0.0, -1.5]]]))
+    with pytest.raises(UnsupportedAttentionError, match="every key of row 1"):
+        check_mask_values("m", torch.tensor([[1, 0], [0, 0]]))
+
+
+# ---------------------------------------------------------------- a whole call
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return FAMILIES["sd1"].fresh()
+
+
+@pytest.fixture(scope="module")
+def call(pipe):
+    return FAMILIES["sd1"].call(pipe, UNEVEN, steps=2)
+
+
+def test_strange_embeddings_are_an_error_before_the_second_step(pipe, call):
+    steps = []
+    watched = call | {"callback_on_step_end": lambda *step: steps.append(step[1]) or {}}
+    strange = call["prompt_embeds"] + 1
+    with pytest.raises(RowsError, match="very prompt_embeds"):
+        interpolated(pipe, watched, UNEVEN, AIDConfig(warmup=1.0), prompt_embeds=strange)
+    assert steps == [0]
+    with pytest.raises(RowsError, match="very prompt_embeds"):
+        interpolated(pipe, call | {"num_inference_steps": 1}, UNEVEN, AIDConfig(warmup=1.0), prompt_embeds=strange)
+
+
+def test_equal_negative_prompt_is_an_error_before_the_first_step(pipe, call):
+    steps = []
+    same = call | {
+        "negative_prompt_embeds": call["prompt_embeds"],
+        "callback_on_step_end": lambda *step: steps.append(step) or {},
+    }
+    with pytest.raises(RowsError, match="guidance_scale=1"):
+        interpolated(pipe, same, UNEVEN, AIDConfig())
+    assert not steps
+
+
+def test_too_few_steps_stated(pipe, call):
+    with pytest.raises(ConfigError, match="num_steps=1"):
+        interpolated(pipe, call, UNEVEN, AIDConfig(), num_steps=1)
+
+
+def test_one_handle_serves_one_call_after_another(pipe, call):
+    config = AIDConfig(impl="sdpa")
+    once = interpolated(pipe, call, UNEVEN, config)
+    with aid(pipe, config, describe(call, UNEVEN)):
+        assert torch.equal(stock(pipe, call), once)
+        assert torch.equal(stock(pipe, call | {"prompt_embeds": call["prompt_embeds"].clone()}), once)
+
+
+def test_nothing_is_looked_for_when_nothing_is_interpolated(pipe, call):
+    with aid(pipe, AIDConfig(mode="none"), describe(call, UNEVEN, prompt_embeds=call["prompt_embeds"] + 1)):
+        stock(pipe, call)
