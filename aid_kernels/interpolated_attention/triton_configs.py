@@ -67,14 +67,17 @@ class _Entry:
     num_stages: int
     slices: int = 1
     many_slices: int = 1  # where the number of sources is a run-time one: one accumulator more is alive
+    widest: int = 256
 
 
-def split(width: int) -> tuple[int, int]:
-    """Widths of the one or two power-of-two tiles, each at least 16, that cover `width` columns with least padding."""
+def split(width: int, widest: int = 256) -> tuple[int, int]:
+    """Widths of the one or two power-of-two tiles, each from 16 to `widest`, that cover `width` columns."""
     whole = max(16, 1 << (width - 1).bit_length())
     main = max(16, 1 << (width.bit_length() - 1))
     rest = max(16, 1 << max(0, width - main - 1).bit_length())
-    return (main, rest) if main < width and main + rest < whole else (whole, 0)
+    if main < width and main + rest < whole:
+        return main, rest
+    return (whole // 2, whole // 2) if whole > widest else (whole, 0)
 
 
 def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> Config:
@@ -93,9 +96,9 @@ def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: 
     block_n = max(16, entry.block_n // 2) if masked else entry.block_n
     tiles = Tiles(
         head_dim,
-        *split(head_dim),
+        *split(head_dim, entry.widest),
         value_dim,
-        *split(value_dim),
+        *split(value_dim, entry.widest),
         slices,
         entry.block_m,
         block_n,
@@ -106,6 +109,46 @@ def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: 
 
 
 _INTERPRETER = (_Entry(128, 64, 32, 1, 1), _Entry(256, 64, 32, 1, 1, slices=2, many_slices=2))
-_AMPERE = (_Entry(64, 64, 64, 4, 3), _Entry(128, 128, 32, 8, 3, many_slices=2), _Entry(256, 128, 32, 8, 2, 2, 2))
-_HALF = dict.fromkeys(TARGETS, _AMPERE)
-_FLOAT = dict.fromkeys(TARGETS, _AMPERE)
+
+# width, block_m, block_n, num_warps, num_stages, slices, many_slices
+_MMA_SYNC = (
+    _Entry(64, 64, 64, 4, 3),
+    _Entry(96, 128, 32, 8, 3),
+    _Entry(128, 128, 32, 8, 3, 1, 2),
+    _Entry(160, 128, 32, 8, 2, 2, 2),
+    _Entry(256, 128, 16, 8, 2, 2, 4),
+)
+_HALF = {
+    "sm_80": _MMA_SYNC,
+    "sm_86": _MMA_SYNC,
+    "sm_89": _MMA_SYNC,
+    "sm_90": (
+        _Entry(64, 128, 128, 8, 2),
+        _Entry(80, 128, 64, 8, 3),
+        _Entry(128, 128, 64, 8, 3, 1, 2),
+        _Entry(160, 128, 32, 8, 2, 1, 2),
+        _Entry(256, 128, 64, 8, 3, 2, 4),
+    ),
+    "sm_100": (
+        _Entry(64, 128, 64, 8, 2),
+        _Entry(128, 128, 64, 8, 2, 1, 2),
+        _Entry(160, 128, 32, 8, 2, 2, 2),
+        _Entry(256, 128, 32, 8, 2, 2, 4),
+    ),
+    "sm_120": _MMA_SYNC,
+    "gfx942": (
+        _Entry(64, 128, 64, 4, 2),
+        _Entry(128, 128, 32, 8, 2, 1, 2),
+        _Entry(160, 128, 32, 8, 2, 2, 2),
+        _Entry(256, 64, 32, 4, 1, 2, 4),
+    ),
+}
+# IEEE products without a matrix unit hold a tile's whole width in registers, so tiles are narrow
+_FMA = (
+    _Entry(64, 32, 32, 4, 2),
+    _Entry(128, 32, 32, 8, 1, widest=64),
+    _Entry(256, 16, 16, 8, 1, 2, 2, widest=128),
+)
+_FLOAT = dict.fromkeys(TARGETS, _FMA) | {
+    "gfx942": (_Entry(64, 64, 32, 4, 1), _Entry(128, 64, 32, 4, 1), _Entry(256, 64, 16, 4, 1, 2, 4)),
+}

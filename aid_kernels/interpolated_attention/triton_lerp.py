@@ -43,7 +43,8 @@ def lerp_kernel(
     store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
 
     if bank_mask is not None:
-        if head == 0:
-            seen = load_visible((bank_mask, bank_mask_batch, bank_mask_step, 0), mix, start, positions, inside, True)
-            entry = mixed_mask + tl.cast(place, tl.int64) * mixed_mask_batch
-            tl.store(entry + (start + positions) * mixed_mask_step, seen.to(tl.uint8), mask=inside)
+        # heads share the mask: the first one's programs write it
+        inside = positions < tl.where(head == 0, length - start, 0)
+        seen = load_visible((bank_mask, bank_mask_batch, bank_mask_step, 0), mix, start, positions, inside, True)
+        entry = mixed_mask + tl.cast(place, tl.int64) * mixed_mask_batch
+        tl.store(entry + (start + positions) * mixed_mask_step, seen.to(tl.uint8), mask=inside)

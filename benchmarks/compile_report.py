@@ -1,0 +1,217 @@
+"""`python -m benchmarks.compile_report`: compile every shipped configuration for every GPU target, on any machine.
+
+Writes compile_report.md and .csv: registers, spills, shared memory, matrix instructions, estimated occupancy. Exits with 1
+if anything does not compile, spills, wants more shared memory than the chip has, or lacks its matrix instruction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+
+from aid_kernels import InterpolationPlan
+from aid_kernels.interpolated_attention.triton_configs import TARGETS
+
+RESULTS = Path(__file__).parent / "results" / "compile_report"
+HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
+# odd, so that every loop has its tail: whatever an even length compiles to is part of it
+LENGTHS = {"listed": 1001, "packed": 1001, "mixed": 77}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One specialisation: what a launch is made for."""
+
+    target: str
+    kind: str  # of attention_kernel
+    dtype: str
+    head_dim: int
+    sources: int  # J; 3 stands for any number above 2
+    masked: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report."""
+
+    target: str
+    kernel: str
+    dtype: str
+    head_dim: int
+    tiles: str
+    warps: int
+    stages: int
+    registers: int
+    spilled_bytes: int
+    shared_bytes: int
+    shared_limit: int
+    matrix_instructions: int
+    occupancy: float
+    problem: str
+
+
+def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Case]:
+    """Heads of every tile class, few and many sources, masks, and inner's short path; fewer of each if `quick`."""
+    for target, dim in itertools.product(targets, HEAD_DIMS):
+        if quick and dim not in (64, 80, 128, 256):
+            continue
+        yield Case(target, "listed", "bfloat16", dim, 2, False)
+        if quick and dim not in (64, 128):
+            continue
+        yield Case(target, "listed", "bfloat16", dim, 3, True)
+        if quick and dim != 64:
+            continue
+        yield Case(target, "listed", "float32", dim, 3 if dim == 256 else 2, False)
+        if quick:
+            continue
+        yield Case(target, "listed", "bfloat16", dim, 3, False)
+        yield Case(target, "listed", "bfloat16", dim, 2, True)
+        if dim in (40, 64, 128, 256):
+            yield Case(target, "packed", "float16", dim, 2, False)
+            yield Case(target, "mixed", "bfloat16", dim, 2, True)
+            yield Case(target, "listed", "float32", dim, 3, True)
+
+
+def compile_case(case: Case) -> Row:
+    """Build the launch as the implementation does, from tensors that hold no memory, and compile it."""
+    from aid_kernels.interpolated_attention.triton_launch import attention_launch
+    from benchmarks.compiled_kernel import CHIPS, compile_launch, read_resources
+
+    dtype, length = getattr(torch, case.dtype), LENGTHS[case.kind]
+    # 4 rows of 8 heads as diffusers lays them out
+    views = [torch.empty(4, length, 8, case.head_dim, dtype=dtype, device="meta").transpose(1, 2) for _ in range(6)]
+    mask = torch.empty(4, length, dtype=torch.bool, device="meta") if case.masked else None
+    weights = torch.zeros(4, case.sources)
+    weights[1:3, 0] = 1
+    plan = InterpolationPlan(torch.zeros(4, case.sources, dtype=torch.int32), weights)
+    query, key, value, output, bank_key, bank_value = views
+    launch = attention_launch(
+        case.kind, case.target, (query, key, value, mask), (bank_key, bank_value, mask), output, plan, True, 0.125
+    )
+    tiles, chip = launch.constants["TILES"], CHIPS[case.target]
+    row = Row(
+        target=case.target,
+        kernel=_kernel_name(case),
+        dtype=case.dtype,
+        head_dim=case.head_dim,
+        tiles=f"{tiles.block_m}x{tiles.block_n}, {tiles.key_main}+{tiles.key_rest}, "
+        f"{tiles.slices}x({tiles.value_main}+{tiles.value_rest})".replace("+0", ""),
+        warps=launch.options["num_warps"],
+        stages=launch.options["num_stages"],
+        registers=0,
+        spilled_bytes=0,
+        shared_bytes=0,
+        shared_limit=chip.shared_limit,
+        matrix_instructions=0,
+        occupancy=0.0,
+        problem="",
+    )
+    try:
+        found = read_resources(compile_launch(launch, case.target), case.target)
+    except Exception as error:  # noqa: BLE001 - whatever the compiler raises is a line of the report, and fails it
+        text = " ".join(str(error).split())
+        return Row(**asdict(row) | {"problem": f"does not compile: {type(error).__name__}: {text[-200:]}"})
+    problems = []
+    if found.spilled:
+        problems.append(f"spills {found.spilled} bytes")
+    if found.shared > chip.shared_limit:
+        problems.append(f"wants {found.shared} bytes of shared memory, the chip has {chip.shared_limit}")
+    # IEEE float32 products have no matrix instruction on NVIDIA's chips
+    if not found.instructions and (dtype.itemsize == 2 or case.target.startswith("gfx")):
+        problems.append(f"has no {chip.instruction}")
+    return Row(
+        **asdict(row)
+        | dict(
+            registers=found.registers,
+            spilled_bytes=found.spilled,
+            shared_bytes=found.shared,
+            matrix_instructions=found.instructions,
+            occupancy=round(found.occupancy, 3),
+            problem="; ".join(problems),
+        )
+    )
+
+
+def write(rows: list[Row], folder: Path) -> None:
+    """compile_report.csv, every line; compile_report.md, the same to read."""
+    import triton
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "compile_report.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)
+    lines = [
+        "# What the shipped configurations compile to",
+        "",
+        f"Written by `python -m benchmarks.compile_report`, Triton {triton.__version__}. {len(rows)} specialisations, "
+        f"{sum(bool(row.problem) for row in rows)} with a problem. Tiles: queries x keys of a block, widths that cover "
+        "head_dim, slices x widths that cover their value columns. Occupancy is estimated from registers, shared and "
+        "tensor memory.",
+        "",
+    ]
+    for target in dict.fromkeys(row.target for row in rows):
+        lines += [
+            f"## {target}",
+            "",
+            "| kernel | dtype | D | tiles | warps | stages | registers | spilled | shared | matrix instructions "
+            "| occupancy | problem |",
+            "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {row.kernel} | {row.dtype} | {row.head_dim} | {row.tiles} | {row.warps} | {row.stages} "
+            f"| {row.registers} | {row.spilled_bytes} | {row.shared_bytes} | {row.matrix_instructions} "
+            f"| {row.occupancy:.0%} | {row.problem or '-'} |"
+            for row in rows
+            if row.target == target
+        ]
+        lines.append("")
+    (folder / "compile_report.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _kernel_name(case: Case) -> str:
+    names = {"listed": f"outer, J={case.sources}" if case.sources < 3 else "outer, any J"}
+    names |= {"packed": "inner, mixed before", "mixed": "inner, mixed on the way"}
+    return names[case.kind] + (", masks" if case.masked else "")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the tables")
+    parser.add_argument("--arch", nargs="+", choices=TARGETS, default=TARGETS, help="targets; default: all")
+    parser.add_argument(
+        "--quick", action="store_true", help="the heaviest of each kind only; writes no table unless --out"
+    )
+    parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="processes that compile")
+    arguments = parser.parse_args()
+    if os.environ.pop("TRITON_INTERPRET", "0") not in ("", "0"):
+        print("TRITON_INTERPRET is unset for this command: it compiles")
+    start, rows = time.monotonic(), []
+    wanted = list(cases(tuple(arguments.arch), arguments.quick))
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
+        for row in pool.imap(compile_case, wanted):
+            rows.append(row)
+            print(
+                f"{row.target:7} {row.kernel:31} {row.dtype:9} D={row.head_dim:<4} {row.tiles:26} {row.registers:4} registers "
+                f"{row.spilled_bytes:5} spilled {row.shared_bytes:7} shared {row.matrix_instructions:4} {row.problem}",
+                flush=True,
+            )
+    if not arguments.quick or arguments.out != RESULTS:
+        write(rows, arguments.out)
+    failed = sum(bool(row.problem) for row in rows)
+    print(f"{len(rows)} specialisations, {failed} with a problem, {time.monotonic() - start:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
