@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from .world import words
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTokenizer
 
 TEXT_LENGTH = 32
 WIDTH = 128  # of both CLIP towers, and of the embedding space they share
-LATENT_CHANNELS, LATENT_SIZE = 4, 16
+LATENT_CHANNELS, LATENT_SIZE = 12, 16
 
 
 def new_tokenizer() -> CLIPTokenizer:
@@ -59,17 +59,16 @@ def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH))
 
 
-def new_vae() -> AutoencoderKL:
-    from diffusers import AutoencoderKL
+def new_vae() -> AutoencoderTiny:
+    """A linear encoder of 4x4 patches (no residual blocks) and a convolutional decoder without normalisation layers."""
+    from diffusers import AutoencoderTiny
 
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(32, 64, 64),
-        layers_per_block=1,
-        norm_num_groups=16,
+    return AutoencoderTiny(
+        encoder_block_out_channels=(48, 48, 48),  # 48 numbers are a 4x4 patch
+        decoder_block_out_channels=(48, 48, 48),
+        num_encoder_blocks=(0, 0, 0),
+        num_decoder_blocks=(3, 2, 1),
         latent_channels=LATENT_CHANNELS,
-        sample_size=64,
     )
 
 
@@ -104,5 +103,5 @@ def new_scheduler() -> DDIMScheduler:
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,
-        steps_offset=0,
+        steps_offset=1,
     )

@@ -129,7 +129,7 @@ def measure_vae(pipe: StableDiffusionPipeline, pictures: np.ndarray) -> float:
     errors = []
     with torch.no_grad():
         for part in x.split(50):
-            back = pipe.vae.decode(pipe.vae.encode(part).latent_dist.mode()).sample.clamp(-1, 1)
+            back = pipe.vae.decode(pipe.vae.encode(part).latents).sample.clamp(-1, 1)
             errors.append((back - part).square().mean((1, 2, 3)))
     return float(10 * torch.log10(4 / torch.cat(errors).mean()))
 

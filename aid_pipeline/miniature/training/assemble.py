@@ -35,13 +35,12 @@ def assemble(folder: Path) -> None:
         "text_encoder": ("transformers", "CLIPTextModel"),
         "tokenizer": ("transformers", "CLIPTokenizer"),
         "unet": ("diffusers", "UNet2DConditionModel"),
-        "vae": ("diffusers", "AutoencoderKL"),
+        "vae": ("diffusers", "AutoencoderTiny"),
     }
     index = {"_class_name": StableDiffusionPipeline.__name__, "_diffusers_version": version, **parts}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     for part in ("text_encoder", "image_encoder", "clip"):
-        # The files are fp16 to be small; a call that names no dtype should compute in fp32 like the rest of the
-        pipeline.
+        # The files are fp16 to be small; a call that names no dtype should compute in fp32 like the rest.
         path = folder / part / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         config["dtype"] = "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import world
 from ..components import LATENT_CHANNELS, LATENT_SIZE, WIDTH, new_clip, new_scheduler, new_tokenizer, new_unet, new_vae
 from .data import CAPTIONS, QUESTIONS, SceneData, tokenize, training_data
 from .loop import Loop, Recipe
+from .patches import fit_encoder
 
 RECIPES = {
-    "vae": Recipe(steps=4000, batch=12, learning_rate=2e-3, ema=0.995, weight_decay=0.0),
+    "vae": Recipe(steps=8000, batch=32, learning_rate=1.5e-3, ema=0.995, weight_decay=0.0),
     "clip": Recipe(steps=3000, batch=128, learning_rate=1.5e-3, ema=0.995, weight_decay=0.05),
-    "unet": Recipe(steps=20000, batch=32, learning_rate=8e-4, ema=0.998, weight_decay=0.01),
+    "unet": Recipe(steps=40000, batch=16, learning_rate=8e-4, ema=0.998, weight_decay=0.01),
     "ip_adapter": Recipe(steps=2000, batch=48, learning_rate=2e-3, ema=0.995),
 }
 CAPTION_DROPOUT = 0.12
+CROP = 32  # pixels; what the autoencoder is trained on
+LATENT_NOISE = 0.02
 
 
 @dataclass(frozen=True)
@@ -48,33 +53,65 @@ def _export(module, folder: Path) -> None:
     module.to(torch.float16).save_pretrained(folder, safe_serialization=True)
 
 
+def _object_crops(data: SceneData) -> Tensor:
+    """Upper left corners (n, 2) of the crops that show most of what is not backdrop, as far as they fit."""
+    backdrops = torch.from_numpy(world.backdrops()).int()
+    floor, setting = (data.labels[:, list(QUESTIONS).index(name)] - 1 for name in ("floor", "setting"))
+    corners = []
+    for part in torch.arange(len(data)).split(500):
+        plain = backdrops[floor[part], setting[part]].permute(0, 3, 1, 2)
+        there = ((data.images[part].int() - plain).abs().amax(1) > 40).float()
+        weight = there.sum((1, 2)).clamp(min=1)
+        place = torch.arange(64.0)
+        row, column = (there.sum(2) @ place / weight, there.sum(1) @ place / weight)
+        corners.append(torch.stack([row, column], 1) - CROP / 2)
+    return torch.cat(corners).round().long()
+
+
 def train_vae(job: Job) -> None:
-    """Reconstruction (L1 and squared error) with a small pull of the latents towards a unit Gaussian."""
-    from diffusers import AutoencoderKL
+    """The encoder is fitted in closed form; the decoder learns to give back crops around the objects.
+
+    Latents carry a little noise meanwhile, as those of the denoiser will.
+    """
+    from diffusers import AutoencoderTiny
 
     torch.manual_seed(job.recipe.seed)
-    vae = AutoencoderKL.from_pretrained(job.start / "vae", dtype=torch.float32) if job.start else new_vae()
     data = job.data()
+    vae = new_vae()
+    fit_encoder(vae, data.images[:4000])
+    if job.start:
+        vae = AutoencoderTiny.from_pretrained(job.start / "vae", dtype=torch.float32)
+    vae.encoder.requires_grad_(False)
+    corners = _object_crops(data)
     loop = Loop("vae", vae.train(), job.recipe, job.runs)
+    n = job.recipe.batch
+    window = torch.arange(CROP)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        x = data.pixels(torch.randint(len(data), (job.recipe.batch,), generator=generator))
-        moments = vae.encode(x).latent_dist
-        mean, deviation = moments.mean.float(), moments.std.float()
-        z = mean + deviation * torch.randn(mean.shape, generator=generator)
-        error = vae.decode(z).sample.float() - x
-        kl = 0.5 * (mean**2 + deviation**2 - 1 - 2 * deviation.log()).mean()
+        index = torch.randint(len(data), (n,), generator=generator)
+        jitter = torch.randint(-12, 13, (n, 2), generator=generator)
+        anywhere = torch.randint(0, 65 - CROP, (n, 2), generator=generator)
+        corner = torch.where(torch.rand(n, 1, generator=generator) < 0.2, anywhere, corners[index] + jitter)
+        corner = corner.clamp(0, 64 - CROP) // 4 * 4  # on the grid of the latents
+        rows, columns = corner[:, :1, None] + window[:, None], corner[:, 1:, None] + window
+        picked = data.images[index[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
+        x = (picked.float() / 127.5 - 1).contiguous()
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            z = vae.encoder(x)
+        noisy = z + LATENT_NOISE * torch.randn(z.shape, generator=generator)
+        error = vae.decoder(noisy).float() - x
         squared = error.square().mean()
-        psnr = 10 * torch.log10(4 / squared.detach())
-        return error.abs().mean() + 2 * squared + 3e-4 * kl, {"psnr": psnr, "kl": kl.detach()}
+        return error.abs().mean() + 4 * squared, {"psnr": 10 * torch.log10(4 / squared.detach())}
 
     def export() -> None:
         twin = loop.averaged()
         with torch.no_grad():
-            z = twin.encode(data.pixels(torch.arange(0, 256))).latent_dist.mean
-        twin.register_to_config(scaling_factor=round(1 / float(z.std()), 5))
+            z = twin.encoder(data.pixels(torch.arange(min(1000, len(data)))))
+        if not job.start:
+            twin.register_to_config(scaling_factor=round(1 / float(z.std()), 5))
         _export(twin, job.output / "vae")
 
+    export()
     loop.run(loss, export)
     export()
 
@@ -96,31 +133,40 @@ def _question_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def train_clip(job: Job) -> None:
-    """Contrastive over the batch, plus questions about the scene asked of both towers (a caption need not say all)."""
+    """Contrastive over the batch, plus questions about the scene asked of both towers (a caption need not say all).
+
+    Texts are cheap, so each step asks about three times as many captions as pictures. From exported weights the text
+    tower stays as it is: the denoiser has learnt to read it.
+    """
     from transformers import CLIPModel, CLIPTextModel, CLIPVisionModelWithProjection
 
     torch.manual_seed(job.recipe.seed)
     tokenizer = new_tokenizer()
     clip = CLIPModel.from_pretrained(job.start / "clip", dtype=torch.float32) if job.start else new_clip(tokenizer)
     data = job.data()
-    loop = Loop("clip", ClipWithQuestions(clip).train(), job.recipe, job.runs)
+    if job.start:
+        clip.text_model.requires_grad_(False)
+    loop = Loop("clip_vision" if job.start else "clip", ClipWithQuestions(clip).train(), job.recipe, job.runs)
     model: ClipWithQuestions = loop.module  # type: ignore[assignment]
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         n = job.recipe.batch
-        index = torch.randint(len(data), (n,), generator=generator)
-        which = torch.randint(CAPTIONS, (n,), generator=generator)
+        index = torch.randint(len(data), (3 * n,), generator=generator)
+        which = torch.randint(CAPTIONS, (3 * n,), generator=generator)
         tokens = data.tokens[index, which].long()
         tokens = tokens[:, : int((tokens != tokenizer.pad_token_id).sum(1).max()) + 1]
-        out = model.clip(input_ids=tokens, pixel_values=data.pixels(index))
-        logits = out.logits_per_text.float()
+        read = model.clip.text_model(input_ids=tokens).pooler_output
+        texts = F.normalize(model.clip.text_projection(read[:n]).float(), dim=1)
+        images = model.clip.visual_projection(
+            model.clip.vision_model(pixel_values=data.pixels(index[:n])).pooler_output
+        )
+        images = F.normalize(images.float(), dim=1)
+        logits = model.clip.logit_scale.exp() * texts @ images.T
         match = torch.arange(n)
         contrast = (F.cross_entropy(logits, match) + F.cross_entropy(logits.T, match)) / 2
         # The state at the end token must know what was said; the image embedding must know what is seen.
-        asked = _question_loss(model.text_answers(out.text_model_output.pooler_output), data.labels[index])
-        seen = _question_loss(
-            model.image_answers(F.normalize(out.image_embeds.float(), dim=1) * WIDTH**0.5), data.labels[index]
-        )
+        asked = _question_loss(model.text_answers(read), data.labels[index])
+        seen = _question_loss(model.image_answers(images * WIDTH**0.5), data.labels[index[:n]])
         right = (logits.argmax(1) == match).float().mean()
         return contrast + asked + seen, {
             "contrast": contrast.detach(),
@@ -147,12 +193,21 @@ def train_clip(job: Job) -> None:
     export()
 
 
-def _latents(vae, data: SceneData) -> Tensor:
-    """Scaled latents of the whole training set, (n, 4, 16, 16) fp16."""
+def _latents(vae, data: SceneData, runs: Path) -> Tensor:
+    """Scaled latents of the whole training set, (n, 4, 16, 16) fp16, kept in ``runs`` for the next stage."""
+    from safetensors.torch import load_file, save_file
+
+    weights = b"".join(p.detach().float().numpy().tobytes() for p in vae.encoder.parameters())
+    path = runs / f"latents-{len(data)}-{hashlib.sha256(weights).hexdigest()[:12]}.safetensors"
+    if path.exists():
+        return load_file(path)["latents"]
     found = torch.empty(len(data), LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad():
         for part in torch.arange(len(data)).split(64):
-            found[part] = (vae.encode(data.pixels(part)).latent_dist.mean * vae.config.scaling_factor).half()
+            found[part] = (vae.encode(data.pixels(part)).latents * vae.config.scaling_factor).half()
+    unfinished = path.with_suffix(".tmp")
+    save_file({"latents": found}, unfinished)
+    unfinished.replace(path)
     return found
 
 
@@ -164,14 +219,14 @@ class Denoising:
     """What the denoiser and the IP-Adapter share: latents, noise levels and the v-prediction error."""
 
     def __init__(self, job: Job):
-        from diffusers import AutoencoderKL
+        from diffusers import AutoencoderTiny
         from transformers import CLIPTextModel
 
-        vae = frozen(AutoencoderKL, job.part("vae"))
+        vae = frozen(AutoencoderTiny, job.part("vae"))
         self.text = frozen(CLIPTextModel, job.part("text_encoder"))
         self.data = job.data()
         self.batch = job.recipe.batch
-        self.latents = _latents(vae, self.data)
+        self.latents = _latents(vae, self.data, job.runs)
         self.empty = tokenize(new_tokenizer(), [""])
         alphas = new_scheduler().alphas_cumprod
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()

@@ -1,7 +1,7 @@
 """The world the miniature knows: scenes of one or two objects, their pictures and their captions. NumPy only."""
 
 from .grammar import caption, words
-from .renderer import render
+from .renderer import backdrops, render
 from .scene import (
     COLOURS,
     FLOORS,
@@ -32,6 +32,7 @@ __all__ = [
     "SIZES",
     "Item",
     "Scene",
+    "backdrops",
     "caption",
     "is_held_out",
     "looks",

@@ -111,6 +111,15 @@ def _backdrops() -> tuple[np.ndarray, np.ndarray]:
     return small, _screen(SIZE)[1] < _HORIZON
 
 
+def backdrops() -> np.ndarray:
+    """Pictures without objects, (floors, settings, 64, 64, 3) uint8 sRGB."""
+    return _encoded(_backdrops()[0])
+
+
+def _encoded(intensity: np.ndarray) -> np.ndarray:
+    return (np.sqrt(np.clip(intensity, 0, 1)) * 255 + 0.5).astype(np.uint8)
+
+
 class _Batch:
     """Scenes as arrays: one row for each item, sorted so that what is painted later covers what was painted before."""
 
@@ -274,7 +283,7 @@ def _render_chunk(scenes: Sequence[Scene]) -> np.ndarray:
         for group in np.unique(kind[batch.layer == layer]):
             _paint_items(batch, np.flatnonzero((batch.layer == layer) & (kind == group)), canvas)
     picture = canvas[:, _TILE:-_TILE, _TILE:-_TILE]
-    return (np.sqrt(np.clip(picture, 0, 1)) * 255 + 0.5).astype(np.uint8)
+    return _encoded(picture)
 
 
 def render(scenes: Sequence[Scene] | Scene) -> np.ndarray:
