@@ -51,6 +51,7 @@ class AIDHandle:
         }
         self._hook: DenoiserHook | None = None
         self._removed = False
+        self._cut_short = False
 
     def report(self) -> str:
         """Which implementation serves each attention layer and why; the first line is the summary, then reasons, then layers.
@@ -100,9 +101,19 @@ class AIDHandle:
         return all(module.processor is self._rebound[name] for name, module in self._modules.items())
 
     def check_found(self) -> None:
-        """Raise RowsError if denoiser calls ran, but none of them had the frames."""
+        """Raise RowsError if denoiser calls ran, but none had the frames; BusyError if another sequence cut in."""
+        if self._cut_short:
+            raise BusyError(
+                "another sequence was put on this denoiser between the steps of this one, whose later steps were then "
+                "not interpolated; make it before or after, or with a pipeline of its own"
+            )
         if self._hook is not None:
             self._hook.check_found()
+
+    def replace(self) -> None:
+        """Remove it because another handle takes its place."""
+        self._cut_short = self._hook is not None and self._hook.under_way
+        self.remove()
 
     def _install(self) -> None:
         try:
@@ -140,7 +151,7 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
         if state.handle is not None:
             if state.handle.thread is not threading.current_thread() and state.handle.thread.is_alive():
                 raise BusyError("another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline")
-            state.handle.remove()
+            state.handle.replace()
         handle = AIDHandle(denoiser, config, frames)
         state.handle = handle
         handle._install()
@@ -153,6 +164,7 @@ def aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> Iterator[AI
 
     Raises:
         RowsError: also at the end of the block, if denoiser calls ran but none of them had the frames.
+        BusyError: also at the end of the block, if another handle was applied between the steps of a call inside it.
     """
     handle = apply_aid(pipe_or_denoiser, config, frames)
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +82,14 @@ class DenoiserHook:
     def chunk(self) -> int | None:
         """Rows per run; None: the batch as it comes, or "auto" before the first call."""
         return self._chunk if isinstance(self._chunk, int) else None
+
+    @property
+    def under_way(self) -> bool:
+        """Between the first and the last step of a call."""
+        return 0 <= self._steps.step < self._frames.num_steps - 1
+
+    def __reduce__(self) -> NoReturn:
+        raise BusyError("this denoiser is interpolated right now; remove the handle before it is copied or pickled")
 
     def remove(self) -> None:
         """Take the hooks off and forget everything that a call may have left."""

@@ -5,9 +5,21 @@ import torch
 import torch._dynamo
 
 from aid_pipeline.config import AIDConfig
-from tests.pipeline.families import FAMILIES
+from tests.pipeline import families
+from tests.pipeline.families import FAMILIES, Family
 from tests.pipeline.oracle import Settings, oracle_frames
 from tests.pipeline.running import TOLERANCE, UNEVEN, distance, interpolated, stock
+
+# One resolution, no middle block: tracing takes time for every layer.
+SMALLEST = Family(
+    "smallest",
+    lambda: families.sd1(
+        block_out_channels=(16,),
+        down_block_types=("CrossAttnDownBlock2D",),
+        mid_block_type=None,
+        up_block_types=("CrossAttnUpBlock2D",),
+    ),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,61 +41,56 @@ def compiled(pipe, how, **options):
     return pipe
 
 
-@pytest.mark.parametrize("how", ["whole", "in_place", "regional"])
-@pytest.mark.parametrize(("name", "mode"), [("sd1", "outer"), ("sd1", "inner"), ("flux", "outer")])
-def test_graphs_without_a_break(name, mode, how):
-    """fullgraph=True raises at a graph break; "eager" shows that, without the cost of a compiler."""
-    family = FAMILIES[name]
-    pipe = compiled(family.fresh(), how, backend="eager", fullgraph=True)
-    call = family.call(pipe, UNEVEN, steps=2)
-    config = AIDConfig(mode=mode, impl="sdpa")
-    before = stock(pipe, call)
-    frames = interpolated(pipe, call, UNEVEN, config)
-    after = stock(pipe, call)
-    eager = interpolated(family.pipeline(), call, UNEVEN, config)
-    assert distance(frames, eager) < TOLERANCE
-    assert distance(frames, before) > 1e-3
-    assert torch.equal(before, after)
+class Graphs(list):
+    """A compiler that only collects: what dynamo hands over runs as it is, and a graph break raises (fullgraph)."""
 
-
-@pytest.mark.parametrize("how", ["whole", "in_place", "regional"])
-def test_a_second_sequence_compiles_nothing(how):
-    """Other coefficients, other prompts: the graphs of the first sequence serve."""
-    family = FAMILIES["sd1"]
-    graphs = []
-
-    def count(graph, inputs):
-        graphs.append(graph)
+    def __call__(self, graph, inputs):
+        self.append(graph)
         return graph
 
-    pipe = compiled(family.fresh(), how, backend=count, fullgraph=True)
-    config = AIDConfig(impl="sdpa")
+
+@pytest.mark.parametrize(
+    ("family", "how", "mode"),
+    [
+        (SMALLEST, "whole", "outer"),
+        (SMALLEST, "in_place", "outer"),
+        (SMALLEST, "regional", "inner"),
+        (FAMILIES["flux"], "regional", "outer"),
+    ],
+    ids=["unet-whole", "unet-in-place", "unet-regional", "flux-regional"],
+)
+def test_no_graph_break_and_no_graph_for_a_second_sequence(family, how, mode):
+    graphs = Graphs()
+    eager, pipe = family.fresh(), compiled(family.fresh(), how, backend=graphs, fullgraph=True)
+    config = AIDConfig(mode=mode, impl="sdpa")
     call = family.call(pipe, UNEVEN, steps=2)
-    stock(pipe, call)
-    interpolated(pipe, call, UNEVEN, config)
+    before = stock(pipe, call)
+    frames = interpolated(pipe, call, UNEVEN, config)
+    assert distance(frames, interpolated(eager, call, UNEVEN, config)) < TOLERANCE
+    assert distance(frames, before) > 1e-3
+    assert torch.equal(stock(pipe, call), before)
     seen = len(graphs)
     assert seen
+
     others = [0.0, 0.6, 0.65, 1.0]
     call = family.call(pipe, others, steps=2, prompts=("a tin", "the sea"))
     frames = interpolated(pipe, call, others, config)
+    assert distance(frames, interpolated(eager, call, others, config)) < TOLERANCE
     assert len(graphs) == seen
-    assert distance(frames, interpolated(family.pipeline(), call, others, config)) < TOLERANCE
 
 
 def test_chunks_of_a_compiled_denoiser():
-    family = FAMILIES["sd1"]
-    pipe = compiled(family.fresh(), "in_place", backend="eager", fullgraph=True)
-    call = family.call(pipe, UNEVEN, steps=2)
+    pipe = compiled(SMALLEST.fresh(), "regional", backend="eager", fullgraph=True)
+    call = SMALLEST.call(pipe, UNEVEN, steps=2)
     config = AIDConfig(impl="sdpa")
     frames = interpolated(pipe, call, UNEVEN, config, chunk=2)
-    assert distance(frames, interpolated(family.pipeline(), call, UNEVEN, config)) < 1e-4
+    assert distance(frames, interpolated(SMALLEST.fresh(), call, UNEVEN, config)) < 1e-4
 
 
 @pytest.mark.slow
 def test_inductor_matches_the_oracle():
-    family = FAMILIES["sd1"]
-    pipe = compiled(family.fresh(), "regional", fullgraph=True)
-    call = family.call(pipe, UNEVEN, steps=2)
+    pipe = compiled(SMALLEST.fresh(), "regional", fullgraph=True)
+    call = SMALLEST.call(pipe, UNEVEN, steps=2)
     frames = interpolated(pipe, call, UNEVEN, AIDConfig(impl="sdpa"))
-    expected = oracle_frames(family.pipeline(), call, UNEVEN, Settings(), family.negative_rows)
+    expected = oracle_frames(SMALLEST.fresh(), call, UNEVEN, Settings(), SMALLEST.negative_rows)
     assert distance(frames, expected) < TOLERANCE
