@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def describe() -> dict[str, str]:
-    """Processor, cores, threads, priority, operating system, versions and the commit, "+changes" where code is not committed."""
+    """Processor, threads, priority, operating system, versions and commit, "+changes" where code is not committed."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

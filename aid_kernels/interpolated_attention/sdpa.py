@@ -15,10 +15,10 @@ from ..plan import InterpolationPlan
 from .layout import empty_output
 from .log_sum_exp_ops import attend
 
-# a few heads at a time, so that partial results stay small beside the output; but enough queries to keep a device busy
+# a few heads at a time, so that partial results stay small beside the output; but enough work to keep a device busy
 PIECES = 8
-MIN_QUERIES = {"cpu": 2**12}
-MIN_QUERIES_ELSEWHERE = 2**18
+MIN_LOGITS = {"cpu": 2**23}
+MIN_LOGITS_ELSEWHERE = 2**31
 
 # a source, the slot of the plan that names it, and the rows that read it
 Shared = tuple[int, int, slice]
@@ -81,7 +81,7 @@ def outer_attention(
             if total is not result:
                 result[rows] = total[rows]
 
-    for heads in _pieces(query):
+    for heads in _pieces(query, key.shape[2] + bank[0].shape[2]):
         fill(heads)
     return out
 
@@ -119,7 +119,7 @@ def inner_attention(
             values = _joined(value[rows, heads], bank[1][:, heads], weights, shared, fuse_self)
             out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale)[0]
 
-    for heads in _pieces(query):
+    for heads in _pieces(query, key.shape[2] + bank[0].shape[2]):
         fill(heads)
     return out
 
@@ -209,13 +209,13 @@ def _slices(rows: list[int]) -> list[slice]:
     return slices
 
 
-def _pieces(query: Tensor) -> list[slice]:
-    """The heads in even slices; none where there is nothing to compute."""
+def _pieces(query: Tensor, keys: int) -> list[slice]:
+    """The heads in even slices, given how many keys a query meets; none where there is nothing to compute."""
     if not query.numel():
         return []
     batch, heads, length, _ = query.shape
-    enough = MIN_QUERIES.get(query.device.type, MIN_QUERIES_ELSEWHERE)
-    pieces = max(1, min(PIECES, batch * heads * length // enough))
+    enough = MIN_LOGITS.get(query.device.type, MIN_LOGITS_ELSEWHERE)
+    pieces = max(1, min(PIECES, batch * heads * length * keys // enough))
     size = -(-heads // pieces)
     return [slice(start, start + size) for start in range(0, heads, size)]
 

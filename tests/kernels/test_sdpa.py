@@ -123,6 +123,15 @@ def test_accepted_through_the_fallback_op(case: Case, monkeypatch: pytest.Monkey
     assert_accepted(OPS[case.mode](**arguments, impl="sdpa"), case.mode, arguments)
 
 
+@pytest.mark.parametrize("case", covering_cases()[1::3], ids=str)
+def test_accepted_head_by_head(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdpa, "MIN_LOGITS", {"cpu": 1})
+    arguments = case.inputs()
+    query = arguments["q"]
+    assert len(sdpa._pieces(query, keys=5)) == (3 if query.numel() else 0)
+    assert_accepted(OPS[case.mode](**arguments, impl="sdpa"), case.mode, arguments)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("mode", OPS)
 def test_accepted_where_one_segment_drowns_the_other(mode: str, dtype: torch.dtype) -> None:
@@ -170,6 +179,13 @@ def test_slices_are_few() -> None:
     assert sdpa._slices([1, 2, 3, 4, 5]) == [slice(1, 6, 1)]
     assert sdpa._slices([0, 6]) == [slice(0, 7, 6)]
     assert sdpa._slices([0, 2, 4, 5]) == [slice(0, 5, 2), slice(5, 6, 1)]
+
+
+def test_pieces_are_even_and_none_is_lost() -> None:
+    query = torch.empty(7, 20, 1024, 8, device="meta")
+    assert sdpa._pieces(query, keys=1) == [slice(0, 20)]  # too little work to split
+    whole = torch.empty(7, 20, 4096, 8)
+    assert sdpa._pieces(whole, keys=8192) == [slice(start, start + 3) for start in range(0, 20, 3)]
 
 
 def test_folding_a_transposed_view_copies_nothing() -> None:
