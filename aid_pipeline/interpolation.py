@@ -20,14 +20,20 @@ from .apply import aid, find_denoiser
 from .coefficients import BetaPrior, check_frames, frame_coefficients
 from .config import AIDConfig
 from .embeddings import ENCODER_TEXTS, check_guidance, encode_prompts, text_family
-from .errors import BusyError, FrameWarning, PromptError
+from .errors import BusyError, ConfigError, FrameWarning, PromptError
 from .frames import Frames
 from .latents import FrameNoise, check_latents, check_seed
 from .prompt_switch import PromptSwitch
 from .prompts import check_prompts
 from .recipe import LATENTS_FILE, settings
 from .sequence import Sequence
-from .stock_arguments import check_numbers, check_size, check_stock_arguments, stock_parameters
+from .stock_arguments import (
+    check_image_prompts,
+    check_numbers,
+    check_size,
+    check_stock_arguments,
+    stock_parameters,
+)
 from .stock_call import Progress, Watch, denoiser_steps, private_copy
 
 
@@ -82,6 +88,8 @@ def interpolate(
     """
     began = time.perf_counter()
     config = AIDConfig() if config is None else config
+    if not isinstance(config, AIDConfig):
+        raise ConfigError(f"config must be an AIDConfig, got {config!r}; for example AIDConfig(mode='outer')")
     check_numbers(num_inference_steps, guidance_scale, output_type, chunk)
     t = frame_coefficients(coefficients, check_frames(frames))
     prompts = check_prompts(prompt_a, prompt_b, guide, negative_prompt, frames)
@@ -92,6 +100,7 @@ def interpolate(
     check_size(pipe, height, width, binned)
     guidance = {"guidance_scale": guidance_scale, **stock}
     guided = check_guidance(pipe, family, guidance, negative_prompt is not None)
+    check_image_prompts(pipe, stock, 2 if guided and family.encodes_negative else 1)
     if config.mode == "denoising" and guide is not None:
         raise PromptError('mode="denoising" changes from one prompt to the other and reads no guide; leave it out')
 

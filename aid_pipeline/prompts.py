@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ def check_prompts(
     guides = None
     if guide is not None:
         interior = frames - 2
+        if not isinstance(guide, Iterable):
+            raise PromptError(f"guide must be one prompt or a list of prompts, got {guide!r}")
         guides = (guide,) * interior if isinstance(guide, str) else tuple(guide)
         if not interior:
             raise PromptError("a guide is for the frames between the ends; with frames=2 there are none")
@@ -56,6 +58,8 @@ def check_prompts(
             _check_text(f"guide {index + 1}", text)
     negatives = None
     if negative_prompt is not None:
+        if not isinstance(negative_prompt, Iterable):
+            raise PromptError(f"negative_prompt must be one text, or one for each end; got {negative_prompt!r}")
         both = (negative_prompt,) * 2 if isinstance(negative_prompt, str) else tuple(negative_prompt)
         if len(both) != 2 or not all(isinstance(text, str) for text in both):
             raise PromptError(f"negative_prompt must be one text, or one for each end; got {negative_prompt!r}")

@@ -7,6 +7,9 @@ import inspect
 import math
 from typing import Any
 
+from torch import Tensor
+
+from .apply import find_denoiser
 from .embeddings import ENCODER_TEXTS
 from .errors import ArgumentError
 
@@ -49,6 +52,32 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
             near = difflib.get_close_matches(name, [*(taken - MADE_HERE.keys()), *own_names], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ArgumentError(f"{type(pipe).__name__} takes no argument {name}{hint}")
+
+
+def check_image_prompts(pipe: Any, stock: dict[str, Any], rows: int) -> None:
+    """An IP-Adapter's images are the same for all frames; the stock call repeats what it is given for every row.
+
+    Args:
+        pipe: the pipeline.
+        stock: arguments of the stock call.
+        rows: of each of `ip_adapter_image_embeds`: 2, a negative and a positive one, where both share a tensor, else 1.
+
+    Raises:
+        ArgumentError: embeddings of several rows, which the stock call would mix up unnoticed, or no image at all for a
+            UNet with an IP-Adapter.
+    """
+    given = stock.get("ip_adapter_image_embeds")
+    for index, embeds in enumerate([given] if isinstance(given, Tensor) else given or []):
+        if isinstance(embeds, Tensor) and embeds.shape[0] != rows:
+            raise ArgumentError(
+                f"ip_adapter_image_embeds[{index}] must have {rows} row(s), the same image for all frames, got "
+                f"{embeds.shape[0]}; for an image per frame use `with aid(...)` and Frames(image_embeds=...)"
+            )
+    reads_image = getattr(find_denoiser(pipe).config, "encoder_hid_dim_type", None) == "ip_image_proj"
+    if reads_image and given is None and stock.get("ip_adapter_image") is None:
+        raise ArgumentError(
+            "the pipeline has an IP-Adapter; pass ip_adapter_image or ip_adapter_image_embeds, or unload it first"
+        )
 
 
 def stock_parameters(pipe: Any) -> set[str]:

@@ -65,6 +65,12 @@ def test_a_wrong_config_names_the_value(fields):
         AIDConfig(**fields)
 
 
+def test_values_of_a_wrong_kind():
+    for wrong in ({"config": "outer"}, {"config": {"mode": "outer"}}, {"guide": 3}, {"negative_prompt": 3}):
+        with pytest.raises(AIDError, match=r"must be"):
+            interpolate(SD1.pipeline(), *PROMPTS, height=PIXELS, width=PIXELS, **wrong)
+
+
 def test_wrong_frames_are_refused_when_made():
     embeds = torch.randn(M, 5, 8)
     plan = InterpolationPlan.sequence(UNEVEN)

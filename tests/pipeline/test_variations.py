@@ -4,7 +4,8 @@ import diffusers
 import pytest
 import torch
 
-from aid_pipeline.config import AIDConfig
+from aid_pipeline import AIDConfig, interpolate
+from aid_pipeline.errors import ArgumentError
 from tests.pipeline import families as makers
 from tests.pipeline.families import FAMILIES, GUIDE, PIXELS, Family
 from tests.pipeline.oracle import Settings, oracle_frames
@@ -231,6 +232,15 @@ def test_ip_adapter_with_an_image_at_each_end(mode, guided):
     assert distance(chunked, frames) < 1e-4
     shuffled = oracle_frames(pipe, call, UNEVEN, Settings(mode=mode), "front", image_embeds=[per_frame.flip(0)])
     assert distance(shuffled, expected) > 20 * TOLERANCE
+
+
+@pytest.mark.parametrize(("rows", "guidance_scale"), [(2 * M, 4.0), (4, 4.0), (M, 1.0)])
+def test_an_image_per_frame_is_refused_where_stock_would_mix_rows_up(rows, guidance_scale):
+    pipe = makers.with_ip_adapter(FAMILIES["sd1"].fresh())
+    call = {"height": PIXELS, "width": PIXELS, "guidance_scale": guidance_scale, "frames": M}
+    for images, said in ([torch.zeros(rows, 1, 24)], f"got {rows}"), (None, "pass ip_adapter_image"):
+        with pytest.raises(ArgumentError, match=said):
+            interpolate(pipe, *makers.PROMPTS, ip_adapter_image_embeds=images, **call)
 
 
 def test_every_layer_is_in_the_report():
