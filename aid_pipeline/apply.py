@@ -22,7 +22,9 @@ from .state import DenoiserState
 
 logger = logging.getLogger("aid_pipeline")
 
-PLAIN_CROSS = "inner cross-attention without a guide equals the plain one (keys and values are linear in the text embedding)"
+PLAIN_CROSS = (
+    "inner cross-attention without a guide equals the plain one (keys and values are linear in the text embedding)"
+)
 
 
 class AIDHandle:
@@ -54,16 +56,17 @@ class AIDHandle:
         self._cut_short = False
 
     def report(self) -> str:
-        """Which implementation serves each attention layer and why; the first line is the summary, then reasons, then layers.
+        """Which implementation serves each attention layer and why: a summary line, then reasons, then layers.
 
-        Example of a first line: `32 layers: triton 20, sdpa 12`. Before the first step, and of a compiled denoiser, it says
-        what is expected by the model's dtype and device; afterwards what was seen.
+        Example of a first line: `32 layers: triton 20, sdpa 12`. Before the first step, and of a compiled denoiser, it
+        says what is expected by the model's dtype and device; afterwards what was seen.
         """
         if self.config.active_steps(self.frames.num_steps) == 0:
             why = f"mode {self.config.mode!r}, warmup {self.config.warmup:g} of {self.frames.num_steps} steps"
             return report([(layer, None, why) for layer in self._layers.values()])
         expected = {
-            size: expected_service(self.denoiser, self.config, size) for size in set(map(head_dim, self._modules.values()))
+            size: expected_service(self.denoiser, self.config, size)
+            for size in set(map(head_dim, self._modules.values()))
         }
         return report(
             [
@@ -136,9 +139,9 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
         frames: what the call's rows mean.
 
     Returns:
-        A handle; call `remove()` when the denoising call is over, or use `with aid(...)`. Applying again in the same thread
-        replaces: the old handle is removed first. A handle belongs to the thread that made it, and serves one denoising call
-        after another.
+        A handle; call `remove()` when the denoising call is over, or use `with aid(...)`. Applying again in the same
+        thread replaces: the old handle is removed first. A handle belongs to the thread that made it, and serves one
+        denoising call after another.
 
     Raises:
         UnsupportedPipelineError: no denoiser, no attention layers of ours, a processor without the primitive, PAG.
@@ -150,7 +153,9 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
     with state.lock:
         if state.handle is not None:
             if state.handle.thread is not threading.current_thread() and state.handle.thread.is_alive():
-                raise BusyError("another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline")
+                raise BusyError(
+                    "another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline"
+                )
             state.handle.replace()
         handle = AIDHandle(denoiser, config, frames)
         state.handle = handle
@@ -175,19 +180,22 @@ def aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> Iterator[AI
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
-    """The module that denoises: `unet` or `transformer` of a pipeline, or the module itself, without its compiled wrapper.
+    """The module that denoises: `unet` or `transformer` of a pipeline, or the module itself; never a compiled wrapper.
 
     Raises:
         UnsupportedPipelineError: neither, or a pipeline of the PAG kind.
     """
     if hasattr(pipe_or_denoiser, "pag_applied_layers") or "PAG" in type(pipe_or_denoiser).__name__:
         raise UnsupportedPipelineError(
-            f"{type(pipe_or_denoiser).__name__} installs attention processors inside its call (PAG); use the pipeline without PAG"
+            f"{type(pipe_or_denoiser).__name__} installs attention processors inside its call (PAG); use the pipeline "
+            "without PAG"
         )
     found = pipe_or_denoiser
     if not isinstance(found, nn.Module):
         unet = getattr(pipe_or_denoiser, "unet", None)
         found = unet if unet is not None else getattr(pipe_or_denoiser, "transformer", None)
     if not isinstance(found, nn.Module):
-        raise UnsupportedPipelineError(f"{type(pipe_or_denoiser).__name__} has neither a unet nor a transformer to interpolate")
+        raise UnsupportedPipelineError(
+            f"{type(pipe_or_denoiser).__name__} has neither a unet nor a transformer to interpolate"
+        )
     return getattr(found, "_orig_mod", found)

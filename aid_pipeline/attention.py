@@ -48,7 +48,7 @@ def interpolated_attention(
 
 
 def under_autocast(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three in autocast's dtype where it is on, as the stock call casts them; custom ops are not cast by themselves."""
+    """The three in autocast's dtype where it is on: it casts for the stock call, but not for custom ops."""
     device = query.device.type
     if not torch.is_autocast_enabled(device):
         return query, key, value
@@ -60,8 +60,8 @@ def key_mask_of(attn_mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor 
     """(B, Sk) bool, True = visible, of a stock attention mask that hides keys alike for all heads and queries.
 
     Args:
-        attn_mask: (B or 1, any, 1, Sk) bool or additive; the heads' masks are copies in every stock processor. Values are
-            checked where the denoiser is called (`check_mask_values`), not in every layer.
+        attn_mask: (B or 1, any, 1, Sk) bool or additive; the heads' masks are copies in every stock processor. Values
+            are checked where the denoiser is called (`check_mask_values`), not in every layer.
         query, key: (B, H, S, D).
 
     Raises:
@@ -70,10 +70,15 @@ def key_mask_of(attn_mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor 
     if attn_mask is None:
         return None
     batch, keys = query.shape[0], key.shape[2]
-    if attn_mask.ndim != 4 or attn_mask.shape[2] != 1 or attn_mask.shape[3] != keys or attn_mask.shape[0] not in (1, batch):
+    if (
+        attn_mask.ndim != 4
+        or attn_mask.shape[2] != 1
+        or attn_mask.shape[3] != keys
+        or attn_mask.shape[0] not in (1, batch)
+    ):
         raise UnsupportedAttentionError(
-            f"an attention mask of shape {tuple(attn_mask.shape)} for {batch} rows and {keys} keys is not a mask of keys alone, "
-            "(rows, heads, 1, keys); attention that differs by query position cannot be interpolated"
+            f"an attention mask of shape {tuple(attn_mask.shape)} for {batch} rows and {keys} keys is not a mask of "
+            "keys alone, (rows, heads, 1, keys); attention that differs by query position cannot be interpolated"
         )
     mask = attn_mask[:, 0, 0]
     visible = mask if mask.dtype == torch.bool else mask == 0
@@ -81,7 +86,7 @@ def key_mask_of(attn_mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor 
 
 
 def check_mask_values(name: str, mask: Tensor) -> None:
-    """Raise UnsupportedAttentionError unless a mask argument of a denoiser call hides or shows keys, nothing in between.
+    """Raise UnsupportedAttentionError unless a mask argument of a denoiser call hides or shows keys and nothing else.
 
     Args:
         name: what the denoiser calls it.
@@ -104,4 +109,6 @@ def check_mask_values(name: str, mask: Tensor) -> None:
 def _refuse_unless(name: str, mask: Tensor, fine: Tensor, wanted: str) -> None:
     if not fine.all():
         value = mask[~fine][0].item()
-        raise UnsupportedAttentionError(f"{name} holds {value:g}; a mask of keys has {wanted}, and a bias cannot be interpolated")
+        raise UnsupportedAttentionError(
+            f"{name} holds {value:g}; a mask of keys has {wanted}, and a bias cannot be interpolated"
+        )

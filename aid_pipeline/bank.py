@@ -42,7 +42,9 @@ class Layer:
 def collect(layers: Iterable[Layer]) -> None:
     """Move what a run saved into the banks, behind the endpoints of earlier runs."""
     for layer in layers:
-        layer.bank = [_join(old, new) for old, new in zip(layer.bank, layer.saved, strict=True)] if layer.bank else layer.saved
+        layer.bank = (
+            [_join(old, new) for old, new in zip(layer.bank, layer.saved, strict=True)] if layer.bank else layer.saved
+        )
         layer.saved = []
 
 

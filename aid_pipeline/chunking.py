@@ -1,7 +1,7 @@
 """A denoiser call of many rows as several runs of few: which rows, in which order, and how tensors are cut and joined.
 
-The endpoints come first and leave their keys and values in the bank; every later run reads it. Endpoints never depend on
-other frames, so any number of rows per run gives the same frames (paper.md, fact 1).
+The endpoints come first and leave their keys and values in the bank; every later run reads it. Endpoints never depend
+on other frames, so any number of rows per run gives the same frames.
 """
 
 from __future__ import annotations
@@ -41,7 +41,12 @@ class Run:
 
 
 def plan_runs(
-    batch: int, chunk: int | None, plan: InterpolationPlan | None, config: AIDConfig, skips_linear_cross: bool, device: torch.device
+    batch: int,
+    chunk: int | None,
+    plan: InterpolationPlan | None,
+    config: AIDConfig,
+    skips_linear_cross: bool,
+    device: torch.device,
 ) -> tuple[list[Run], Tensor | None]:
     """The runs that make up a call, and the order that puts their outputs back; None: they are in order already.
 
@@ -102,12 +107,16 @@ def join_outputs(outputs: Sequence[Any], back: Tensor | None) -> Any:
         return joined if back is None else joined.index_select(0, back.to(joined.device))
     if dataclasses.is_dataclass(first) and not isinstance(first, type):
         names = [field.name for field in dataclasses.fields(first)]
-        return type(first)(**{name: join_outputs([getattr(output, name) for output in outputs], back) for name in names})
+        return type(first)(
+            **{name: join_outputs([getattr(output, name) for output in outputs], back) for name in names}
+        )
     if isinstance(first, tuple | list):
         return type(first)(join_outputs(parts, back) for parts in zip(*outputs, strict=True))
     if first is None:
         return None
-    raise AIDError(f"the denoiser returned a {type(first).__name__}, which runs in chunks cannot be joined; use chunk=None")
+    raise AIDError(
+        f"the denoiser returned a {type(first).__name__}, which runs in chunks cannot be joined; use chunk=None"
+    )
 
 
 def auto_chunk(rows: int, device: torch.device, bytes_per_row: int | None = None, reserved_bytes: int = 0) -> int:
@@ -122,7 +131,11 @@ def auto_chunk(rows: int, device: torch.device, bytes_per_row: int | None = None
     if device.type == "cuda":
         if bytes_per_row is None:
             raise AIDError("auto_chunk on a GPU needs bytes_per_row; measure_row finds it")
-        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = (
+            torch.cuda.mem_get_info(device)[0]
+            + torch.cuda.memory_reserved(device)
+            - torch.cuda.memory_allocated(device)
+        )
         most = int((GPU_SHARE * free - reserved_bytes) // max(bytes_per_row, 1))
     else:
         most = CPU_ROWS
@@ -131,7 +144,7 @@ def auto_chunk(rows: int, device: torch.device, bytes_per_row: int | None = None
 
 
 def measure_row(run_one: Callable[[], Any], device: torch.device) -> int:
-    """Peak GPU memory, in bytes, that one row takes: `run_one` runs the denoiser over a single row. Resets the peak counter."""
+    """Peak GPU memory, in bytes, of `run_one`, which runs the denoiser over a single row. Resets the peak counter."""
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -141,7 +154,7 @@ def measure_row(run_one: Callable[[], Any], device: torch.device) -> int:
 
 
 def _cut(rows: Sequence[int], most: int) -> list[list[int]]:
-    """As few parts as `most` rows each allow, of nearly equal length: a short last one would be a compiled shape of its own."""
+    """As few parts of at most `most` rows as possible, of nearly equal length: fewer shapes to compile."""
     parts = -(-len(rows) // most)
     bounds = [len(rows) * part // parts for part in range(parts + 1)] if parts else [0]
     return [list(rows[start:stop]) for start, stop in itertools.pairwise(bounds)]

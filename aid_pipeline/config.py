@@ -17,9 +17,9 @@ class AIDConfig:
     """How the frames between the endpoints attend (arXiv 2403.17924, section 4).
 
     Args:
-        mode: "outer" (AID-O: a weighted sum of attentions to each endpoint), "inner" (AID-I: attention to a weighted sum of
-            the endpoints' keys and values), or a baseline with plain attention everywhere: "none" (TEI, lerped embeddings) or
-            "denoising" (DI, which `interpolate` alone offers: the prompt changes during the denoising).
+        mode: "outer" (AID-O: a weighted sum of attentions to each endpoint), "inner" (AID-I: attention to a weighted
+            sum of the endpoints' keys and values), or a baseline with plain attention everywhere: "none" (TEI, lerped
+            embeddings) or "denoising" (DI, which `interpolate` alone offers: the prompt changes during the denoising).
         fuse_self: frames also attend to their own keys and values, together with the endpoints'.
         warmup: share of the denoising steps, from the first on, with interpolated attention: round(warmup * steps).
         impl: implementation of the operator, "auto", "triton", "sdpa" or "reference". A named one never falls back.

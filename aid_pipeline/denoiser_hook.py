@@ -1,9 +1,9 @@
 """The pair of forward hooks that looks at every denoiser call: which rows are frames, which step it is, how to run it.
 
 The hook before the call finds the frames, sets the pass that the rebound attention reads and, when the batch is run in
-chunks, runs all chunks but the last itself; it hands the last one on to the module's own forward. The hook after the call
-joins the outputs and clears all per-call state, also when the call failed. Hooks rather than a wrapped `forward`, because
-offloading replaces `forward`, and because every way of compiling a denoiser leaves its hooks outside the graph.
+chunks, runs all chunks but the last itself; it hands the last one on to the module's own forward. The hook after the
+call joins the outputs and clears all per-call state, also when the call failed. Hooks rather than a wrapped `forward`,
+because offloading replaces `forward`, and because every way of compiling a denoiser leaves its hooks outside the graph.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class DenoiserHook:
         self._chunk = frames.chunk
         self._parameters = list(inspect.signature(type(denoiser).forward).parameters)[1:]
         self._runs: dict[tuple[Any, ...], tuple[list[Run], Tensor | None]] = {}
+        self._placed_images: dict[tuple[int, int], list[Tensor]] = {}
         self._checked_masks: list[Tensor] = []
         self._outputs: list[Any] = []
         self._back: Tensor | None = None
@@ -101,21 +102,20 @@ class DenoiserHook:
         """Raise RowsError if denoiser calls were seen, but the frames never."""
         if self.calls and self.needs_frames and not self.found:
             raise RowsError(
-                "no denoiser call had the frames' embeddings, so nothing was interpolated; Frames.prompt_embeds must be the "
-                "very prompt_embeds of the stock call, one row per frame, and num_images_per_prompt the same"
+                "no denoiser call had the frames' embeddings, so nothing was interpolated; Frames.prompt_embeds must "
+                "be the very prompt_embeds of the stock call, one row per frame, and num_images_per_prompt the same"
             )
 
     # only this frame is kept from being compiled: the runs inside it are compiled like the module's own call
     @torch.compiler.disable(recursive=False)
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         try:
-            runs, calls = self._plan(args, kwargs)
-            for run, (run_args, run_kwargs) in zip(runs[:-1], calls[:-1], strict=True):
-                self._start(run)
+            runs, args, kwargs = self._plan(args, kwargs)
+            for run in runs[:-1]:
+                run_args, run_kwargs = self._start(run, args, kwargs)
                 self._outputs.append(module.forward(*run_args, **run_kwargs))
                 self._finish(run)
-            self._start(runs[-1])
-            return calls[-1]
+            return self._start(runs[-1], args, kwargs)
         except BaseException:
             self._clear()
             raise
@@ -127,8 +127,8 @@ class DenoiserHook:
         return output if len(outputs) == 1 or output is None else join_outputs(outputs, back)
 
     @torch.compiler.disable
-    def _plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Run], list[Arguments]]:
-        """What to run for this call: rows and passes, and the arguments of each."""
+    def _plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Run], tuple[Any, ...], dict[str, Any]]:
+        """What to run for this call, and the arguments of the whole batch."""
         self._check_undisturbed()
         self.calls += 1
         call = dict(zip(self._parameters, args, strict=False)) | kwargs
@@ -143,28 +143,18 @@ class DenoiserHook:
             self._check_masks(call)
         if self._chunk == "auto":
             self._chunk = self._auto_chunk(args, kwargs, batch, sample.device)
-        key = (batch, start if active else None, self._chunk, sample.device)
+        key = (batch, start if active else None, sample.device)
         if key not in self._runs:
             plan = self._finder.plan(start, batch, sample.device) if active and start is not None else None
-            self._runs[key] = plan_runs(
-                batch, self._chunk, plan, self._config, self._skips_linear_cross, sample.device  # type: ignore[arg-type]
-            )
+            self._runs[key] = plan_runs(batch, self.chunk, plan, self._config, self._skips_linear_cross, sample.device)
         runs, self._back = self._runs[key]
-        if len(runs) == 1:
-            return runs, [(args, kwargs)]
-        named = list(zip(self._parameters, args, strict=False))
-        calls = [
-            (
-                tuple(take_rows(value, run.rows, batch, name) for name, value in named),
-                take_rows(kwargs, run.rows, batch),
-            )
-            for run in runs
-        ]
-        return runs, calls
+        return runs, args, kwargs
 
     def _advance(self, call: dict[str, Any]) -> int:
         if "timestep" not in call:
-            raise UnsupportedPipelineError(f"{type(self._denoiser).__name__} takes no timestep, so steps cannot be counted")
+            raise UnsupportedPipelineError(
+                f"{type(self._denoiser).__name__} takes no timestep, so steps cannot be counted"
+            )
         before = self._steps.step
         step = self._steps.advance(call["timestep"])
         if step != before and step == 0:
@@ -182,51 +172,58 @@ class DenoiserHook:
 
     def _check_undisturbed(self) -> None:
         if threading.current_thread() is not self._thread:
-            raise BusyError("another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline")
+            raise BusyError(
+                "another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline"
+            )
         if self._state.handle is None or not self._state.handle.intact():
             raise UnsupportedPipelineError(
-                "the attention processors were replaced during the sequence; load or fuse adapters, and fuse projections, before "
-                "it starts (pipelines that install processors inside their call, such as PAG, cannot be interpolated)"
+                "the attention processors were replaced during the sequence; load or fuse adapters, and fuse "
+                "projections, before it starts (pipelines that install processors inside their call cannot be used)"
             )
 
     def _check_masks(self, call: dict[str, Any]) -> None:
         """Check every attention mask among the arguments once."""
         nested = [value for value in call.values() if isinstance(value, dict)]
         for name, mask in [item for arguments in [call, *nested] for item in arguments.items()]:
-            if isinstance(mask, Tensor) and str(name).endswith("attention_mask"):
-                if not any(mask is checked for checked in self._checked_masks):
-                    check_mask_values(str(name), mask)
-                    self._checked_masks = [*self._checked_masks[-3:], mask]
+            if not isinstance(mask, Tensor) or not str(name).endswith("attention_mask"):
+                continue
+            if not any(mask is checked for checked in self._checked_masks):
+                check_mask_values(str(name), mask)
+                self._checked_masks = [*self._checked_masks[-3:], mask]
 
     def _with_image_embeds(self, args: tuple[Any, ...], kwargs: dict[str, Any], start: int, batch: int) -> Arguments:
         """The call with the frames' image embeddings in their rows; the caller's dictionaries stay as they are."""
         frames, images = self._frames, self._frames.num_images_per_prompt
-        placed = []
-        for index, embeds in enumerate(frames.image_embeds or []):
-            rows = embeds.repeat_interleave(images, dim=0)
-            other = torch.zeros_like(rows[:1]) if frames.negative_image_embeds is None else frames.negative_image_embeds[index]
-            whole = other.to(rows).expand(batch, *rows.shape[1:]).clone()
-            whole[start : start + len(rows)] = rows
-            placed.append(whole.to(self._denoiser.device, self._denoiser.dtype))  # type: ignore[call-overload]
+        if (start, batch) not in self._placed_images:
+            weight = next(self._denoiser.parameters())
+            placed = []
+            for index, embeds in enumerate(frames.image_embeds or []):
+                rows = embeds.repeat_interleave(images, dim=0)
+                whole = rows.new_zeros(batch, *rows.shape[1:])
+                if frames.negative_image_embeds is not None:
+                    whole[:] = frames.negative_image_embeds[index]
+                whole[start : start + len(rows)] = rows
+                placed.append(whole.to(weight.device, weight.dtype))
+            self._placed_images[start, batch] = placed
+        placed = self._placed_images[start, batch]
         for argument, entry in IMAGE_ARGUMENTS:
             if argument in self._parameters:
                 place = self._parameters.index(argument)
                 if place < len(args):
                     return (*args[:place], (args[place] or {}) | {entry: placed}, *args[place + 1 :]), kwargs
                 return args, kwargs | {argument: (kwargs.get(argument) or {}) | {entry: placed}}
-        raise UnsupportedPipelineError(f"{type(self._denoiser).__name__} takes no image embeddings; leave image_embeds out")
+        raise UnsupportedPipelineError(
+            f"{type(self._denoiser).__name__} takes no image embeddings; leave image_embeds out"
+        )
 
     def _auto_chunk(self, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int, device: torch.device) -> int:
         if device.type != "cuda":
             return auto_chunk(batch, device)
-        one = slice(0, 1)
-        named = zip(self._parameters, args, strict=False)
-        one_args = tuple(take_rows(value, one, batch, name) for name, value in named)
-        run = Run(one, 1, Pass(None, self._config, saved_rows=1))
+        run = Run(slice(0, 1), 1, Pass(None, self._config, saved_rows=1))
 
         def run_one() -> None:
-            self._start(run)
-            self._denoiser.forward(*one_args, **take_rows(kwargs, one, batch))
+            one_args, one_kwargs = self._start(run, args, kwargs)
+            self._denoiser.forward(*one_args, **one_kwargs)
             self._finish(run)
 
         per_row = measure_row(run_one, device)
@@ -236,9 +233,17 @@ class DenoiserHook:
         return auto_chunk(batch, device, per_row, reserved)
 
     @torch.compiler.disable
-    def _start(self, run: Run) -> None:
+    def _start(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        """Set the pass of a run; returns its rows of the call's arguments."""
         # a plain run is no different from a call without interpolation, and shares its compiled graph
         self._state.current = run.how if run.how.plan is not None or run.how.saved_rows else None
+        batch = (args[0] if args else kwargs[self._parameters[0]]).shape[0]
+        if run.count == batch:
+            return args, kwargs
+        named = zip(self._parameters, args, strict=False)
+        return tuple(take_rows(value, run.rows, batch, name) for name, value in named), take_rows(
+            kwargs, run.rows, batch
+        )
 
     @torch.compiler.disable
     def _finish(self, run: Run) -> None:

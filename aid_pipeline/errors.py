@@ -12,7 +12,7 @@ class ConfigError(AIDError):
 
 
 class UnsupportedPipelineError(AIDError):
-    """The pipeline, denoiser or attention processor cannot be interpolated (PAG, xFormers, no attention layers, ...)."""
+    """The pipeline, denoiser or attention processor cannot be interpolated (PAG, xFormers, no attention layers)."""
 
 
 class UnsupportedAttentionError(AIDError):
@@ -28,11 +28,11 @@ class BusyError(AIDError):
 
 
 class CoefficientsError(AIDError):
-    """The frames' coefficients are not what the method needs: from 0 to 1, never decreasing, one per frame, at least two."""
+    """The frames' coefficients are not what the method needs: from 0 to 1, never decreasing, one per frame."""
 
 
 class PromptError(AIDError):
-    """A prompt is empty, longer than every text encoder reads, equal to the negative prompt, or a guide does not fit."""
+    """A prompt is empty, longer than any text encoder reads, equal to the negative prompt, or a guide does not fit."""
 
 
 class LatentsError(AIDError):
@@ -48,7 +48,7 @@ class ModelError(AIDError):
 
 
 class OutputFolderError(AIDError):
-    """The output folder holds something else, cannot be written to, or a sequence cannot be saved or made again from it."""
+    """The output folder holds something else, or cannot be written to, or no sequence can be made again from it."""
 
 
 class FrameWarning(UserWarning):

@@ -18,20 +18,20 @@ class Frames:
 
     Args:
         plan: m rows, one per frame: its sources among these m frames and their weights. Plain rows are the endpoints.
-        prompt_embeds: (m, L, C) conditional embeddings, exactly as the denoiser will get them in `encoder_hidden_states`
-            (what is passed as `prompt_embeds` to the stock call; for SD3 and SDXL the joined one), before
-            `num_images_per_prompt` repeats them. The frames' rows are found by comparing values with these. Frames may share
-            an embedding (equal prompts); they are told apart by their order.
-        num_steps: denoising steps the call really runs (img2img skips the first ones: count what is left). A scheduler that
-            evaluates a step twice (Heun) still counts it once.
+        prompt_embeds: (m, L, C) conditional embeddings, exactly as the denoiser will get them in
+            `encoder_hidden_states` (what is passed as `prompt_embeds` to the stock call; for SD3 and SDXL the joined
+            one), before `num_images_per_prompt` repeats them. The frames' rows are found by comparing values with
+            these. Frames may share an embedding (equal prompts); they are told apart by their order.
+        num_steps: denoising steps the call really runs (img2img skips the first ones: count what is left). A scheduler
+            that evaluates a step twice (Heun) still counts it once.
         num_images_per_prompt: n as passed to the stock call; row i * n + k of the batch is image k of frame i, and each
             image k is a sequence of its own.
-        chunk: most rows per run of the denoiser; None runs the batch as it comes, "auto" takes what fits the free GPU memory
-            (measured on one row in the first step) or `chunking.CPU_ROWS`. Any value gives the same frames.
-        guided: frames between the endpoints have a guide's embeddings (PAID), not the lerp of the endpoints'. Without a guide
-            mode "inner" leaves those cross-attention layers plain where that is exactly the same thing.
-        image_embeds: IP-Adapter embeddings per adapter, each (m, N, C) or (m, N, L, C), one row per frame. They are handed to
-            the denoiser in place of whatever the stock call has there, which needs no image of its own then.
+        chunk: most rows per run of the denoiser; None runs the batch as it comes, "auto" takes what fits the free GPU
+            memory (measured on one row in the first step) or `chunking.CPU_ROWS`. Any value gives the same frames.
+        guided: frames between the endpoints have a guide's embeddings (PAID), not the lerp of the endpoints'. Without
+            a guide mode "inner" leaves those cross-attention layers plain where that is exactly the same thing.
+        image_embeds: IP-Adapter embeddings per adapter, each (m, N, C) or (m, N, L, C), one row per frame. They are
+            handed to the denoiser in place of whatever the stock call has there, which needs no image of its own then.
         negative_image_embeds: likewise what all other rows get, each (1, ...) of the same shape; default: zeros.
 
     Raises:
@@ -57,7 +57,9 @@ class Frames:
         if self.prompt_embeds.shape[0] != frames:
             raise ConfigError(f"the plan has {frames} frames but prompt_embeds {self.prompt_embeds.shape[0]} rows")
         if self.plan.bank_size > frames:
-            raise ConfigError(f"the plan reads frame {self.plan.bank_size - 1} of {frames}; endpoints must be frames themselves")
+            raise ConfigError(
+                f"the plan reads frame {self.plan.bank_size - 1} of {frames}; endpoints must be frames themselves"
+            )
         mixing = self.plan.host_weights != 0
         if mixing.any() and mixing[self.plan.host_sources[mixing].long()].any():
             raise ConfigError("the plan mixes frames that are mixtures themselves; endpoints must be plain rows")
@@ -70,14 +72,16 @@ class Frames:
         for index, embeds in enumerate(self.image_embeds or []):
             if embeds.ndim not in (3, 4) or embeds.shape[0] != frames:
                 raise ConfigError(
-                    f"image_embeds[{index}] must be ({frames}, images, channels) or ({frames}, images, tokens, channels), "
-                    f"got {tuple(embeds.shape)}"
+                    f"image_embeds[{index}] must be ({frames}, images, channels) or ({frames}, images, tokens, "
+                    f"channels), got {tuple(embeds.shape)}"
                 )
         if self.negative_image_embeds is not None:
             given = [tuple(embeds.shape) for embeds in self.negative_image_embeds]
             wanted = [(1, *embeds.shape[1:]) for embeds in self.image_embeds or []]
             if given != wanted:
-                raise ConfigError(f"negative_image_embeds must have shapes {wanted}, one per entry of image_embeds, got {given}")
+                raise ConfigError(
+                    f"negative_image_embeds must have shapes {wanted}, one per entry of image_embeds, got {given}"
+                )
 
 
 def _check_count(name: str, value: object) -> None:

@@ -21,8 +21,8 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
     """Every module with a processor that can be exchanged, by its name in the denoiser, in order.
 
     Raises:
-        UnsupportedPipelineError: there is none, a layer has a head size the operator does not serve, or a processor of ours
-            that was set by hand.
+        UnsupportedPipelineError: there is none, a layer has a head size the operator does not serve, or a processor of
+            ours that was set by hand.
     """
     layers: dict[str, Any] = {
         name: module
@@ -41,7 +41,8 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
         size = head_dim(module)
         if size is not None and (size % HEAD_DIM_STEP or size > MAX_HEAD_DIM):
             raise UnsupportedPipelineError(
-                f"layer {name} has heads of {size} channels; the operator serves multiples of {HEAD_DIM_STEP} up to {MAX_HEAD_DIM}"
+                f"layer {name} has heads of {size} channels; the operator serves multiples of {HEAD_DIM_STEP} up to "
+                f"{MAX_HEAD_DIM}"
             )
     return layers
 
@@ -53,10 +54,13 @@ def head_dim(module: Any) -> int | None:
 
 
 def is_linear_cross_attention(denoiser: nn.Module, module: Any) -> bool:
-    """Whether a layer's keys and values are linear in the denoiser's `encoder_hidden_states` (paper.md, fact 3).
+    """Whether a layer's keys and values are linear in the denoiser's `encoder_hidden_states`.
 
-    True for the text cross-attention of plain UNets: no norm of keys or text, no projector in front that is not linear, no
-    image branch. Everything else, such as a transformer with a caption MLP, is interpolated.
+    Inner interpolation between lerped embeddings is then plain attention: the lerp of the endpoints' keys is the
+    frame's own.
+
+    True for the text cross-attention of plain UNets: no norm of keys or text, no projector in front that is not
+    linear, no image branch. Everything else, such as a transformer with a caption MLP, is interpolated.
     """
     if not isinstance(denoiser, UNet2DConditionModel) or not isinstance(module, Attention):
         return False
@@ -72,7 +76,7 @@ def is_linear_cross_attention(denoiser: nn.Module, module: Any) -> bool:
 
 
 def is_lerp_of_endpoints(frames: Frames) -> bool:
-    """Whether every interpolated frame's embedding is the plan's mix of its endpoints', up to the rounding of its dtype."""
+    """Whether every interpolated frame's embedding is the plan's mix of its endpoints', up to rounding."""
     embeds, plan = frames.prompt_embeds, frames.plan
     sources, weights = plan.host_sources.long().to(embeds.device), plan.host_weights.to(embeds.device)
     for row in (plan.host_weights != 0).any(dim=1).nonzero()[:, 0].tolist():

@@ -21,12 +21,12 @@ class InterpolatedAttnProcessor:
         plan = InterpolationPlan.concat([InterpolationPlan.plain(7), InterpolationPlan.sequence(t)])   # [uncond, cond]
         unet.set_attn_processor(InterpolatedAttnProcessor(plan, AIDConfig(mode="outer")))
 
-    Does what `AttnProcessor2_0` does, with the operator in place of stock attention: in every self-attention layer queries,
-    keys and values come from the image, in every cross-attention layer keys and values from the text.
+    Does what `AttnProcessor2_0` does, with the operator in place of stock attention: in every self-attention layer
+    queries, keys and values come from the image, in every cross-attention layer keys and values from the text.
 
     Args:
-        plan: sources and weights of every row of the batch the UNet is called with. Assign `processor.plan = None` for plain
-            attention, for instance after the warm-up or for a call of another batch size.
+        plan: sources and weights of every row of the batch the UNet is called with. Assign `processor.plan = None` for
+            plain attention, for instance after the warm-up or for a call of another batch size.
         config: mode, fuse_self and impl; counting steps, and so `warmup`, is the caller's.
     """
 

@@ -1,16 +1,16 @@
 """Interpolated attention inside diffusers' own processors, without a copied line of them.
 
-Every stock processor ends in one of two primitives, `F.scaled_dot_product_attention` or `dispatch_attention_fn`. A rebound
-processor is an instance of a dynamic subclass of the installed processor's class; it shares the installed one's state
-(`__dict__`), and those of its methods that reach a primitive run the very same code objects with other *globals*: a copy of
-their module's, in which the primitive is ours. Projections, masks, rotary positions, norms, LoRA, fused projections and
-IP-Adapter branches thus stay diffusers' own, in every version of it.
+Every stock processor ends in one of two primitives, `F.scaled_dot_product_attention` or `dispatch_attention_fn`. A
+rebound processor is an instance of a dynamic subclass of the installed processor's class; it shares the installed
+one's state (`__dict__`), and those of its methods that reach a primitive run the very same code objects with other
+*globals*: a copy of their module's, in which the primitive is ours. Projections, masks, rotary positions, norms, LoRA,
+fused projections and IP-Adapter branches thus stay diffusers' own, in every version of it.
 
-This leans on CPython: `types.FunctionType(code, globals, ...)`, and code objects that name the globals they read. It can
-break when a processor reaches the primitive by a way that names do not show; that is found at apply, which refuses a class
-without a visible primitive, or by the oracle test that every supported family has. The copied globals are the `__dict__` of
-a module registered in `sys.modules`, since `torch.compile` looks globals up there. One class per processor class and
-denoiser, kept on the denoiser: a class per apply would make compiled graphs pile up.
+This leans on CPython: `types.FunctionType(code, globals, ...)`, and code objects that name the globals they read. It
+can break when a processor reaches the primitive by a way that names do not show; that is found at apply, which refuses
+a class without a visible primitive, or by the oracle test that every supported family has. The copied globals are the
+`__dict__` of a module registered in `sys.modules`, since `torch.compile` looks globals up there. One class per
+processor class and denoiser, kept on the denoiser: a class per apply would make compiled graphs pile up.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ import torch.nn.functional as F
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor, nn
 
+from .bank import Layer
 from .errors import UnsupportedPipelineError
-from .state import DenoiserState, Layer, refuse_unsupported
+from .state import DenoiserState, refuse_unsupported
 
 PRIMITIVES = ("scaled_dot_product_attention", "dispatch_attention_fn")
 LAYER_SLOT = "aid_layer"
@@ -48,13 +49,14 @@ def rebind(processor: Any, state: DenoiserState, layer: Layer, linear_cross: boo
         denoiser: the copied modules are forgotten when it is.
 
     Raises:
-        UnsupportedPipelineError: the class does not visibly call a primitive (xFormers, sliced, linear, explicit softmax).
+        UnsupportedPipelineError: the class does not visibly call a primitive (xFormers, sliced, linear, explicit
+            softmax).
     """
     cls = type(processor)
     role = (cls, linear_cross)
     if role not in state.rebound:
         state.rebound[role] = _rebound_class(cls, state, linear_cross, denoiser)
-    rebound = object.__new__(state.rebound[role])
+    rebound: Any = object.__new__(state.rebound[role])
     rebound.__dict__ = processor.__dict__
     setattr(rebound, LAYER_SLOT, layer)
     return rebound
@@ -74,8 +76,8 @@ def _rebound_class(cls: type, state: DenoiserState, linear_cross: bool, denoiser
             methods[name] = copier.copy(function)
     if not methods:
         raise UnsupportedPipelineError(
-            f"{cls.__name__} does not call {' or '.join(PRIMITIVES)}, so its attention cannot be interpolated; switch to the "
-            "default processors first (no xFormers, no attention slicing, no linear attention)"
+            f"{cls.__name__} does not call {' or '.join(PRIMITIVES)}, so its attention cannot be interpolated; switch "
+            "to the default processors first (no xFormers, no attention slicing, no linear attention)"
         )
     call = methods.get("__call__", cls.__call__)
 
@@ -85,8 +87,14 @@ def _rebound_class(cls: type, state: DenoiserState, linear_cross: bool, denoiser
             state.enter(self.aid_layer)
         return call(self, *args, **kwargs)
 
-    # a slot, not an attribute: the instances share their __dict__ with the originals, one of which may serve many layers
-    namespace = methods | {"__call__": __call__, "__slots__": (LAYER_SLOT,), "__module__": __name__, "__qualname__": cls.__qualname__}
+    # a slot, not an attribute: the instances share their __dict__ with the originals, one of which may serve many
+    # layers
+    namespace = methods | {
+        "__call__": __call__,
+        "__slots__": (LAYER_SLOT,),
+        "__module__": __name__,
+        "__qualname__": cls.__qualname__,
+    }
     return type(cls.__name__, (cls,), namespace)
 
 
@@ -109,7 +117,9 @@ def _refuse_super(cls: type, name: str, function: types.FunctionType, copier: _C
     for base in cls.__mro__[1:]:
         inherited = vars(base).get(name)
         if isinstance(inherited, types.FunctionType) and copier.reaches_primitive(inherited):
-            raise UnsupportedPipelineError(f"{cls.__name__}.{name} reaches attention by super(), which cannot be interpolated")
+            raise UnsupportedPipelineError(
+                f"{cls.__name__}.{name} reaches attention by super(), which cannot be interpolated"
+            )
 
 
 class _Copier:
@@ -123,7 +133,7 @@ class _Copier:
         self._reaching: dict[types.FunctionType, bool] = {}
 
     def reaches_primitive(self, function: types.FunctionType) -> bool:
-        """Whether a function, or a helper it calls, names a primitive. Functions of torch itself are not looked into."""
+        """Whether a function, or a helper it calls, names a primitive. Torch's own functions are not looked into."""
         if function not in self._reaching:
             self._reaching[function] = False  # while it is being found out: helpers may call each other
             self._reaching[function] = bool(self._primitives(function) or self._helpers(function))
@@ -157,8 +167,8 @@ class _Copier:
                 found[name] = self._functional()
             elif value in (torch, nn) and {"functional", "scaled_dot_product_attention"} <= names:
                 raise UnsupportedPipelineError(
-                    f"{function.__qualname__} spells {name}...scaled_dot_product_attention in full, which cannot be replaced; "
-                    "import torch.nn.functional as F there"
+                    f"{function.__qualname__} spells {name}...scaled_dot_product_attention in full, which cannot be "
+                    "replaced; import torch.nn.functional as F there"
                 )
         return found
 
@@ -167,9 +177,10 @@ class _Copier:
         found = {}
         for name, value, _ in _globals_read(function):
             stock = value is dispatch_attention_fn or value is F.scaled_dot_product_attention
-            if isinstance(value, types.FunctionType) and not stock and not value.__module__.startswith("torch."):
-                if self.reaches_primitive(value):
-                    found[name] = value
+            if stock or not isinstance(value, types.FunctionType) or value.__module__.startswith("torch."):
+                continue
+            if self.reaches_primitive(value):
+                found[name] = value
         return found
 
     def _functional(self) -> types.ModuleType:
@@ -250,7 +261,10 @@ def _ours(state: DenoiserState, linear_cross: bool) -> dict[str, Callable[..., T
         """Takes and returns (B, S, H, D)."""
         if state.current is not None:
             refuse_unsupported(
-                dropout_p, is_causal, enable_gqa, {"attention_kwargs": attention_kwargs, "parallel_config": parallel_config}
+                dropout_p,
+                is_causal,
+                enable_gqa,
+                {"attention_kwargs": attention_kwargs, "parallel_config": parallel_config},
             )
             mask = attn_mask
             if mask is not None and tuple(mask.shape) == (query.shape[0], key.shape[1]):

@@ -16,7 +16,7 @@ PROBE_LENGTH = 1024
 
 
 def expected_service(denoiser: nn.Module, config: AIDConfig, head_dim: int | None) -> Explanation:
-    """Which implementation would serve a layer of this denoiser, judged before any call by dtype, device and head size."""
+    """Which implementation would serve a layer of this denoiser, judged by dtype, device and head size alone."""
     parameter = next(denoiser.parameters())
     probe = torch.empty(2, 1, PROBE_LENGTH, head_dim or 64, dtype=parameter.dtype, device=parameter.device)
     plan = InterpolationPlan.sequence([0.0, 1.0]).to(parameter.device)

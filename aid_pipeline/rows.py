@@ -44,7 +44,9 @@ class FrameFinder:
             RowsError: more than one block of rows has the frames' embeddings.
         """
         if not isinstance(embeds, Tensor):
-            raise RowsError(f"encoder_hidden_states must be a tensor to find the frames in, got {type(embeds).__name__}")
+            raise RowsError(
+                f"encoder_hidden_states must be a tensor to find the frames in, got {type(embeds).__name__}"
+            )
         key = _memory(embeds)
         if key not in self._seen:
             while len(self._seen) >= REMEMBERED:
@@ -56,7 +58,7 @@ class FrameFinder:
         return start
 
     def plan(self, start: int, batch: int, device: torch.device) -> InterpolationPlan:
-        """The plan of `batch` rows: the frames' from `start` on, image k of every frame a sequence of its own, others plain."""
+        """The plan of `batch` rows: the frames' from `start` on, others plain; each image k a sequence of its own."""
         key = (start, batch, device)
         if key not in self._plans:
             frames, images = len(self._frames.plan), self._frames.num_images_per_prompt
@@ -64,7 +66,11 @@ class FrameFinder:
             stacked = InterpolationPlan.concat([self._frames.plan] * images)
             order = [image * frames + frame for frame in range(frames) for image in range(images)]
             interleaved = stacked.select(order, bank=order)
-            parts = [InterpolationPlan.plain(start), interleaved.to("cpu"), InterpolationPlan.plain(batch - start - self.rows)]
+            parts = [
+                InterpolationPlan.plain(start),
+                interleaved.to("cpu"),
+                InterpolationPlan.plain(batch - start - self.rows),
+            ]
             self._plans[key] = InterpolationPlan.concat(parts).to(device)
         return self._plans[key]
 
@@ -100,8 +106,8 @@ class FrameFinder:
             self._first_alone = key
         if self._first_alone != key:
             raise RowsError(
-                "two different calls of the first step have the frames' embeddings; the negative prompt must differ from the "
-                "prompts, or leave guidance off"
+                "two different calls of the first step have the frames' embeddings; the negative prompt must differ "
+                "from the prompts, or leave guidance off"
             )
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from aid_kernels import InterpolationPlan, explain
 
-from .bank import Entry, Layer
 from .attention import interpolated_attention, key_mask_of, under_autocast
+from .bank import Entry, Layer
 from .config import AIDConfig
 from .errors import UnsupportedAttentionError
 
@@ -80,7 +80,9 @@ class DenoiserState:
         layer.calls = 0
         layer.saved = []
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, scale: float | None) -> Tensor | None:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, scale: float | None
+    ) -> Tensor | None:
         """One attention call of the current layer; None where it is plain and the stock call shall do it.
 
         Args: as `F.scaled_dot_product_attention`, (B, H, S, D). Files the bank's rows on the way.
@@ -137,4 +139,6 @@ def refuse_unsupported(dropout_p: float, is_causal: bool, enable_gqa: bool, extr
     """Raise UnsupportedAttentionError for what interpolated attention does not do."""
     for name, value in {"dropout_p": dropout_p, "is_causal": is_causal, "enable_gqa": enable_gqa, **extra}.items():
         if value:
-            raise UnsupportedAttentionError(f"interpolated attention does not take {name}={value!r}; remove AID for this model")
+            raise UnsupportedAttentionError(
+                f"interpolated attention does not take {name}={value!r}; remove AID for this model"
+            )

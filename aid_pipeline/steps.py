@@ -38,8 +38,9 @@ class StepCounter:
             self._now = value
         if self.step >= self.num_steps:
             raise ConfigError(
-                f"the call denoises more than num_steps={self.num_steps} steps (timestep {value:g}); give Frames the number of "
-                "distinct timesteps of the run: 2nd-order schedulers such as KDPM2 have more of them than num_inference_steps"
+                f"the call denoises more than num_steps={self.num_steps} steps (timestep {value:g}); give Frames the "
+                "number of distinct timesteps of the run: 2nd-order schedulers such as KDPM2 have more of them than "
+                "num_inference_steps"
             )
         return self.step
 

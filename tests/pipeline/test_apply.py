@@ -114,7 +114,10 @@ def test_processors_exchanged_in_between_are_noticed(pipe, call):
         with pytest.raises(UnsupportedPipelineError, match="replaced during the sequence"):
             stock(pipe, call)
     # what was installed meanwhile is not ours to take away
-    assert type(pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn1.processor).__name__ == "FusedAttnProcessor2_0"
+    assert (
+        type(pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn1.processor).__name__
+        == "FusedAttnProcessor2_0"
+    )
 
 
 def test_a_copied_denoiser_is_free(pipe, call):
@@ -160,7 +163,10 @@ PLAN = InterpolationPlan.sequence([0.0, 0.3, 1.0])
         ({"prompt_embeds": EMBEDS[:2]}, "3 frames but prompt_embeds 2 rows"),
         ({"prompt_embeds": EMBEDS + torch.inf}, "NaN or infinity"),
         ({"plan": InterpolationPlan(torch.full((3, 1), 7), torch.ones(3, 1))}, "reads frame 7 of 3"),
-        ({"plan": InterpolationPlan(torch.tensor([[0], [0], [1]]), torch.tensor([[0.0], [1.0], [1.0]]))}, "mixtures themselves"),
+        (
+            {"plan": InterpolationPlan(torch.tensor([[0], [0], [1]]), torch.tensor([[0.0], [1.0], [1.0]]))},
+            "mixtures themselves",
+        ),
         ({"num_steps": 0}, "num_steps .* got 0"),
         ({"num_images_per_prompt": 1.0}, "num_images_per_prompt"),
         ({"chunk": 0}, "chunk .* got 0"),
@@ -278,7 +284,9 @@ def test_inner_cross_attention_is_skipped_only_for_lerped_embeddings(pipe, call)
         assert handle.report().startswith("8 layers: sdpa 8")
 
 
-@pytest.mark.parametrize("config", [AIDConfig(warmup=1.0), AIDConfig(mode="inner", fuse_self=False, warmup=1.0)], ids=["outer", "inner"])
+@pytest.mark.parametrize(
+    "config", [AIDConfig(warmup=1.0), AIDConfig(mode="inner", fuse_self=False, warmup=1.0)], ids=["outer", "inner"]
+)
 def test_the_explicit_processor_does_the_same(pipe, call, config):
     expected = interpolated(pipe, call, UNEVEN, config)
     plain = stock(pipe, call)

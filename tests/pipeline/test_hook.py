@@ -25,7 +25,14 @@ def frames(embeds=EMBEDS, **fields):
 
 @pytest.mark.parametrize(
     ("blocks", "start"),
-    [([OTHER, EMBEDS], 3), ([EMBEDS, OTHER], 0), ([EMBEDS], 0), ([OTHER], None), ([OTHER, EMBEDS, OTHER], 3), ([OTHER, OTHER], None)],
+    [
+        ([OTHER, EMBEDS], 3),
+        ([EMBEDS, OTHER], 0),
+        ([EMBEDS], 0),
+        ([OTHER], None),
+        ([OTHER, EMBEDS, OTHER], 3),
+        ([OTHER, OTHER], None),
+    ],
     ids=["uncond-cond", "cond-uncond", "cond", "uncond", "three", "strangers"],
 )
 def test_rows_are_found_by_value(blocks, start):

@@ -59,7 +59,9 @@ def test_attention_goes_to_the_operator_and_everything_else_stays(layer):
         states.unflatten(-1, (2, 8)).transpose(1, 2)
         for states in (attention.to_q(hidden), attention.to_k(text), attention.to_v(text))
     )
-    mixed = 0.7 * F.scaled_dot_product_attention(q[1], k[0], v[0]) + 0.3 * F.scaled_dot_product_attention(q[1], k[2], v[2])
+    mixed = 0.7 * F.scaled_dot_product_attention(q[1], k[0], v[0]) + 0.3 * F.scaled_dot_product_attention(
+        q[1], k[2], v[2]
+    )
     expected = attention.to_out[0](mixed.transpose(0, 1).flatten(1))
     torch.testing.assert_close(out[1], expected, rtol=1e-5, atol=1e-6)
     state.current = None
@@ -106,7 +108,9 @@ def test_globals_are_a_registered_module_that_goes_with_the_denoiser():
 
 
 @pytest.mark.parametrize(
-    "processor", [AttnProcessor(), SlicedAttnProcessor(1), XFormersAttnProcessor(), SanaLinearAttnProcessor2_0()], ids=lambda p: type(p).__name__
+    "processor",
+    [AttnProcessor(), SlicedAttnProcessor(1), XFormersAttnProcessor(), SanaLinearAttnProcessor2_0()],
+    ids=lambda p: type(p).__name__,
 )
 def test_a_class_without_the_primitive_names_itself(processor):
     attention = Attention(query_dim=16, heads=2, dim_head=8, processor=processor)
@@ -238,15 +242,14 @@ def _processor_classes():
 
 @pytest.mark.slow
 def test_most_processor_classes_of_diffusers_can_be_rebound():
-    """94 of 110 in diffusers 0.42.1; the others say why not."""
-    state, owner, refused = DenoiserState(), torch.nn.Module(), []
+    """111 of 128 in diffusers 0.42.1; the others, among them xFormers and explicit softmax, say so by name."""
+    state, owner, refused = DenoiserState(), torch.nn.Module(), {}
     classes = _processor_classes()
     for cls in classes:
-        bare = object.__new__(cls)
         try:
-            rebind(bare, state, Layer(cls.__name__), False, owner)
+            rebind(object.__new__(cls), state, Layer(cls.__name__), False, owner)
         except UnsupportedPipelineError as error:
-            assert cls.__name__ in str(error)
-            refused.append(cls.__name__)
-    assert len(classes) > 80
-    assert len(refused) < len(classes) / 5, refused
+            refused[cls.__name__] = str(error)
+    assert len(classes) > 100
+    assert len(refused) < len(classes) / 5, sorted(refused)
+    assert all(name in message for name, message in refused.items())
