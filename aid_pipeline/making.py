@@ -48,7 +48,9 @@ def make(request: Request, out: Path, saving: dict[str, Any], console: Console, 
     """
     request.check()
     if finished_recipe(out) == _as_json(request.recipe()):
-        console.print(f"{escape(str(out))} already holds this very sequence; nothing to do.", highlight=False)
+        console.print(
+            f"{escape(str(out))} already holds this very sequence; nothing to do.", highlight=False, soft_wrap=True
+        )
         return
     from .saving import check_video, save_sequence
 

@@ -47,7 +47,7 @@ SD1 = FAMILIES["sd1"]
 @pytest.mark.parametrize("guide", [None, GUIDE], ids=["no guide", "guide"])
 @pytest.mark.parametrize("cfg", [True, False], ids=["cfg", "no cfg"])
 def test_rows_are_those_of_a_call_made_by_hand(family, guide, cfg):
-    """Embeddings, pooled and negative ones, masks and slerped latents, against an independent maker of the same call."""
+    """Embeddings, pooled and negative ones, masks and slerped latents, against an independent maker of the call."""
     pipe = family.pipeline()
     call = family.call(pipe, UNEVEN, guide=guide, cfg=cfg, steps=STEPS)
     made = interpolate(
@@ -142,7 +142,7 @@ def test_a_guide_for_each_interior_frame():
 
 
 def test_denoising_interpolation_changes_the_prompt_during_the_steps():
-    """Frame t has the first prompt for N - floor(t N) steps and then the last one, as a stock callback can do by hand."""
+    """Frame t has the first prompt for N - floor(t N) steps, then the last one, as a stock callback can do by hand."""
     pipe, steps, t = SD1.pipeline(), 5, (0.0, 0.3, 0.5, 1.0)
     wanted = arguments(SD1, output_type="latent") | {"num_inference_steps": steps}
     frames = interpolate(
