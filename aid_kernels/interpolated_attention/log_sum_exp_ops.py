@@ -29,7 +29,7 @@ aten = torch.ops.aten
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
-    """softmax(scale Q K^T) V and the natural log-sum-exp of its logits, equation (9) of the README.
+    """softmax(scale Q K^T) V and the natural log-sum-exp L of its logits, as equation (11) of the README reads it.
 
     Args:
         query: (B, H, Sq, D); key, value: (B, H, S, D), all of one dtype.

@@ -125,7 +125,7 @@ def inner_attention(
 
 
 def _own_share(own_lse: Tensor, lse: Tensor) -> Tensor:
-    """a_j = sigmoid(L_self - L_j), (11); any number where neither segment has anything visible."""
+    """r_j = sigmoid(L - L_j), (11); a half where neither segment has anything visible."""
     difference = own_lse - lse
     return difference.masked_fill_(own_lse == lse, 0).sigmoid_()
 
