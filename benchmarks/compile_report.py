@@ -1,14 +1,14 @@
 """`python -m benchmarks.compile_report`: compile every shipped configuration for every GPU target, on any machine.
 
-Writes compile_report.md and .csv: registers, spills, shared memory, matrix instructions, estimated occupancy. Exits with 1
-if anything does not compile, spills, wants more shared memory than the chip has, or lacks its matrix instruction.
+Writes compile_report.md and .csv: registers, spills, shared memory, matrix instructions, estimated occupancy. Exits
+with 1 if anything does not compile, spills, wants more shared memory than the chip has, or lacks its matrix
+instruction.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import multiprocessing
 import os
 import sys
@@ -16,16 +16,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from aid_kernels import InterpolationPlan
 from aid_kernels.interpolated_attention.triton_configs import TARGETS
 
+if TYPE_CHECKING:
+    from aid_kernels.interpolated_attention.triton_launch import Launch
+
 RESULTS = Path(__file__).parent / "results" / "compile_report"
 HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
 # odd, so that every loop has its tail: whatever an even length compiles to is part of it
-LENGTHS = {"listed": 1001, "packed": 1001, "mixed": 77}
+LENGTHS = {"listed": 1001, "packed": 1001, "mixed": 77, "lerp": 1001}
+# stands for any number of sources that is not unrolled
+MANY = 3
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,10 @@ class Case:
     """One specialisation: what a launch is made for."""
 
     target: str
-    kind: str  # of attention_kernel
+    kind: str  # of attention_kernel; or lerp
     dtype: str
     head_dim: int
-    sources: int  # J; 3 stands for any number above 2
+    sources: int  # J
     masked: bool
 
 
@@ -61,51 +67,36 @@ class Row:
 
 
 def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Case]:
-    """Heads of every tile class, few and many sources, masks, and inner's short path; fewer of each if `quick`."""
-    for target, dim in itertools.product(targets, HEAD_DIMS):
-        if quick and dim not in (64, 80, 128, 256):
-            continue
-        yield Case(target, "listed", "bfloat16", dim, 2, False)
-        if quick and dim not in (64, 128):
-            continue
-        yield Case(target, "listed", "bfloat16", dim, 3, True)
-        if quick and dim != 64:
-            continue
-        yield Case(target, "listed", "float32", dim, 3 if dim == 256 else 2, False)
-        if quick:
-            continue
-        yield Case(target, "listed", "bfloat16", dim, 3, False)
-        yield Case(target, "listed", "bfloat16", dim, 2, True)
-        if dim in (40, 64, 128, 256):
-            yield Case(target, "packed", "float16", dim, 2, False)
-            yield Case(target, "mixed", "bfloat16", dim, 2, True)
-            yield Case(target, "listed", "float32", dim, 3, True)
+    """Every line of the chips' tables, few and many sources, masks, inner, dtypes; less if `quick`."""
+    for target in targets:
+        for dim in (64, 80, 128, 256) if quick else HEAD_DIMS:
+            yield Case(target, "listed", "bfloat16", dim, 2, False)
+        for dim in (64,) if quick else HEAD_DIMS:
+            yield Case(target, "listed", "bfloat16", dim, MANY, False)
+        # with masks: the one with more accumulators in a program
+        for dim, sources in ((128, 2),) if quick else ((64, MANY), (96, 2), (128, 2), (160, 2), (256, 2)):
+            yield Case(target, "listed", "bfloat16", dim, sources, True)
+        for dim, sources in ((128, 2),) if quick else ((64, MANY), (128, 2), (128, MANY), (256, 2)):
+            yield Case(target, "listed", "float32", dim, sources, False)
+        if not quick:
+            yield Case(target, "listed", "float16", 64, 2, False)
+            yield Case(target, "packed", "float16", 128, 2, False)
+            yield Case(target, "mixed", "bfloat16", 160, 2, True)
+            yield Case(target, "lerp", "bfloat16", 80, 2, True)
+        yield Case(target, "mixed", "bfloat16", 64, 2, False)
 
 
 def compile_case(case: Case) -> Row:
-    """Build the launch as the implementation does, from tensors that hold no memory, and compile it."""
-    from aid_kernels.interpolated_attention.triton_launch import attention_launch
+    """Compile one specialisation and judge it."""
     from benchmarks.compiled_kernel import CHIPS, compile_launch, read_resources
 
-    dtype, length = getattr(torch, case.dtype), LENGTHS[case.kind]
-    # 4 rows of 8 heads as diffusers lays them out
-    views = [torch.empty(4, length, 8, case.head_dim, dtype=dtype, device="meta").transpose(1, 2) for _ in range(6)]
-    mask = torch.empty(4, length, dtype=torch.bool, device="meta") if case.masked else None
-    weights = torch.zeros(4, case.sources)
-    weights[1:3, 0] = 1
-    plan = InterpolationPlan(torch.zeros(4, case.sources, dtype=torch.int32), weights)
-    query, key, value, output, bank_key, bank_value = views
-    launch = attention_launch(
-        case.kind, case.target, (query, key, value, mask), (bank_key, bank_value, mask), output, plan, True, 0.125
-    )
-    tiles, chip = launch.constants["TILES"], CHIPS[case.target]
+    dtype, launch, chip = getattr(torch, case.dtype), make_launch(case), CHIPS[case.target]
     row = Row(
         target=case.target,
         kernel=_kernel_name(case),
         dtype=case.dtype,
         head_dim=case.head_dim,
-        tiles=f"{tiles.block_m}x{tiles.block_n}, {tiles.key_main}+{tiles.key_rest}, "
-        f"{tiles.slices}x({tiles.value_main}+{tiles.value_rest})".replace("+0", ""),
+        tiles=_tiles(launch.constants),
         warps=launch.options["num_warps"],
         stages=launch.options["num_stages"],
         registers=0,
@@ -127,7 +118,8 @@ def compile_case(case: Case) -> Row:
     if found.shared > chip.shared_limit:
         problems.append(f"wants {found.shared} bytes of shared memory, the chip has {chip.shared_limit}")
     # IEEE float32 products have no matrix instruction on NVIDIA's chips
-    if not found.instructions and (dtype.itemsize == 2 or case.target.startswith("gfx")):
+    expected = case.kind != "lerp" and (dtype.itemsize == 2 or case.target.startswith("gfx"))
+    if expected and not found.instructions:
         problems.append(f"has no {chip.instruction}")
     return Row(
         **asdict(row)
@@ -140,6 +132,24 @@ def compile_case(case: Case) -> Row:
             problem="; ".join(problems),
         )
     )
+
+
+def make_launch(case: Case) -> Launch:
+    """The launch as the implementation makes it, for 4 rows of 8 heads as diffusers lays them out, without memory."""
+    from aid_kernels.interpolated_attention.triton_launch import attention_launch, lerp_launch
+
+    dtype, length = getattr(torch, case.dtype), LENGTHS[case.kind]
+    query, key, value, output, bank_key, bank_value = (
+        torch.empty(4, length, 8, case.head_dim, dtype=dtype, device="meta").transpose(1, 2) for _ in range(6)
+    )
+    mask = torch.empty(4, length, dtype=torch.bool, device="meta") if case.masked else None
+    weights = torch.zeros(4, case.sources)
+    weights[1:3, 0] = 1
+    plan = InterpolationPlan(torch.zeros(4, case.sources, dtype=torch.int32), weights)
+    bank = bank_key, bank_value, mask
+    if case.kind == "lerp":
+        return lerp_launch(bank, (key, value, mask), plan)
+    return attention_launch(case.kind, case.target, (query, key, value, mask), bank, output, plan, True, 0.125)
 
 
 def write(rows: list[Row], folder: Path) -> None:
@@ -180,9 +190,17 @@ def write(rows: list[Row], folder: Path) -> None:
 
 
 def _kernel_name(case: Case) -> str:
-    names = {"listed": f"outer, J={case.sources}" if case.sources < 3 else "outer, any J"}
-    names |= {"packed": "inner, mixed before", "mixed": "inner, mixed on the way"}
+    names = {"listed": f"outer, J={case.sources}" if case.sources < MANY else "outer, any J"}
+    names |= {"packed": "inner, mixed before", "mixed": "inner, mixed on the way", "lerp": "mixing"}
     return names[case.kind] + (", masks" if case.masked else "")
+
+
+def _tiles(constants: dict[str, Any]) -> str:
+    tiles = constants.get("TILES")
+    if tiles is None:
+        return f"{constants['BLOCK']}x{constants['WIDTH']}"
+    widths = f"{tiles.key_main}+{tiles.key_rest}, {tiles.slices}x({tiles.value_main}+{tiles.value_rest})"
+    return f"{tiles.block_m}x{tiles.block_n}, {widths}".replace("+0", "")
 
 
 def main() -> int:
@@ -202,8 +220,9 @@ def main() -> int:
         for row in pool.imap(compile_case, wanted):
             rows.append(row)
             print(
-                f"{row.target:7} {row.kernel:31} {row.dtype:9} D={row.head_dim:<4} {row.tiles:26} {row.registers:4} registers "
-                f"{row.spilled_bytes:5} spilled {row.shared_bytes:7} shared {row.matrix_instructions:4} {row.problem}",
+                f"{row.target:7} {row.kernel:31} {row.dtype:9} D={row.head_dim:<4} {row.tiles:26} "
+                f"{row.registers:4} registers {row.spilled_bytes:5} spilled {row.shared_bytes:7} shared "
+                f"{row.matrix_instructions:4} {row.problem}",
                 flush=True,
             )
     if not arguments.quick or arguments.out != RESULTS:

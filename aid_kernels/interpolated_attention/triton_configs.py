@@ -113,9 +113,9 @@ _INTERPRETER = (_Entry(128, 64, 32, 1, 1), _Entry(256, 64, 32, 1, 1, slices=2, m
 # width, block_m, block_n, num_warps, num_stages, slices, many_slices
 _MMA_SYNC = (
     _Entry(64, 64, 64, 4, 3),
-    _Entry(96, 128, 32, 8, 3),
+    _Entry(96, 128, 32, 8, 3, 1, 2),
     _Entry(128, 128, 32, 8, 3, 1, 2),
-    _Entry(160, 128, 32, 8, 2, 2, 2),
+    _Entry(160, 128, 32, 8, 2, 2, 4),
     _Entry(256, 128, 16, 8, 2, 2, 4),
 )
 _HALF = {
@@ -133,7 +133,7 @@ _HALF = {
         _Entry(64, 128, 64, 8, 2),
         _Entry(128, 128, 64, 8, 2, 1, 2),
         _Entry(160, 128, 32, 8, 2, 2, 2),
-        _Entry(256, 128, 32, 8, 2, 2, 4),
+        _Entry(256, 128, 32, 8, 1, 2, 4),
     ),
     "sm_120": _MMA_SYNC,
     "gfx942": (
@@ -146,7 +146,7 @@ _HALF = {
 # IEEE products without a matrix unit hold a tile's whole width in registers, so tiles are narrow
 _FMA = (
     _Entry(64, 32, 32, 4, 2),
-    _Entry(128, 32, 32, 8, 1, widest=64),
+    _Entry(128, 16, 32, 8, 1, widest=64),
     _Entry(256, 16, 16, 8, 1, 2, 2, widest=128),
 )
 _FLOAT = dict.fromkeys(TARGETS, _FMA) | {

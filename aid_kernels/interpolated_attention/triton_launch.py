@@ -53,6 +53,10 @@ def attention_launch(
     masked = key_mask is not None or bank_mask is not None
     config = configure(target, query.itemsize, head_dim, many=many, masked=masked)
     tiles = config.tiles
+    options = dict(num_warps=config.num_warps, num_stages=config.num_stages, enable_fp_fusion=True)
+    if kind == "mixed" and target.startswith("sm_"):
+        # ptxas would rather spill a few bytes here than let fewer warps be resident
+        options["maxnreg"] = 255
     views = {
         "query": query,
         "key": key,
@@ -91,7 +95,7 @@ def attention_launch(
             WIDE=needs_int64(max(tiles.block_m, tiles.block_n), *views.values()),
             TILES=tiles,
         ),
-        options=dict(num_warps=config.num_warps, num_stages=config.num_stages, enable_fp_fusion=True),
+        options=options,
     )
 
 
