@@ -13,6 +13,7 @@ import threading
 from typing import Any, NoReturn
 
 import torch
+from diffusers import SD3Transformer2DModel
 from torch import Tensor, nn
 
 from . import bank
@@ -206,12 +207,13 @@ class DenoiserHook:
                 placed.append(whole.to(weight.device, weight.dtype))
             self._placed_images[start, batch] = placed
         placed = self._placed_images[start, batch]
+        entries: Any = placed[0] if isinstance(self._denoiser, SD3Transformer2DModel) else placed  # SD3 has one adapter
         for argument, entry in IMAGE_ARGUMENTS:
             if argument in self._parameters:
                 place = self._parameters.index(argument)
                 if place < len(args):
-                    return (*args[:place], (args[place] or {}) | {entry: placed}, *args[place + 1 :]), kwargs
-                return args, kwargs | {argument: (kwargs.get(argument) or {}) | {entry: placed}}
+                    return (*args[:place], (args[place] or {}) | {entry: entries}, *args[place + 1 :]), kwargs
+                return args, kwargs | {argument: (kwargs.get(argument) or {}) | {entry: entries}}
         raise UnsupportedPipelineError(
             f"{type(self._denoiser).__name__} takes no image embeddings; leave image_embeds out"
         )

@@ -10,7 +10,7 @@ from aid_pipeline.errors import ConfigError, RowsError, UnsupportedAttentionErro
 from aid_pipeline.rows import FrameFinder
 from aid_pipeline.steps import StepCounter
 from tests.pipeline.families import FAMILIES
-from tests.pipeline.running import UNEVEN, describe, interpolated, stock
+from tests.pipeline.running import TOLERANCE, UNEVEN, describe, distance, interpolated, stock
 
 EMBEDS = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0))
 OTHER = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(1))
@@ -179,3 +179,51 @@ def test_one_handle_serves_one_call_after_another(pipe, call):
 def test_nothing_is_looked_for_when_nothing_is_interpolated(pipe, call):
     with aid(pipe, AIDConfig(mode="none"), describe(call, UNEVEN, prompt_embeds=call["prompt_embeds"] + 1)):
         stock(pipe, call)
+
+
+# ---------------------------------------------------------------- image embeddings
+
+
+def flux_with_ip_adapter():
+    """FLUX with a random IP-Adapter on its double-stream blocks; image embeddings have 12 channels."""
+    pipe = FAMILIES["flux"].fresh()
+    transformer, tokens, channels, size = pipe.transformer, 4, 12, pipe.transformer.config.joint_attention_dim
+    generator = torch.Generator().manual_seed(3)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    adapter = {}
+    for index in range(len(transformer.transformer_blocks)):
+        for name in ("to_k_ip", "to_v_ip"):
+            adapter[f"{index}.{name}.weight"] = random(transformer.inner_dim, size)
+            adapter[f"{index}.{name}.bias"] = random(transformer.inner_dim)
+    projector = {
+        "proj.weight": random(tokens * size, channels),
+        "proj.bias": random(tokens * size),
+        "norm.weight": torch.ones(size),
+        "norm.bias": torch.zeros(size),
+    }
+    transformer._load_ip_adapter_weights([{"image_proj": projector, "ip_adapter": adapter}])
+    return pipe
+
+
+def test_an_image_per_frame_in_flux():
+    """The endpoints are the stock call's of one row with that row's image; frames between depend on both images."""
+    pipe = flux_with_ip_adapter()
+    call = FAMILIES["flux"].call(pipe, UNEVEN, steps=2)
+    images = torch.randn(len(UNEVEN), 1, 12, generator=torch.Generator().manual_seed(4))
+    config = AIDConfig(impl="sdpa")
+    made = interpolated(pipe, call, UNEVEN, config, image_embeds=[images])
+    for row in (0, -1):
+        alone = {name: value[[row]] if isinstance(value, torch.Tensor) else value for name, value in call.items()}
+        image = {"ip_adapter_image_embeds": [images[[row]]], "negative_ip_adapter_image_embeds": [images[[row]]]}
+        expected = stock(pipe, alone | image)
+        assert distance(made[[row]], expected) < TOLERANCE
+    for chunk in (1, 3):
+        assert distance(interpolated(pipe, call, UNEVEN, config, image_embeds=[images], chunk=chunk), made) < 1e-4
+    for row in (0, -1):
+        other = images.clone()
+        other[row] += 1
+        changed = interpolated(pipe, call, UNEVEN, config, image_embeds=[other])
+        assert distance(changed[1:-1], made[1:-1]) > 1e-3

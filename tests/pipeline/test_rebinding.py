@@ -17,6 +17,7 @@ from diffusers.models.attention_processor import (
     AttnProcessor2_0,
     IPAdapterAttnProcessor2_0,
     SanaLinearAttnProcessor2_0,
+    SD3IPAdapterJointAttnProcessor2_0,
     SlicedAttnProcessor,
     XFormersAttnProcessor,
 )
@@ -186,6 +187,31 @@ def test_dispatch_has_its_own_layout_and_masks(layer):
     assert torch.equal(out, expected)
     state.current = None
     assert torch.equal(dispatch(q, k, v, attn_mask=visible)[0], out[0])
+
+
+def test_both_attentions_of_an_sd3_image_adapter_are_interpolated():
+    """Its second one, of the image with the adapter's keys, demands the stock call's memory layout."""
+    torch.manual_seed(0)
+    attention = Attention(
+        query_dim=16, heads=2, dim_head=8, added_kv_proj_dim=16, context_pre_only=False, bias=True, out_dim=16
+    )
+    attention.set_processor(SD3IPAdapterJointAttnProcessor2_0(16, 16, 8, timesteps_emb_dim=12, scale=1.0))
+    attention.requires_grad_(False)
+    state = DenoiserState.of(attention)
+    hidden, text, image, emb = torch.randn(3, 9, 16), torch.randn(3, 5, 16), torch.randn(3, 4, 16), torch.randn(3, 12)
+    stock = attention(hidden, text, ip_hidden_states=image, temb=emb)
+    layer = Layer("layer")
+    attention.set_processor(rebind(attention.processor, state, layer, False, attention))
+    state.current = Pass(SEQUENCE, AIDConfig(mode="inner"))
+    out = attention(hidden, text, ip_hidden_states=image, temb=emb)
+    assert layer.calls == len(layer.served) == 2
+    for made, plain in zip(out, stock, strict=True):
+        assert torch.equal(made[[0, 2]], plain[[0, 2]])
+        assert not torch.allclose(made[1], plain[1], atol=1e-4)
+    image[2] = torch.randn(4, 16)  # the last frame's image reaches the frame between by the second attention only
+    other = attention(hidden, text, ip_hidden_states=image, temb=emb)
+    assert not torch.allclose(other[0][1], out[0][1], atol=1e-4)
+    assert torch.equal(other[1][1], out[1][1])
 
 
 @pytest.mark.parametrize("argument", [{"is_causal": True}, {"dropout_p": 0.1}, {"enable_gqa": True}], ids=str)
