@@ -36,7 +36,7 @@ def private_copy(pipe: Any) -> Any:
 def denoiser_steps(scheduler: Any, steps: int) -> int:
     """How many timesteps a loop of `steps` steps shows the denoiser; more where a step looks between two."""
     timesteps = getattr(scheduler, "timesteps", None)
-    if getattr(scheduler, "order", 1) == 1 or not isinstance(timesteps, Tensor):
+    if not isinstance(timesteps, Tensor):
         return steps
     whole = getattr(scheduler, "num_inference_steps", None) or steps  # img2img runs only some of them
     return max(steps, math.ceil(len(timesteps.unique()) * steps / whole))

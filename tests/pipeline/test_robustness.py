@@ -362,6 +362,17 @@ def test_one_processor_object_for_all_layers(chunk):
     assert all(processor is shared for processor in processors(pipe.unet).values())
 
 
+def test_a_scheduler_that_starts_with_steps_of_its_own():
+    """PNDM with its Runge-Kutta start shows more timesteps than steps, though it says that its order is 1."""
+    pipe = SD1.fresh()
+    pipe.scheduler = diffusers.PNDMScheduler.from_config(pipe.scheduler.config, skip_prk_steps=False)
+    options = {"height": PIXELS, "width": PIXELS, "output_type": "latent", "num_inference_steps": 5, "frames": 3}
+    made = interpolate(pipe, *PROMPTS, config=FULL, **options).images
+    plain = interpolate(pipe, *PROMPTS, config=AIDConfig(mode="none"), **options).images
+    assert torch.equal(made[[0, -1]], plain[[0, -1]])
+    assert distance(made[1], plain[1]) > 1e-3
+
+
 @pytest.mark.parametrize("chunk", [None, 3], ids=["batch", "chunks"])
 def test_guidance_that_ends_half_way(chunk):
     """The documented trick with `callback_on_step_end`: later steps have no negative rows."""
