@@ -32,7 +32,7 @@ def stock(pipe: Any, call: dict[str, Any]) -> Tensor:
 def describe(call: dict[str, Any], coefficients: Sequence[float], **fields: Any) -> Frames:
     """`Frames` of a call made by `Family.call`; `fields` are those of `Frames`."""
     defaults = {
-        "plan": InterpolationPlan.sequence(coefficients),
+        "plan": fields.get("plan") or InterpolationPlan.sequence(coefficients),
         "prompt_embeds": call["prompt_embeds"],
         "num_steps": call["num_inference_steps"],
         "num_images_per_prompt": call.get("num_images_per_prompt", 1),

@@ -4,6 +4,7 @@ import diffusers
 import pytest
 import torch
 
+from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, interpolate
 from aid_pipeline.errors import ArgumentError
 from tests.pipeline import families as makers
@@ -86,6 +87,38 @@ def test_two_images_per_prompt_by_repeated_embeddings(name, mode):
 
 def _twice(rows):
     return rows.repeat_interleave(2, dim=0)
+
+
+# ---------------------------------------------------------------- more than two ends
+
+
+@modes
+@pytest.mark.parametrize("name", ["sdxl", "pixart_sigma"])
+@pytest.mark.parametrize("plan", ["chain", "triangle"])
+def test_three_ends_in_one_batch(name, mode, plan):
+    """A -> B -> C is two sequences that share their middle; so is an edge-only walk around a triangle."""
+    family = FAMILIES[name]
+    pipe = family.pipeline()
+    legs = [(0.0, 0.3, 1.0), (0.0, 0.6, 1.0)]
+    first = family.call(pipe, legs[0], steps=2)
+    second = family.call(pipe, legs[1], steps=2, prompts=(makers.PROMPTS[1], GUIDE), seed=1)
+    second["latents"][0] = first["latents"][2]
+    call = {k: torch.cat([v, second[k][1:]]) if isinstance(v, torch.Tensor) else v for k, v in first.items()}
+    weights = [[1, 0, 0], [0.7, 0.3, 0], [0, 1, 0], [0, 0.4, 0.6], [0, 0, 1]]
+    chosen = {
+        "chain": InterpolationPlan.keyframes([0.0, 0.3, 1.0, 1.6, 2.0]),
+        "triangle": InterpolationPlan.barycentric(weights),
+    }[plan]
+    config = AIDConfig(mode=mode, warmup=1.0, impl="sdpa")
+    settings = Settings(mode=mode, warmup=1.0)
+    expected = [
+        oracle_frames(pipe, leg, t, settings, family.negative_rows)
+        for leg, t in zip((first, second), legs, strict=True)
+    ]
+    expected = torch.cat([expected[0], expected[1][1:]])
+    for chunk in (None, 2, 3):
+        frames = interpolated(pipe, call, range(5), config, plan=chosen, chunk=chunk)
+        assert distance(frames, expected) < TOLERANCE, f"chunk={chunk}"
 
 
 def test_a_batch_of_other_peoples_size():
