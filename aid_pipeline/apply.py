@@ -194,6 +194,10 @@ def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
     if not isinstance(found, nn.Module):
         unet = getattr(pipe_or_denoiser, "unet", None)
         found = unet if unet is not None else getattr(pipe_or_denoiser, "transformer", None)
+    if getattr(pipe_or_denoiser, "transformer_2", None) is not None and found is not pipe_or_denoiser:
+        raise UnsupportedPipelineError(
+            f"{type(pipe_or_denoiser).__name__} has two denoisers that share the steps, which is not supported"
+        )
     if not isinstance(found, nn.Module):
         raise UnsupportedPipelineError(
             f"{type(pipe_or_denoiser).__name__} has neither a unet nor a transformer to interpolate"

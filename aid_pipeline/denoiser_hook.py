@@ -131,6 +131,7 @@ class DenoiserHook:
     def _plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Run], tuple[Any, ...], dict[str, Any]]:
         """What to run for this call, and the arguments of the whole batch."""
         self._check_undisturbed()
+        self._clear()  # an interrupt (Ctrl-C) runs no hooks, so an earlier call may have left something
         self.calls += 1
         call = dict(zip(self._parameters, args, strict=False)) | kwargs
         step = self._advance(call)

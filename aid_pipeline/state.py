@@ -96,7 +96,9 @@ class DenoiserState:
         mask = key_mask_of(attn_mask, query, key)
         if current.saved_rows:
             rows = current.saved_rows
-            layer.saved.append(Entry(key[:rows], value[:rows], None if mask is None else mask[:rows]))
+            # copies: a view would keep the keys and values of all rows of this run, or all of a fused projection
+            saved_mask = None if mask is None else mask[:rows].clone()
+            layer.saved.append(Entry(key[:rows].clone(), value[:rows].clone(), saved_mask))
         if current.plan is None:
             return None
         bank, bank_mask = None, mask

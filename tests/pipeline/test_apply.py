@@ -1,6 +1,7 @@
 """Putting interpolation on and taking it off: restoring, replacing, refusing, threads, the report."""
 
 import copy
+import itertools
 import threading
 
 import diffusers
@@ -80,7 +81,7 @@ def test_an_exception_restores(pipe, call):
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_a_failing_denoiser_leaves_no_state_and_the_next_call_is_right(pipe, call, chunk):
     right = interpolated(pipe, call, UNEVEN, CONFIG, chunk=chunk)
-    broken = pipe.unet.up_blocks[1].attentions[0].register_forward_pre_hook(lambda *_: 1 / 0)
+    broken = pipe.unet.up_blocks[1].attentions[0].register_forward_pre_hook(failing_at(2, ZeroDivisionError))
     with aid(pipe, CONFIG, describe(call, UNEVEN, chunk=chunk)) as handle:
         with pytest.raises(ZeroDivisionError):
             stock(pipe, call)
@@ -89,6 +90,46 @@ def test_a_failing_denoiser_leaves_no_state_and_the_next_call_is_right(pipe, cal
         assert not any(layer.bank or layer.saved for layer in handle._layers.values())
         broken.remove()
         assert torch.equal(stock(pipe, call), right)
+
+
+@pytest.mark.parametrize(("chunk", "when"), [(None, 2), (2, 2), (2, 4), (2, 7)])
+def test_an_interrupted_call_can_be_made_again(pipe, call, chunk, when):
+    """Ctrl-C passes by the hooks that run after a call; in chunks of 2 a denoiser call runs the layers four times."""
+    right = interpolated(pipe, call, UNEVEN, CONFIG, chunk=chunk)
+    with aid(pipe, CONFIG, describe(call, UNEVEN, chunk=chunk)):
+        broken = pipe.unet.up_blocks[1].attentions[0].register_forward_pre_hook(failing_at(when, KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            stock(pipe, call)
+        broken.remove()
+        assert torch.equal(stock(pipe, call), right)
+
+
+def failing_at(when, error):
+    """A hook that raises when it is called for the `when`-th time."""
+    calls = itertools.count(1)
+
+    def hook(*_):
+        if next(calls) == when:
+            raise error
+
+    return hook
+
+
+@pytest.mark.parametrize("mode", ["outer", "inner"])
+def test_half_precision_autocast_and_inference_mode(pipe, call, mode):
+    config = AIDConfig(mode=mode, warmup=1.0, impl="sdpa")
+    expected = interpolated(pipe, call, UNEVEN, config)
+    with torch.inference_mode():
+        assert torch.equal(interpolated(pipe, call, UNEVEN, config), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, frames = stock(pipe, call), interpolated(pipe, call, UNEVEN, config, chunk=3)
+    assert distance(frames[[0, -1]], plain[[0, -1]]) < 0.05
+    assert distance(frames, expected) < 0.2
+    pipe.to(torch.bfloat16)
+    call = {name: value.bfloat16() if isinstance(value, torch.Tensor) else value for name, value in call.items()}
+    plain, frames = stock(pipe, call), interpolated(pipe, call, UNEVEN, config)
+    assert torch.equal(frames[[0, -1]], plain[[0, -1]])
+    assert distance(frames.float(), expected) < 0.2
 
 
 def test_a_refusal_leaves_the_denoiser_as_it_was(pipe, call):

@@ -99,6 +99,19 @@ def test_steps_are_counted_by_timestep():
     assert steps_of([9, 5, 9, 5, 1], num_steps=3) == [0, 1, 0, 1, 2]  # broken off, then started anew
 
 
+def test_timesteps_on_a_device_are_read_once():
+    """A view of the scheduler's table is looked up on the host; a tensor made for the call is not in a table."""
+    counter, table = StepCounter(10), torch.tensor([9.0, 5.0, 1.0])
+    found = [counter._host_table(timestep)[timestep.storage_offset()] for timestep in table]
+    assert found == [9.0, 5.0, 1.0]
+    host = counter._table
+    counter._host_table(table[1].expand(4))
+    assert counter._table is host
+    assert counter._host_table(torch.tensor(3.0)) is None
+    again = torch.tensor([8.0, 2.0])
+    assert counter._host_table(again[1])[again[1].storage_offset()] == 2.0
+
+
 def test_more_steps_than_stated():
     with pytest.raises(ConfigError, match="num_steps=2"):
         steps_of([9, 5, 1], num_steps=2)
