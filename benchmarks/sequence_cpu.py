@@ -1,0 +1,183 @@
+"""`python -m benchmarks.sequence_cpu`: denoising whole sequences on the miniature, against the public code's schedule.
+
+Both make the same frames from the same noise and are checked against each other before they are timed, in turns, in one
+process. Then the peak memory of a long and a short sequence at one chunk size. Writes sequence.json and sequence.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aid_pipeline import AIDConfig, interpolate
+from aid_pipeline.embeddings import encode_prompts, text_family
+from aid_pipeline.miniature import MODEL_PATH, load
+from aid_pipeline.prompts import check_prompts
+from benchmarks import machine, public_schedule
+from benchmarks.memory import peak_extra_bytes
+
+RESULTS = Path(__file__).parent / "results" / "cpu"
+PROMPTS = ("a red sphere", "a blue cube")
+STEPS, GUIDANCE, CHUNK = 25, 5.0, 8
+CASES = ((7, 0.5), (7, 1.0), (15, 0.5))  # frames, warm-up
+TARGETS = {7: 2.0, 15: 2.6}  # how many times faster than the public schedule, at least
+MEMORY_FRAMES, MEMORY_TARGET = (8, 64), 1.15
+SAME = 2e-3  # largest difference of the two schedules' latents, in their standard deviations: fp32 over 25 steps
+
+
+def pipeline() -> tuple[Any, str]:
+    """The miniature and what its weights are; times do not depend on them, so random ones do where none are shipped."""
+    if (MODEL_PATH / "model_index.json").is_file():
+        return load(), "trained"
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTextModel
+
+    from aid_pipeline.miniature import components
+
+    torch.manual_seed(0)
+    tokenizer = components.new_tokenizer()
+    pipe = StableDiffusionPipeline(
+        vae=components.new_vae(),
+        text_encoder=CLIPTextModel(components.new_clip(tokenizer).config.text_config),
+        tokenizer=tokenizer,
+        unet=components.new_unet(),
+        scheduler=components.new_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    return pipe, "random"
+
+
+def compare(pipe: Any, frames: int, config: AIDConfig, rounds: int) -> dict[str, Any]:
+    """Seconds of denoising, both ways in turns, after a check that both make the same frames."""
+    settings = {
+        "num_inference_steps": STEPS,
+        "guidance_scale": GUIDANCE,
+        "output_type": "latent",
+        "negative_prompt": "",
+    }
+    t = tuple(index / (frames - 1) for index in range(frames))
+    encoded = encode_prompts(pipe, text_family(pipe), check_prompts(*PROMPTS, None, "", frames), True, {})
+    embeddings = encoded.frames(t)
+    shape = (1, pipe.unet.config.in_channels, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).expand(frames, -1, -1, -1)
+    noise = noise * pipe.scheduler.init_noise_sigma
+
+    def ours() -> tuple[torch.Tensor, float]:
+        made = interpolate(pipe, *PROMPTS, frames=frames, config=config, seed=0, **settings)
+        return made.images, made.timings["denoise"]
+
+    def public() -> tuple[torch.Tensor, float]:
+        began = time.perf_counter()
+        made = public_schedule.denoise(pipe, embeddings, noise, t, config, STEPS, GUIDANCE)
+        return made, time.perf_counter() - began
+
+    expected, actual = public()[0].double(), ours()[0].double()  # also the warm-up
+    difference = float((actual - expected).abs().max() / expected.std())
+    if not difference < SAME:
+        raise SystemExit(
+            f"the two schedules make different frames ({difference:.1e} standard deviations): nothing to time"
+        )
+    times: dict[str, list[float]] = {"public": [], "ours": []}
+    for _ in range(rounds):
+        times["public"].append(public()[1])
+        times["ours"].append(ours()[1])
+    ratio = statistics.median(a / b for a, b in zip(times["public"], times["ours"], strict=True))
+    return {
+        "frames": frames,
+        "warmup": config.warmup,
+        "difference": difference,
+        "seconds": times,
+        "ratio": ratio,
+        "target": TARGETS[frames],
+    }
+
+
+def peak_memory(pipe: Any, frames: int) -> int:
+    """Bytes: the weights and, on top, the most that tensors take at once in two steps of a sequence."""
+    modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    weights = sum(parameter.nbytes for module in modules for parameter in module.parameters())
+    config = AIDConfig(mode="outer", warmup=1.0)
+    extra = peak_extra_bytes(
+        lambda: interpolate(pipe, *PROMPTS, frames=frames, config=config, chunk=CHUNK, num_inference_steps=2)
+    )
+    return weights + extra
+
+
+def markdown(result: dict[str, Any]) -> str:
+    lines = [
+        "# Whole sequences on the CPU",
+        "",
+        f"{machine.line(result['machine'])}. The miniature ({result['weights']} weights), {STEPS} steps, "
+        f"guidance {GUIDANCE:g}, fp32, outer with fusion. Medians of {result['rounds']} rounds in turns; ratios within "
+        "each round.",
+        "",
+        "| frames | warm-up | public schedule, s | `interpolate`, s | times faster | target |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in result["schedules"]:
+        public, ours = (statistics.median(row["seconds"][name]) for name in ("public", "ours"))
+        cells = (
+            row["frames"],
+            f"{row['warmup']:g}",
+            f"{public:.2f}",
+            f"{ours:.2f}",
+            f"{row['ratio']:.2f}",
+            row["target"],
+        )
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    short, long = result["memory"]["bytes"]
+    lines += [
+        "",
+        "The public schedule denoises frames one at a time in batches of three, with both ends again for every frame,",
+        "two denoiser calls a step and attention probabilities in memory (`benchmarks/public_schedule.py`). Both make",
+        f"the same frames: largest difference {max(row['difference'] for row in result['schedules']):.0e} of their spread.",
+        "",
+        f"Peak memory of {MEMORY_FRAMES[1]} frames: {long / 1e6:.1f} MB, of {MEMORY_FRAMES[0]}: {short / 1e6:.1f} MB, both "
+        f"with chunks of {CHUNK} rows, weights included: {long / short:.2f} times (target: at most {MEMORY_TARGET}).",
+        "",
+        f"Made by `{result['command']}`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sequence_cpu", description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to; default %(default)s")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    pipe, weights = pipeline()
+    pipe.set_progress_bar_config(disable=True)
+    described = machine.describe()
+    schedules = []
+    for frames, warmup in CASES:
+        row = compare(pipe, frames, AIDConfig(mode="outer", warmup=warmup), options.rounds)
+        print(f"{frames} frames, warm-up {warmup:g}: {row['ratio']:.2f} times faster", flush=True)
+        schedules.append(row)
+    memory = {"frames": MEMORY_FRAMES, "chunk": CHUNK, "bytes": [peak_memory(pipe, frames) for frames in MEMORY_FRAMES]}
+    result = {
+        "command": "python -m benchmarks.sequence_cpu",
+        "machine": described,
+        "weights": weights,
+        "rounds": options.rounds,
+        "schedules": schedules,
+        "memory": memory,
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "sequence.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / "sequence.md").write_text(markdown(result))
+    print(markdown(result))
+
+
+if __name__ == "__main__":
+    main()
