@@ -204,4 +204,5 @@ def _scheduler(recorded: dict[str, Any]) -> Any:
     cls = getattr(diffusers, name, None) if name.isidentifier() else None
     if not (isinstance(cls, type) and issubclass(cls, diffusers.SchedulerMixin)):
         raise ArgumentError(f"the sequence was made with scheduler {name}, which diffusers does not have")
-    return cls.from_config(recorded["config"])
+    scheduler_class: Any = cls
+    return scheduler_class.from_config(recorded["config"])

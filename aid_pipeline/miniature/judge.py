@@ -85,7 +85,7 @@ class Judge(nn.Module):
         for row in torch.cat([torch.stack(part, 1) for part in best]).tolist():
             names = [options[i] for options, i in zip(_HEADS, row, strict=False)]
             looks = (tuple(names[3:6]), tuple(names[6:9]))[: 1 if names[0] == "one" else 2]
-            verdicts.append(Verdict(names[0], names[1], names[2], looks))  # type: ignore[arg-type]
+            verdicts.append(Verdict(names[0], names[1], names[2], looks))
         return verdicts
 
 

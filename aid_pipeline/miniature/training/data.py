@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,12 +76,12 @@ class SceneData:
         return self.images[index].float() / 127.5 - 1
 
 
-def tokenize(tokenizer, texts: list[str]) -> Tensor:
+def tokenize(tokenizer: Any, texts: list[str]) -> Tensor:
     """Token ids padded to the tokenizer's length, (len(texts), length)."""
     return tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
-def make_scene_data(tokenizer, number: int, seed: int, pairs: float = 0.4, held_out: bool = False) -> SceneData:
+def make_scene_data(tokenizer: Any, number: int, seed: int, pairs: float = 0.4, held_out: bool = False) -> SceneData:
     scenes = random_scenes(seed, number, pairs, held_out)
     images = torch.from_numpy(render(scenes)).permute(0, 3, 1, 2).contiguous()
     rng = np.random.default_rng(seed + 1)
@@ -89,7 +90,7 @@ def make_scene_data(tokenizer, number: int, seed: int, pairs: float = 0.4, held_
     return SceneData(images, tokens, torch.tensor([answers(scene) for scene in scenes]))
 
 
-def training_data(tokenizer, folder: Path, number: int, seed: int) -> SceneData:
+def training_data(tokenizer: Any, folder: Path, number: int, seed: int) -> SceneData:
     """The training set, from ``folder`` if it was made before."""
     from safetensors.torch import load_file, save_file
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def caption(scene: Scene, seed: int | np.random.Generator = 0, detail: float | N
 
 def words() -> list[str]:
     """Every word the grammar can say, sorted."""
-    groups = [
+    groups: list[Mapping[str, tuple[str, ...]]] = [
         _SIZE_WORDS,
         _MATERIAL_WORDS,
         _SHAPE_WORDS,

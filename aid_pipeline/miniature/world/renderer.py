@@ -56,12 +56,13 @@ def _screen(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Screen coordinates in world units of pixel centres, each (size, size)."""
     step = SIZE / size / PIXELS_PER_UNIT
     centre = (np.arange(size, dtype=np.float32) + 0.5) * step
-    return np.meshgrid(centre - SIZE / 2 / PIXELS_PER_UNIT, _TOP - centre)  # type: ignore[return-value]
+    across, down = np.meshgrid(centre - SIZE / 2 / PIXELS_PER_UNIT, _TOP - centre)
+    return across, down
 
 
 def _shrink(picture: np.ndarray, factor: int) -> np.ndarray:
-    rows = sum(picture[:, i::factor] for i in range(factor))
-    return sum(rows[:, :, j::factor] for j in range(factor)) / factor**2
+    rows = np.add.reduce([picture[:, i::factor] for i in range(factor)])
+    return np.add.reduce([rows[:, :, j::factor] for j in range(factor)]) / picture.dtype.type(factor**2)
 
 
 def _floor_albedo(floor: int, x: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -77,7 +77,9 @@ def _yaw(shape: str, rng: np.random.Generator) -> float:
     return math.radians(rng.uniform(-35, 35))
 
 
-def _item(look: tuple[str, str, str], size: str, count: int, x: float, base: float, z: float, rng) -> Item:
+def _item(
+    look: tuple[str, str, str], size: str, count: int, x: float, base: float, z: float, rng: np.random.Generator
+) -> Item:
     colour, shape, material = look
     scale = _SCALES[count][size] * rng.uniform(0.95, 1.05)
     centre = (x, base + HALF_HEIGHT[shape] * scale, z)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+Vector = list[np.ndarray]
+
 _CUBE = 0.75
 _CYLINDER_RADIUS, _CYLINDER_HALF = 0.72, 0.8
 _CONE_RADIUS, _CONE_HALF = 0.92, 0.95
@@ -15,34 +17,34 @@ _RING_RADIUS, _RING_TUBE = 0.7, 0.28
 _EPSILON = np.float32(1e-3)
 
 
-def distance_to_hit(shape: str, start: list[np.ndarray], along: list[np.ndarray]) -> np.ndarray:
+def distance_to_hit(shape: str, start: Vector, along: Vector) -> np.ndarray:
     """Distance along each ray to its first hit in front of it, +inf where it misses."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return _HITS[shape](start, along)
 
 
-def _first(valid: np.ndarray, distance: np.ndarray) -> np.ndarray:
+def _first(valid: np.ndarray | bool, distance: np.ndarray) -> np.ndarray:
     return np.where(valid & (distance > _EPSILON), distance, np.float32(np.inf))
 
 
-def _roots(a, b, c) -> tuple[np.ndarray, np.ndarray]:
+def _roots(a: np.ndarray | float, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both roots of a t^2 + 2 b t + c = 0; NaN where there are none (comparisons with NaN are false)."""
     root = np.sqrt(b * b - a * c)
     return (-b - root) / a, (-b + root) / a
 
 
-def _hit_sphere(o, d):
+def _hit_sphere(o: Vector, d: Vector) -> np.ndarray:
     near, _ = _roots(1.0, o[0] * d[0] + o[1] * d[1] + o[2] * d[2], o[0] ** 2 + o[1] ** 2 + o[2] ** 2 - 1)
     return _first(True, near)
 
 
-def _slab(o, d, half):
+def _slab(o: np.ndarray, d: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray]:
     step = half / np.abs(d)
     middle = -o / d
     return middle - step, middle + step
 
 
-def _hit_cube(o, d):
+def _hit_cube(o: Vector, d: Vector) -> np.ndarray:
     enter, leave = _slab(o[0], d[0], _CUBE)
     for axis in (1, 2):
         a, b = _slab(o[axis], d[axis], _CUBE)
@@ -50,14 +52,14 @@ def _hit_cube(o, d):
     return _first(enter <= leave, enter)
 
 
-def _hit_cylinder(o, d):
+def _hit_cylinder(o: Vector, d: Vector) -> np.ndarray:
     low, high = _roots(d[0] ** 2 + d[2] ** 2, o[0] * d[0] + o[2] * d[2], o[0] ** 2 + o[2] ** 2 - _CYLINDER_RADIUS**2)
     a, b = _slab(o[1], d[1], _CYLINDER_HALF)
     enter, leave = np.maximum(low, a), np.minimum(high, b)
     return _first(enter <= leave, enter)
 
 
-def _hit_cone(o, d):
+def _hit_cone(o: Vector, d: Vector) -> np.ndarray:
     k = (_CONE_RADIUS / (2 * _CONE_HALF)) ** 2
     y = o[1] - _CONE_HALF  # from the tip down
     a = d[0] ** 2 + d[2] ** 2 - k * d[1] ** 2
@@ -68,12 +70,12 @@ def _hit_cone(o, d):
     return np.minimum(*hits)
 
 
-def _ring_distance(x, y, z):
+def _ring_distance(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     around = np.sqrt(x * x + y * y) - _RING_RADIUS
     return np.sqrt(around * around + z * z) - _RING_TUBE
 
 
-def _hit_ring(o, d):
+def _hit_ring(o: Vector, d: Vector) -> np.ndarray:
     """The ring stands upright, its axis along z: sphere tracing between the two ends of its bounding slab."""
     enter, leave = np.broadcast_arrays(*_slab(o[2], d[2], _RING_TUBE))
     x, y, z, dx, dy, dz = np.broadcast_arrays(*o, *d)
@@ -93,7 +95,7 @@ def _hit_ring(o, d):
 _HITS = {"sphere": _hit_sphere, "cube": _hit_cube, "cone": _hit_cone, "cylinder": _hit_cylinder, "ring": _hit_ring}
 
 
-def normal_at(shape: str, point: list[np.ndarray]) -> list[np.ndarray]:
+def normal_at(shape: str, point: Vector) -> Vector:
     """Outward unit normals at points of the surface."""
     x, y, z = point
     if shape == "sphere":
