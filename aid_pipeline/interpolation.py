@@ -22,7 +22,7 @@ from .config import AIDConfig
 from .embeddings import ENCODER_TEXTS, check_guidance, encode_prompts, text_family
 from .errors import BusyError, ConfigError, FrameWarning, PromptError
 from .frames import Frames
-from .latents import FrameNoise, check_latents, check_seed
+from .latents import FrameNoise, check_latents, check_seed, image_of_each_frame
 from .prompt_switch import PromptSwitch
 from .prompts import check_prompts
 from .recipe import LATENTS_FILE, settings
@@ -121,6 +121,8 @@ def interpolate(
         }
         call |= {name: size for name, size in (("height", height), ("width", width)) if size is not None}
         call["generator"] = noise.generators()
+        if call.get("image") is not None and not noise.starts_from_noise(pipe):
+            call["image"] = image_of_each_frame(call["image"], frames)
         if "negative_prompt" in stock_parameters(own):
             call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
         called = time.perf_counter()

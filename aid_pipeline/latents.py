@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import LatentsError
+from .errors import ArgumentError, LatentsError
 
 PARALLEL = 1 - 1e-6  # cosine above which sin(angle) is too small to divide by; lerp is then the same
 NOISE_ARGUMENTS = ["batch_size", "num_channels_latents", "height", "width", "dtype", "device", "generator", "latents"]
@@ -85,7 +85,7 @@ class FrameNoise:
         Raises:
             LatentsError: latents or two seeds for a pipeline that makes its latents from an image.
         """
-        if hasattr(pipe, "prepare_latents") and self._starts_from_noise(pipe):
+        if hasattr(pipe, "prepare_latents") and self.starts_from_noise(pipe):
             pipe.prepare_latents = self._wrap(pipe)
         elif self.given is not None or self.seeds[0] != self.seeds[1]:
             what = "latents" if self.given is not None else "two seeds"
@@ -94,7 +94,8 @@ class FrameNoise:
             )
 
     @staticmethod
-    def _starts_from_noise(pipe: Any) -> bool:
+    def starts_from_noise(pipe: Any) -> bool:
+        """Text to image; other pipelines make their latents from an image."""
         return list(inspect.signature(pipe.prepare_latents).parameters) == NOISE_ARGUMENTS
 
     def _wrap(self, pipe: Any) -> Callable[..., Any]:
@@ -139,6 +140,30 @@ class FrameNoise:
         if given.ndim > example.ndim:
             given = pipe._pack_latents(given, *given.shape)
         return given if given.shape[0] == m else slerp(given[0], given[1], self.coefficients)
+
+
+def image_of_each_frame(image: Any, frames: int) -> Any:
+    """The image that img2img or inpainting starts from, once per frame, so that each is encoded with its frame's noise.
+
+    Args:
+        image: one image (PIL, or a tensor or array with or without a batch dimension), or one for each frame.
+
+    Raises:
+        ArgumentError: a batch of any other size.
+    """
+    if isinstance(image, list | tuple):
+        count, repeated = len(image), list(image) * frames
+    elif hasattr(image, "ndim"):
+        batch = image if image.ndim == 4 else image[None]
+        count, repeated = (
+            len(batch),
+            batch.repeat(frames, *(1,) * 3) if isinstance(batch, Tensor) else [*batch] * frames,
+        )
+    else:
+        count, repeated = 1, [image] * frames
+    if count not in (1, frames):
+        raise ArgumentError(f"image must be one image, or one for each of the {frames} frames; got {count}")
+    return repeated if count == 1 else image
 
 
 def check_latents(latents: Any, frames: int) -> Tensor | None:

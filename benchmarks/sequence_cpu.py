@@ -58,7 +58,7 @@ def pipeline() -> tuple[Any, str]:
 
 def compare(pipe: Any, frames: int, config: AIDConfig, rounds: int) -> dict[str, Any]:
     """Seconds of denoising, both ways in turns, after a check that both make the same frames."""
-    settings = {
+    settings: dict[str, Any] = {
         "num_inference_steps": STEPS,
         "guidance_scale": GUIDANCE,
         "output_type": "latent",
@@ -135,14 +135,15 @@ def markdown(result: dict[str, Any]) -> str:
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     short, long = result["memory"]["bytes"]
+    difference = max(row["difference"] for row in result["schedules"])
     lines += [
         "",
         "The public schedule denoises frames one at a time in batches of three, with both ends again for every frame,",
         "two denoiser calls a step and attention probabilities in memory (`benchmarks/public_schedule.py`). Both make",
-        f"the same frames: largest difference {max(row['difference'] for row in result['schedules']):.0e} of their spread.",
+        f"the same frames: largest difference {difference:.0e} standard deviations.",
         "",
-        f"Peak memory of {MEMORY_FRAMES[1]} frames: {long / 1e6:.1f} MB, of {MEMORY_FRAMES[0]}: {short / 1e6:.1f} MB, both "
-        f"with chunks of {CHUNK} rows, weights included: {long / short:.2f} times (target: at most {MEMORY_TARGET}).",
+        f"Peak memory of {MEMORY_FRAMES[1]} frames: {long / 1e6:.1f} MB, of {MEMORY_FRAMES[0]}: {short / 1e6:.1f} MB, "
+        f"both with chunks of {CHUNK} rows, weights included: {long / short:.2f} times (target: at most {MEMORY_TARGET}).",
         "",
         f"Made by `{result['command']}`.",
     ]
