@@ -50,6 +50,7 @@ def test_the_shipped_model_says_how_to_restore(monkeypatch: pytest.MonkeyPatch, 
         check(folder)
 
 
+@pytest.mark.skipif(not MODEL_PATH.is_dir(), reason="no weights are shipped yet")
 def test_shipped_files_are_whole_and_small() -> None:
     check()
     assert sum(p.stat().st_size for p in MODEL_PATH.rglob("*") if p.is_file()) <= 32e6

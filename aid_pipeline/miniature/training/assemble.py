@@ -45,4 +45,9 @@ def assemble(folder: Path) -> None:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["dtype"] = "float32"
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    # diffusers writes this key and then warns about it on loading; the class derives it from the decoder's widths.
+    path = folder / "vae" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("block_out_channels", None)
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_sums(folder)

@@ -19,7 +19,7 @@ from .patches import fit_encoder
 RECIPES = {
     "vae": Recipe(steps=8000, batch=32, learning_rate=1.5e-3, ema=0.995, weight_decay=0.0),
     "clip": Recipe(steps=3000, batch=128, learning_rate=1.5e-3, ema=0.995, weight_decay=0.05),
-    "unet": Recipe(steps=40000, batch=16, learning_rate=8e-4, ema=0.998, weight_decay=0.01),
+    "unet": Recipe(steps=20000, batch=32, learning_rate=1e-3, ema=0.998, weight_decay=0.01),
     "ip_adapter": Recipe(steps=2000, batch=48, learning_rate=2e-3, ema=0.995),
 }
 CAPTION_DROPOUT = 0.12
@@ -202,7 +202,7 @@ def _latents(vae, data: SceneData, runs: Path) -> Tensor:
     if path.exists():
         return load_file(path)["latents"]
     found = torch.empty(len(data), LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for part in torch.arange(len(data)).split(64):
             found[part] = (vae.encode(data.pixels(part)).latents * vae.config.scaling_factor).half()
     unfinished = path.with_suffix(".tmp")
