@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +57,13 @@ class Row:
     tiles: str
     warps: int
     stages: int
-    registers: int
-    spilled_bytes: int
-    shared_bytes: int
-    shared_limit: int
-    matrix_instructions: int
-    occupancy: float
-    problem: str
+    registers: int = 0
+    spilled_bytes: int = 0
+    shared_bytes: int = 0
+    shared_limit: int = 0
+    matrix_instructions: int = 0
+    occupancy: float = 0.0
+    problem: str = ""
 
 
 def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Case]:
@@ -90,8 +90,37 @@ def compile_case(case: Case) -> Row:
     """Compile one specialisation and judge it."""
     from benchmarks.compiled_kernel import CHIPS, compile_launch, read_resources
 
-    dtype, launch, chip = getattr(torch, case.dtype), make_launch(case), CHIPS[case.target]
-    row = Row(
+    launch, chip = make_launch(case), CHIPS[case.target]
+    row = describe(case, launch)
+    try:
+        found = read_resources(compile_launch(launch, case.target), case.target)
+    except Exception as error:  # noqa: BLE001 - whatever the compiler raises is a line of the report, and fails it
+        text = " ".join(str(error).split())
+        return replace(row, problem=f"does not compile: {type(error).__name__}: {text[-200:]}")
+    problems = []
+    if found.spilled:
+        problems.append(f"spills {found.spilled} bytes")
+    if found.shared > chip.shared_limit:
+        problems.append(f"wants {found.shared} bytes of shared memory, the chip has {chip.shared_limit}")
+    # IEEE float32 products have no matrix instruction on NVIDIA's chips
+    expected = case.kind != "lerp" and (case.dtype != "float32" or case.target.startswith("gfx"))
+    if expected and not found.instructions:
+        problems.append(f"has no {chip.instruction}")
+    return replace(
+        row,
+        registers=found.registers,
+        spilled_bytes=found.spilled,
+        shared_bytes=found.shared,
+        shared_limit=chip.shared_limit,
+        matrix_instructions=found.instructions,
+        occupancy=round(found.occupancy, 3),
+        problem="; ".join(problems),
+    )
+
+
+def describe(case: Case, launch: Launch) -> Row:
+    """The line of a specialisation before it is compiled."""
+    return Row(
         target=case.target,
         kernel=_kernel_name(case),
         dtype=case.dtype,
@@ -99,38 +128,6 @@ def compile_case(case: Case) -> Row:
         tiles=_tiles(launch.constants),
         warps=launch.options["num_warps"],
         stages=launch.options["num_stages"],
-        registers=0,
-        spilled_bytes=0,
-        shared_bytes=0,
-        shared_limit=chip.shared_limit,
-        matrix_instructions=0,
-        occupancy=0.0,
-        problem="",
-    )
-    try:
-        found = read_resources(compile_launch(launch, case.target), case.target)
-    except Exception as error:  # noqa: BLE001 - whatever the compiler raises is a line of the report, and fails it
-        text = " ".join(str(error).split())
-        return Row(**asdict(row) | {"problem": f"does not compile: {type(error).__name__}: {text[-200:]}"})
-    problems = []
-    if found.spilled:
-        problems.append(f"spills {found.spilled} bytes")
-    if found.shared > chip.shared_limit:
-        problems.append(f"wants {found.shared} bytes of shared memory, the chip has {chip.shared_limit}")
-    # IEEE float32 products have no matrix instruction on NVIDIA's chips
-    expected = case.kind != "lerp" and (dtype.itemsize == 2 or case.target.startswith("gfx"))
-    if expected and not found.instructions:
-        problems.append(f"has no {chip.instruction}")
-    return Row(
-        **asdict(row)
-        | dict(
-            registers=found.registers,
-            spilled_bytes=found.spilled,
-            shared_bytes=found.shared,
-            matrix_instructions=found.instructions,
-            occupancy=round(found.occupancy, 3),
-            problem="; ".join(problems),
-        )
     )
 
 

@@ -6,12 +6,13 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from aid_kernels.interpolated_attention import triton_configs
-from benchmarks.compile_report import Row, cases, write
+from benchmarks.compile_report import RESULTS, Row, cases, describe, make_launch, write
 
 pytest.importorskip("triton")
 
@@ -81,6 +82,16 @@ def test_covers_every_line_of_every_table() -> None:
         for entry in tables[itemsize][target]
     }
     assert set(cases(("sm_90",), quick=True)) < set(cases(("sm_90",), quick=False))
+
+
+def test_the_committed_table_is_of_the_shipped_configurations() -> None:
+    """To be run again after a change of them: python -m benchmarks.compile_report."""
+    with (RESULTS / "compile_report.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert not [line for line in lines if line["problem"]]
+    shipped = [asdict(describe(case, make_launch(case))) for case in cases(triton_configs.TARGETS, quick=False)]
+    told = ("target", "kernel", "dtype", "head_dim", "tiles", "warps", "stages")
+    assert [[line[name] for name in told] for line in lines] == [[str(row[name]) for name in told] for row in shipped]
 
 
 def test_occupancy_is_bounded_by_the_scarcest() -> None:
