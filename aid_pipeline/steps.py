@@ -23,7 +23,7 @@ class StepCounter:
         self.step = -1
         self._first: float | None = None
         self._now: float | None = None
-        self._table: tuple[Tensor, list[float]] | None = None
+        self._table: tuple[Tensor, int, list[float]] | None = None
 
     def advance(self, timestep: Any) -> int:
         """The index of the step that a call with this timestep belongs to.
@@ -60,7 +60,9 @@ class StepCounter:
         entries = storage.nbytes() // timestep.element_size()
         if not 1 < entries <= MAX_TABLE:
             return None
-        if self._table is None or self._table[0].untyped_storage().data_ptr() != storage.data_ptr():
+        version = -1 if timestep.is_inference() else timestep._version  # a buffer may be filled anew for every step
+        held = self._table
+        if held is None or held[1] != version or held[0].untyped_storage().data_ptr() != storage.data_ptr():
             whole = torch.as_strided(timestep.detach(), (entries,), (1,), 0)
-            self._table = (whole, [float(entry) for entry in whole.tolist()])
-        return self._table[1]
+            held = self._table = (whole, version, [float(entry) for entry in whole.tolist()])
+        return held[2]

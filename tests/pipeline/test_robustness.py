@@ -13,6 +13,8 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, AIDError, aid, apply_aid, interpolate
 from aid_pipeline.errors import BusyError, ConfigError, RowsError, UnsupportedAttentionError, UnsupportedPipelineError
+from aid_pipeline.processors import InterpolatedAttnProcessor
+from aid_pipeline.steps import StepCounter
 from tests.pipeline import families as makers
 from tests.pipeline.families import FAMILIES, NEGATIVE, PIXELS, PROMPTS
 from tests.pipeline.oracle import Settings, oracle_frames
@@ -351,6 +353,19 @@ def test_copies(untouched):
 # ---------------------------------------------------------------- unusual but right
 
 
+@pytest.mark.parametrize("mode", ["outer", "inner"])
+@pytest.mark.parametrize("fuse_self", [True, False], ids=["fused", "alone"])
+def test_the_processor_set_by_hand_matches_the_oracle(mode, fuse_self):
+    pipe = SD1.fresh()
+    call = SD1.call(pipe, UNEVEN, steps=2)
+    plan = InterpolationPlan.concat([InterpolationPlan.plain(M), InterpolationPlan.sequence(UNEVEN)])
+    config = AIDConfig(mode=mode, fuse_self=fuse_self, impl="sdpa")
+    pipe.unet.set_attn_processor(InterpolatedAttnProcessor(plan, config))
+    settings = Settings(mode=mode, fuse_self=fuse_self, warmup=1.0)
+    expected = oracle_frames(SD1.pipeline(), call, UNEVEN, settings, "front")
+    assert distance(stock(pipe, call), expected) < TOLERANCE
+
+
 @pytest.mark.parametrize("chunk", [None, 2], ids=["batch", "chunks"])
 def test_one_processor_object_for_all_layers(chunk):
     pipe = SD1.fresh()
@@ -371,6 +386,14 @@ def test_a_scheduler_that_starts_with_steps_of_its_own():
     plain = interpolate(pipe, *PROMPTS, config=AIDConfig(mode="none"), **options).images
     assert torch.equal(made[[0, -1]], plain[[0, -1]])
     assert distance(made[1], plain[1]) > 1e-3
+
+
+def test_a_buffer_of_timesteps_that_is_filled_anew():
+    """What a GPU's timesteps are read from must not be trusted after it was written to."""
+    counter, buffer = StepCounter(3), torch.zeros(2)
+    for timestep in (9.0, 5.0, 1.0):
+        buffer.fill_(timestep)
+        assert counter._host_table(buffer) == [timestep, timestep]
 
 
 @pytest.mark.parametrize("chunk", [None, 3], ids=["batch", "chunks"])
