@@ -11,6 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import nn
 
 from aid_kernels import InterpolationPlan
+from aid_kernels.interpolated_attention import triton_support
 from aid_pipeline import AIDConfig, AIDError, Frames, aid, apply_aid
 from aid_pipeline.errors import BusyError, ConfigError, UnsupportedPipelineError
 from aid_pipeline.processors import InterpolatedAttnProcessor
@@ -290,6 +291,25 @@ def test_two_pipelines_never_see_each_other(pipe, call):
             assert torch.equal(stock(twin, call), alone)
         assert torch.equal(stock(twin, call), plain)
     assert torch.equal(between, interpolated(pipe, call, UNEVEN, CONFIG))
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not triton_support.interpreting(), reason="needs TRITON_INTERPRET=1; GPUs run the kernel in tests/kernels"
+)
+@pytest.mark.parametrize("mode", ["outer", "inner"])
+def test_the_kernel_serves_a_chunked_sequence(pipe, mode):
+    """The strides, banks and plans that pipelines make, under Triton's interpreter."""
+    coefficients = [0.0, 0.3, 1.0]
+    call = FAMILIES["sd1"].call(pipe, coefficients, steps=1)
+    by_kernel, by_stock = (
+        interpolated(pipe, call, coefficients, AIDConfig(mode=mode, warmup=1.0, impl=impl), chunk=2)
+        for impl in ("triton", "sdpa")
+    )
+    assert distance(by_kernel, by_stock) < 1e-5
 
 
 # ---------------------------------------------------------------- report and the explicit processor
