@@ -31,7 +31,7 @@ def components_of(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def fit_encoder(vae, images: Tensor) -> None:
-    """Sets the encoder of ``vae`` to the components of ``images`` (n, 3, 64, 64) uint8, scaled halfway to equal variance.
+    """Sets the encoder of ``vae`` to the components of ``images`` (n, 3, 64, 64) uint8, halfway to equal variance.
 
     Two strided convolutions gather a patch into 48 channels; the last one projects. The decoder's first layer and its
     residual blocks start where they pass the patch on.
