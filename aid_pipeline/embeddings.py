@@ -120,7 +120,7 @@ class Encoded:
         rows = [{name: _between(first[name], last[name], t) for name in first} for t in coefficients]
         for row, guide in zip(rows[1:-1], self.guides, strict=False):
             row.update({name: guide[name] for name in row if not name.startswith("negative_")})
-        frames = {name: torch.cat([row[name] for row in rows]) for name in first}
+        frames = {name: _stacked([row[name] for row in rows]) for name in first}
         _check_guidance_does_something(frames)
         return frames
 
@@ -170,6 +170,14 @@ def _between(first: Tensor, last: Tensor, t: float) -> Tensor:
     if first.dtype == torch.float64:
         return torch.lerp(first, last, t)
     return torch.maximum(first, last)
+
+
+def _stacked(rows: list[Tensor]) -> Tensor:
+    """One batch; of equal rows, such as one negative prompt's, a view that costs no memory per frame."""
+    first = rows[0]
+    if all(row is first or torch.equal(row, first) for row in rows):
+        return first.expand(len(rows), *first.shape[1:])
+    return torch.cat(rows)
 
 
 def _encoder_options(pipe: Any, stock: dict[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,8 @@ class FrameFinder:
         key = (embeds.dtype, embeds.device)
         if key not in self._expected:
             cast = self._frames.prompt_embeds.to(embeds.device, embeds.dtype)
-            self._expected[key] = cast.repeat_interleave(self._frames.num_images_per_prompt, dim=0)
+            images = self._frames.num_images_per_prompt
+            self._expected[key] = cast if images == 1 else cast.repeat_interleave(images, dim=0)
         return self._expected[key]
 
     def _check_alone(self, key: tuple[Any, ...]) -> None:

@@ -143,7 +143,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"the same frames: largest difference {difference:.0e} standard deviations.",
         "",
         f"Peak memory of {MEMORY_FRAMES[1]} frames: {long / 1e6:.1f} MB, of {MEMORY_FRAMES[0]}: {short / 1e6:.1f} MB, "
-        f"both with chunks of {CHUNK} rows, weights included: {long / short:.2f} times (target: at most {MEMORY_TARGET}).",
+        f"both with chunks of {CHUNK} rows, weights included: {long / short:.2f} times (target <= {MEMORY_TARGET}).",
         "",
         f"Made by `{result['command']}`.",
     ]
