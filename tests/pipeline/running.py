@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aid_kernels import InterpolationPlan
 from aid_pipeline.apply import aid
@@ -54,3 +54,8 @@ def distance(actual: Tensor, expected: Tensor) -> float:
     assert actual.shape == expected.shape, f"{tuple(actual.shape)} and {tuple(expected.shape)}"
     assert actual.isfinite().all()
     return ((actual.double() - expected.double()).abs().max() / expected.double().std()).item()
+
+
+def processors(denoiser: nn.Module) -> dict[str, Any]:
+    """The installed attention processors, by the name of their layer."""
+    return {name: module.processor for name, module in denoiser.named_modules() if hasattr(module, "processor")}

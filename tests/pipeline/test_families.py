@@ -9,7 +9,7 @@ from aid_pipeline.apply import apply_aid
 from aid_pipeline.config import AIDConfig
 from tests.pipeline.families import FAMILIES, GUIDE
 from tests.pipeline.oracle import Settings, oracle_frames
-from tests.pipeline.running import TOLERANCE, UNEVEN, describe, distance, interpolated, stock
+from tests.pipeline.running import TOLERANCE, UNEVEN, describe, distance, interpolated, processors, stock
 
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 
@@ -82,19 +82,15 @@ def test_removed_is_bit_equal_to_stock(family):
     pipe = family.pipeline()
     call = family.call(pipe, UNEVEN)
     before = stock(pipe, call)
-    processors = _processors(family.denoiser(pipe))
+    installed = processors(family.denoiser(pipe))
     handle = apply_aid(pipe, AIDConfig(warmup=1.0), describe(call, UNEVEN))
     during = stock(pipe, call)
     handle.remove()
     assert torch.equal(stock(pipe, call), before)
     assert distance(during, before) > 1e-3
-    after = _processors(family.denoiser(pipe))
-    assert processors.keys() == after.keys()
-    assert all(processors[name] is after[name] for name in processors)
-
-
-def _processors(denoiser):
-    return {name: module.processor for name, module in denoiser.named_modules() if hasattr(module, "processor")}
+    after = processors(family.denoiser(pipe))
+    assert installed.keys() == after.keys()
+    assert all(installed[name] is after[name] for name in installed)
 
 
 # ---------------------------------------------------------------- endpoints

@@ -1,8 +1,7 @@
-"""What goes wrong around a sequence: wrong input, failures half way, several pipelines, several threads."""
+"""What goes wrong around a sequence: wrong input, pipelines that cannot be served, failures half way."""
 
 import copy
 import gc
-import threading
 import weakref
 
 import diffusers
@@ -13,20 +12,14 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, AIDError, aid, apply_aid, interpolate
 from aid_pipeline.errors import BusyError, ConfigError, RowsError, UnsupportedAttentionError, UnsupportedPipelineError
-from aid_pipeline.processors import InterpolatedAttnProcessor
-from aid_pipeline.steps import StepCounter
 from tests.pipeline import families as makers
 from tests.pipeline.families import FAMILIES, NEGATIVE, PIXELS, PROMPTS
 from tests.pipeline.oracle import Settings, oracle_frames
-from tests.pipeline.running import TOLERANCE, UNEVEN, describe, distance, interpolated, stock
+from tests.pipeline.running import TOLERANCE, UNEVEN, describe, distance, interpolated, processors, stock
 
 SD1 = FAMILIES["sd1"]
 FULL = AIDConfig(warmup=1.0, impl="sdpa")
 M = len(UNEVEN)
-
-
-def processors(denoiser):
-    return {name: module.processor for name, module in denoiser.named_modules() if hasattr(module, "processor")}
 
 
 @pytest.fixture
@@ -348,222 +341,3 @@ def test_copies(untouched):
     assert torch.equal(interpolated(copied, call, UNEVEN, FULL), frames)
     with aid(pipe, FULL, describe(call, UNEVEN)), pytest.raises(AIDError, match="remove"):
         copy.deepcopy(pipe)
-
-
-# ---------------------------------------------------------------- unusual but right
-
-
-@pytest.mark.parametrize("mode", ["outer", "inner"])
-@pytest.mark.parametrize("fuse_self", [True, False], ids=["fused", "alone"])
-def test_the_processor_set_by_hand_matches_the_oracle(mode, fuse_self):
-    pipe = SD1.fresh()
-    call = SD1.call(pipe, UNEVEN, steps=2)
-    plan = InterpolationPlan.concat([InterpolationPlan.plain(M), InterpolationPlan.sequence(UNEVEN)])
-    config = AIDConfig(mode=mode, fuse_self=fuse_self, impl="sdpa")
-    pipe.unet.set_attn_processor(InterpolatedAttnProcessor(plan, config))
-    settings = Settings(mode=mode, fuse_self=fuse_self, warmup=1.0)
-    expected = oracle_frames(SD1.pipeline(), call, UNEVEN, settings, "front")
-    assert distance(stock(pipe, call), expected) < TOLERANCE
-
-
-@pytest.mark.parametrize("chunk", [None, 2], ids=["batch", "chunks"])
-def test_one_processor_object_for_all_layers(chunk):
-    pipe = SD1.fresh()
-    shared = AttnProcessor2_0()
-    pipe.unet.set_attn_processor(shared)
-    call = SD1.call(pipe, UNEVEN)
-    expected = interpolated(SD1.pipeline(), call, UNEVEN, FULL, chunk=chunk)
-    assert torch.equal(interpolated(pipe, call, UNEVEN, FULL, chunk=chunk), expected)
-    assert all(processor is shared for processor in processors(pipe.unet).values())
-
-
-def test_a_scheduler_that_starts_with_steps_of_its_own():
-    """PNDM with its Runge-Kutta start shows more timesteps than steps, though it says that its order is 1."""
-    pipe = SD1.fresh()
-    pipe.scheduler = diffusers.PNDMScheduler.from_config(pipe.scheduler.config, skip_prk_steps=False)
-    options = {"height": PIXELS, "width": PIXELS, "output_type": "latent", "num_inference_steps": 5, "frames": 3}
-    made = interpolate(pipe, *PROMPTS, config=FULL, **options).images
-    plain = interpolate(pipe, *PROMPTS, config=AIDConfig(mode="none"), **options).images
-    assert torch.equal(made[[0, -1]], plain[[0, -1]])
-    assert distance(made[1], plain[1]) > 1e-3
-
-
-def test_a_buffer_of_timesteps_that_is_filled_anew():
-    """What a GPU's timesteps are read from must not be trusted after it was written to."""
-    counter, buffer = StepCounter(3), torch.zeros(2)
-    for timestep in (9.0, 5.0, 1.0):
-        buffer.fill_(timestep)
-        assert counter._host_table(buffer) == [timestep, timestep]
-
-
-@pytest.mark.parametrize("chunk", [None, 3], ids=["batch", "chunks"])
-def test_guidance_that_ends_half_way(chunk):
-    """The documented trick with `callback_on_step_end`: later steps have no negative rows."""
-    pipe = SD1.fresh()
-
-    def end_guidance(pipe, step, timestep, tensors):
-        if step == 0:
-            pipe._guidance_scale = 0.0
-            tensors["prompt_embeds"] = tensors["prompt_embeds"].chunk(2)[-1]
-        return tensors
-
-    call = SD1.call(pipe, UNEVEN)
-    call |= {"callback_on_step_end": end_guidance, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
-    frames = interpolated(pipe, call, UNEVEN, FULL, chunk=chunk)
-    expected = oracle_frames(pipe, call, UNEVEN, Settings(warmup=1.0), "front")
-    assert distance(frames, expected) < TOLERANCE
-
-
-def test_skip_layer_guidance():
-    """SD3 calls its transformer once more each step, for the conditional rows only and with fewer layers."""
-    family = FAMILIES["sd3"]
-    pipe = family.pipeline()
-    call = family.call(pipe, UNEVEN)
-    call |= {"skip_guidance_layers": [1], "skip_layer_guidance_start": 0.0, "skip_layer_guidance_stop": 1.0}
-    frames = interpolated(pipe, call, UNEVEN, FULL)
-    expected = oracle_frames(pipe, call, UNEVEN, Settings(warmup=1.0), "front")
-    assert distance(frames, expected) < TOLERANCE
-    assert distance(interpolated(pipe, call, UNEVEN, FULL, chunk=3), frames) < 1e-4
-
-
-def test_positions_are_not_cut_into_rows():
-    """As many frames as FLUX has image tokens: `img_ids` looks like a batch."""
-    family, coefficients = FAMILIES["flux"], torch.linspace(0, 1, 16).tolist()
-    pipe = family.pipeline()
-    call = family.call(pipe, coefficients, steps=2)
-    whole = interpolated(pipe, call, coefficients, FULL)
-    assert call["latents"].shape[1] == 16
-    assert distance(interpolated(pipe, call, coefficients, FULL, chunk=5), whole) < 1e-4
-
-
-@pytest.mark.parametrize("chunk", [None, 3], ids=["batch", "chunks"])
-def test_t2i_adapter(chunk):
-    """Its features are popped off a list inside the UNet's forward."""
-    pipe = SD1.fresh()
-    with torch.random.fork_rng():
-        torch.manual_seed(14)
-        adapter = diffusers.T2IAdapter(in_channels=3, channels=[16, 32], num_res_blocks=1, downscale_factor=2)
-    components = {name: part for name, part in pipe.components.items() if name != "image_encoder"}
-    pipe = diffusers.StableDiffusionAdapterPipeline(
-        **components, adapter=adapter.eval().requires_grad_(False), requires_safety_checker=False
-    )
-    pipe.set_progress_bar_config(disable=True)
-    call = SD1.call(pipe, UNEVEN)
-    call["image"] = torch.rand(M, 3, PIXELS, PIXELS, generator=torch.Generator().manual_seed(15))
-    frames = interpolated(pipe, call, UNEVEN, FULL, chunk=chunk)
-    expected = oracle_frames(pipe, call, UNEVEN, Settings(warmup=1.0), "front")
-    assert distance(frames, expected) < TOLERANCE
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("mode", ["outer", "inner"])
-def test_half_precision(mode, dtype):
-    """Frames are found although the pipeline casts embeddings, and stay near those of single precision."""
-    pipe = SD1.fresh()
-    call = SD1.call(pipe, UNEVEN, steps=2)
-    config = AIDConfig(mode=mode, warmup=1.0, impl="sdpa")
-    single, plain = interpolated(pipe, call, UNEVEN, config), stock(pipe, call)
-    pipe = pipe.to(dtype)
-    halved = {k: v.to(dtype) if isinstance(v, torch.Tensor) else v for k, v in call.items()}
-    frames = interpolated(pipe, halved, UNEVEN, config)
-    rounding = distance(stock(pipe, halved), plain)
-    assert frames.dtype == dtype
-    assert distance(frames, single) < 3 * rounding
-    assert torch.equal(frames[[0, -1]], stock(pipe, halved)[[0, -1]])
-
-
-# ---------------------------------------------------------------- several pipelines, several threads
-
-
-def test_two_pipelines_never_see_each_other():
-    """Both on at once, of one class and with other frames, calls taking turns."""
-    pipes = [SD1.fresh(), SD1.fresh()]
-    configs = [AIDConfig(mode="outer", warmup=1.0, impl="sdpa"), AIDConfig(mode="inner", fuse_self=False, impl="sdpa")]
-    calls = [SD1.call(pipes[0], UNEVEN), SD1.call(pipes[1], [0.0, 0.6, 1.0], prompts=("zinc", "a fig"), seed=3)]
-    coefficients = [UNEVEN, [0.0, 0.6, 1.0]]
-    alone = [interpolated(*each) for each in zip(pipes, calls, coefficients, configs, strict=True)]
-    plain = stock(SD1.pipeline(), calls[0])
-    handles = [
-        apply_aid(pipe, config, describe(call, t))
-        for pipe, config, call, t in zip(pipes, configs, calls, coefficients, strict=True)
-    ]
-    for _ in range(2):
-        for pipe, call, expected in zip(pipes, calls, alone, strict=True):
-            assert torch.equal(stock(pipe, call), expected)
-    assert torch.equal(stock(SD1.pipeline(), calls[0]), plain)
-    handles[0].remove()
-    assert torch.equal(stock(pipes[0], calls[0]), plain)
-    assert torch.equal(stock(pipes[1], calls[1]), alone[1])
-    handles[1].remove()
-
-
-def in_threads(*jobs):
-    """Run jobs at once; what each returned or raised."""
-    results = [None] * len(jobs)
-    barrier = threading.Barrier(len(jobs))
-
-    def run(index):
-        barrier.wait()
-        try:
-            results[index] = jobs[index]()
-        except AIDError as error:
-            results[index] = error
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(jobs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
-
-
-def test_two_threads_with_a_pipeline_each():
-    pipes = [SD1.fresh(), SD1.fresh()]
-    calls = [SD1.call(pipes[0], UNEVEN, steps=6), SD1.call(pipes[1], UNEVEN, steps=6, prompts=("zinc", "a fig"))]
-    alone = [interpolated(pipe, call, UNEVEN, FULL) for pipe, call in zip(pipes, calls, strict=True)]
-    found = in_threads(
-        *(
-            lambda pipe=pipe, call=call: interpolated(pipe, call, UNEVEN, FULL)
-            for pipe, call in zip(pipes, calls, strict=True)
-        )
-    )
-    assert all(torch.equal(frames, expected) for frames, expected in zip(found, alone, strict=True))
-
-
-def test_two_threads_on_one_denoiser():
-    """Two stock pipelines around one UNet: each sequence is right, or refused at once; nothing in between."""
-    first = SD1.fresh()
-    second = diffusers.StableDiffusionPipeline(
-        **first.components | {"scheduler": copy.deepcopy(first.scheduler)}, requires_safety_checker=False
-    )
-    second.set_progress_bar_config(disable=True)
-    calls = [SD1.call(first, UNEVEN, steps=6), SD1.call(first, UNEVEN, steps=6, prompts=("zinc", "a fig"))]
-    alone = [interpolated(first, call, UNEVEN, FULL) for call in calls]
-    jobs = zip((first, second), calls, strict=True)
-    found = in_threads(*(lambda pipe=pipe, call=call: interpolated(pipe, call, UNEVEN, FULL) for pipe, call in jobs))
-    made = [result for result in found if isinstance(result, torch.Tensor)]
-    assert made, found
-    for result, expected in zip(found, alone, strict=True):
-        assert isinstance(result, BusyError) or torch.equal(result, expected)
-    assert torch.equal(interpolated(second, calls[1], UNEVEN, FULL), alone[1])
-
-
-def test_a_stock_call_from_another_thread_while_on():
-    """It must not be taken for the sequence, nor be interpolated."""
-    pipe = SD1.fresh()
-    call = SD1.call(pipe, UNEVEN, steps=2)
-    plain = stock(pipe, call)
-    with aid(pipe, FULL, describe(call, UNEVEN)):
-        (result,) = in_threads(lambda: stock(pipe, call))
-        stock(pipe, call)
-    assert isinstance(result, BusyError) or torch.equal(result, plain)
-    assert torch.equal(stock(pipe, call), plain)
-
-
-def test_a_thread_that_died_does_not_block_the_denoiser():
-    pipe = SD1.fresh()
-    call = SD1.call(pipe, UNEVEN, steps=2)
-    in_threads(lambda: apply_aid(pipe, FULL, describe(call, UNEVEN)))
-    expected = interpolated(SD1.pipeline(), call, UNEVEN, FULL)
-    assert torch.equal(interpolated(pipe, call, UNEVEN, FULL), expected)
-    assert not pipe.unet._forward_pre_hooks
