@@ -151,14 +151,13 @@ def image_of_each_frame(image: Any, frames: int) -> Any:
     Raises:
         ArgumentError: a batch of any other size.
     """
+    repeated: Any
     if isinstance(image, list | tuple):
         count, repeated = len(image), list(image) * frames
     elif hasattr(image, "ndim"):
         batch = image if image.ndim == 4 else image[None]
-        count, repeated = (
-            len(batch),
-            batch.repeat(frames, *(1,) * 3) if isinstance(batch, Tensor) else [*batch] * frames,
-        )
+        count = len(batch)
+        repeated = batch.repeat(frames, 1, 1, 1) if isinstance(batch, Tensor) else [*batch] * frames
     else:
         count, repeated = 1, [image] * frames
     if count not in (1, frames):
