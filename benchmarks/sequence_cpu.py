@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -112,6 +115,22 @@ def peak_memory(pipe: Any, frames: int) -> int:
     return weights + extra
 
 
+def peak_of_process(frames: int) -> int:
+    """Bytes: the most memory that a process of its own had, Python and libraries included, as the system counts it."""
+    call = [sys.executable, "-W", "ignore", "-m", "benchmarks.sequence_cpu", "--peak-of", str(frames)]
+    return int(subprocess.run(call, capture_output=True, text=True, check=True).stdout.split()[-1]) * 1024
+
+
+def measure_memory(pipe: Any) -> dict[str, Any]:
+    return {
+        "machine": machine.describe(),
+        "frames": MEMORY_FRAMES,
+        "chunk": CHUNK,
+        "tensor_bytes": [peak_memory(pipe, frames) for frames in MEMORY_FRAMES],
+        "process_bytes": [peak_of_process(frames) for frames in MEMORY_FRAMES],
+    }
+
+
 def markdown(result: dict[str, Any]) -> str:
     lines = [
         "# Whole sequences on the CPU",
@@ -134,7 +153,7 @@ def markdown(result: dict[str, Any]) -> str:
             row["target"],
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    short, long = result["memory"]["bytes"]
+    memory = result["memory"]
     difference = max(row["difference"] for row in result["schedules"])
     lines += [
         "",
@@ -142,8 +161,16 @@ def markdown(result: dict[str, Any]) -> str:
         "two denoiser calls a step and attention probabilities in memory (`benchmarks/public_schedule.py`). Both make",
         f"the same frames: largest difference {difference:.0e} standard deviations.",
         "",
-        f"Peak memory of {MEMORY_FRAMES[1]} frames: {long / 1e6:.1f} MB, of {MEMORY_FRAMES[0]}: {short / 1e6:.1f} MB, "
-        f"both with chunks of {CHUNK} rows, weights included: {long / short:.2f} times (target <= {MEMORY_TARGET}).",
+        f"| peak memory, chunks of {memory['chunk']} rows | {MEMORY_FRAMES[0]} frames | {MEMORY_FRAMES[1]} frames | ratio |",
+        "|---|---|---|---|",
+    ]
+    for what, name in (("the process", "process_bytes"), ("weights and tensors alone", "tensor_bytes")):
+        short, long = memory[name]
+        lines.append(f"| {what} | {short / 1e6:.1f} MB | {long / 1e6:.1f} MB | {long / short:.3f} |")
+    lines += [
+        "",
+        f"Target for the process: at most {MEMORY_TARGET}. What grows are the frames' own embeddings, noise and pictures; in a",
+        f"model this small they count beside the activations. Memory measured at commit {memory['machine']['commit']}.",
         "",
         f"Made by `{result['command']}`.",
     ]
@@ -155,25 +182,31 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to; default %(default)s")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
+    parser.add_argument("--only", choices=["memory"], help="measure that anew and keep the rest of the last result")
+    parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     pipe, weights = pipeline()
     pipe.set_progress_bar_config(disable=True)
-    described = machine.describe()
-    schedules = []
-    for frames, warmup in CASES:
-        row = compare(pipe, frames, AIDConfig(mode="outer", warmup=warmup), options.rounds)
-        print(f"{frames} frames, warm-up {warmup:g}: {row['ratio']:.2f} times faster", flush=True)
-        schedules.append(row)
-    memory = {"frames": MEMORY_FRAMES, "chunk": CHUNK, "bytes": [peak_memory(pipe, frames) for frames in MEMORY_FRAMES]}
-    result = {
-        "command": "python -m benchmarks.sequence_cpu",
-        "machine": described,
-        "weights": weights,
-        "rounds": options.rounds,
-        "schedules": schedules,
-        "memory": memory,
-    }
+    if options.peak_of:
+        interpolate(pipe, *PROMPTS, frames=options.peak_of, chunk=CHUNK, num_inference_steps=2)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
+    if options.only:
+        result = json.loads((options.out / "sequence.json").read_text())
+    else:
+        result = {
+            "command": "python -m benchmarks.sequence_cpu",
+            "machine": machine.describe(),
+            "weights": weights,
+            "rounds": options.rounds,
+            "schedules": [],
+        }
+        for frames, warmup in CASES:
+            row = compare(pipe, frames, AIDConfig(mode="outer", warmup=warmup), options.rounds)
+            print(f"{frames} frames, warm-up {warmup:g}: {row['ratio']:.2f} times faster", flush=True)
+            result["schedules"].append(row)
+    result["memory"] = measure_memory(pipe)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "sequence.json").write_text(json.dumps(result, indent=1) + "\n")
     (options.out / "sequence.md").write_text(markdown(result))
