@@ -33,6 +33,8 @@ def report_errors(errors: Console) -> Iterator[None]:
         raise _exit(errors, str(error), BAD_INPUT) from error
     except OSError as error:
         raise _exit(errors, f"{error.filename or 'a file'}: {error.strerror or error}", FAILURE) from error
+    except KeyboardInterrupt as error:  # while loading: `make` says more once there is something to say
+        raise _exit(errors, "interrupted; nothing was saved", FAILURE) from error
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise

@@ -74,7 +74,7 @@ def model_identity(pipe: Any) -> dict[str, Any]:
     }
 
 
-def locate(name: str | None) -> dict[str, Any]:
+def locate(name: str | None, revision: str | None = None) -> dict[str, Any]:
     """id, revision (hub model in the local cache) and fingerprint (folder) of what `from_pretrained` was given."""
     if not name:
         return {"id": None, "revision": None, "fingerprint": None}
@@ -90,9 +90,9 @@ def locate(name: str | None) -> dict[str, Any]:
         }
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(name, "model_index.json")
-    revision = Path(index).parent.name if isinstance(index, str) else None
-    return {"id": name, "revision": revision, "fingerprint": None}
+    index = try_to_load_from_cache(name, "model_index.json", revision=revision)
+    commit = Path(index).parent.name if isinstance(index, str) else revision
+    return {"id": name, "revision": commit, "fingerprint": None}
 
 
 def fingerprint(folder: Path) -> str:

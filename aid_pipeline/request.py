@@ -75,12 +75,16 @@ class Request:
         """Denoise the sequence on a pipeline that `load` returned."""
         from .config import AIDConfig
         from .interpolation import interpolate
+        from .recipe import locate
 
         arguments = dict(self.arguments)
         arguments["coefficients"] = _coefficients(arguments.get("coefficients"))
         if arguments.get("latents") is not None:
             arguments["latents"] = _latents(arguments["latents"])
-        return interpolate(pipe, config=AIDConfig(**self.config), progress=progress, **arguments)
+        sequence = interpolate(pipe, config=AIDConfig(**self.config), progress=progress, **arguments)
+        if self.revision is not None:
+            sequence.settings["model"].update(locate(self.model, self.revision))
+        return sequence
 
     def load(self) -> Any:
         """The pipeline; for a sequence to make again, compared with what that one was made with.
@@ -124,14 +128,16 @@ def read_request(path: str | Path) -> tuple[Request, dict[str, Any]]:
     Raises:
         ArgumentError: no such file, no `sequence.json`, or one that cannot hold all of its sequence (images, LoRA).
     """
+    from .recipe import FORMAT
+
     path = Path(path)
     path = path / "sequence.json" if path.is_dir() else path
     try:
         document = json.loads(path.read_text("utf-8"))
         model, arguments = document["model"], dict(document["arguments"])
-        if document["format"] != 1:
+        if document["format"] != FORMAT:
             raise ArgumentError(
-                f"{path} has format {document['format']}, this version reads 1; use a newer aid-kernels"
+                f"{path} has format {document['format']}, this version reads {FORMAT}; use a newer aid-kernels"
             )
         lost = list(document["unrecorded"]) + (["LoRA adapters"] if model["adapters"] else [])
         files = document["files"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -161,7 +161,7 @@ def markdown(result: dict[str, Any]) -> str:
         "two denoiser calls a step and attention probabilities in memory (`benchmarks/public_schedule.py`). Both make",
         f"the same frames: largest difference {difference:.0e} standard deviations.",
         "",
-        f"| peak memory, chunks of {memory['chunk']} rows | {MEMORY_FRAMES[0]} frames | {MEMORY_FRAMES[1]} frames | ratio |",
+        f"| peak memory, chunks of {memory['chunk']} | {MEMORY_FRAMES[0]} frames | {MEMORY_FRAMES[1]} frames | ratio |",
         "|---|---|---|---|",
     ]
     for what, name in (("the process", "process_bytes"), ("weights and tensors alone", "tensor_bytes")):
@@ -169,7 +169,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {what} | {short / 1e6:.1f} MB | {long / 1e6:.1f} MB | {long / short:.3f} |")
     lines += [
         "",
-        f"Target for the process: at most {MEMORY_TARGET}. What grows are the frames' own embeddings, noise and pictures; in a",
+        f"Target for the process: at most {MEMORY_TARGET}. What grows are the frames' embeddings, noise and pictures; in a",
         f"model this small they count beside the activations. Memory measured at commit {memory['machine']['commit']}.",
         "",
         f"Made by `{result['command']}`.",
@@ -190,7 +190,8 @@ def main(arguments: list[str] | None = None) -> None:
     pipe.set_progress_bar_config(disable=True)
     if options.peak_of:
         interpolate(pipe, *PROMPTS, frames=options.peak_of, chunk=CHUNK, num_inference_steps=2)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        # not getrusage, which remembers the parent's peak across exec
+        print(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1))  # type: ignore[union-attr]
         return
     if options.only:
         result = json.loads((options.out / "sequence.json").read_text())
