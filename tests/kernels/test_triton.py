@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan
 from aid_kernels.interpolated_attention import triton_configs, triton_support
+from tests.kernels.test_contract import cases as contract_cases
 from tests.testing import OPS, Case, assert_accepted
 
 pytestmark = pytest.mark.skipif(
@@ -93,6 +95,13 @@ def test_kernel_is_accepted(case: Case) -> None:
     assert_accepted(run(case), case.mode, case.inputs())
 
 
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(case=contract_cases())
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_kernel_accepts_whatever_the_contract_allows(case: Case) -> None:
+    assert_accepted(run(case), case.mode, case.inputs())
+
+
 def test_rule_rejects_a_swapped_source_and_a_missing_term() -> None:
     case = Case()
     for wrong in (((2, 0),) * 3, ((0, 0),) * 3):
@@ -116,10 +125,10 @@ def test_nothing_is_launched_for_an_empty_output(
 @pytest.mark.parametrize(
     "case",
     [
-        Case(dtype=BF16, masks="some"),
-        Case(head_dim=160, fuse_self=False),
-        Case(mode="inner", key_length=150, dtype=F16),
-        Case(mode="inner", masks="some"),
+        Case(dtype=BF16, masks="some", heads=1),
+        Case(head_dim=160, fuse_self=False, heads=1),
+        Case(mode="inner", key_length=150, dtype=F16, heads=1),
+        Case(mode="inner", masks="some", heads=1),
     ],
     ids=str,
 )
@@ -150,7 +159,7 @@ def test_a_row_does_not_depend_on_its_company(case: Case) -> None:
 def test_inner_gives_the_same_bits_whether_keys_are_mixed_before_or_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     from aid_kernels.interpolated_attention import triton_kernel
 
-    case = Case(mode="inner", masks="some", dtype=BF16, key_length=77)
+    case = Case(mode="inner", masks="some", dtype=BF16, key_length=77, heads=2)
     on_the_way = run(case)
     monkeypatch.setattr(triton_kernel, "MIX_ON_THE_WAY", 0)
     assert torch.equal(run(case), on_the_way)
@@ -158,7 +167,7 @@ def test_inner_gives_the_same_bits_whether_keys_are_mixed_before_or_on_the_way(m
 
 def test_what_a_source_of_weight_zero_holds_does_not_matter() -> None:
     for mode, length in (("outer", 37), ("inner", 37), ("inner", 150)):
-        case = Case(mode=mode, bank=(3, length), weights=((0.0, 0.0), (0.0, 1.0), (0.0, 0.0)))
+        case = Case(mode=mode, heads=1, bank=(3, length), weights=((0.0, 0.0), (0.0, 1.0), (0.0, 0.0)))
         clean, arguments = run(case), case.inputs()
         for part in arguments["bank"]:
             part[0] = torch.nan
@@ -182,7 +191,7 @@ def test_non_finite_inputs_pass_through_as_attention_does() -> None:
 def test_forced_int64_offsets_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from aid_kernels.interpolated_attention import triton_launch
 
-    cases = [Case(layout="fused"), Case(mode="inner", key_length=150, layout="transposed")]
+    cases = [Case(layout="fused", heads=1), Case(mode="inner", key_length=150, layout="transposed", heads=1)]
     usual = [run(case) for case in cases]
     asked = []
     monkeypatch.setattr(triton_launch, "needs_int64", lambda *arguments: asked.append(arguments) or True)
