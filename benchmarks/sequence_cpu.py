@@ -161,7 +161,7 @@ def markdown(result: dict[str, Any]) -> str:
         "two denoiser calls a step and attention probabilities in memory (`benchmarks/public_schedule.py`). Both make",
         f"the same frames: largest difference {difference:.0e} standard deviations.",
         "",
-        f"| peak memory, chunks of {memory['chunk']} | {MEMORY_FRAMES[0]} frames | {MEMORY_FRAMES[1]} frames | ratio |",
+        f"| peak, chunks of {memory['chunk']} | {MEMORY_FRAMES[0]} frames | {MEMORY_FRAMES[1]} frames | ratio |",
         "|---|---|---|---|",
     ]
     for what, name in (("the process", "process_bytes"), ("weights and tensors alone", "tensor_bytes")):
