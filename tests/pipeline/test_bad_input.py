@@ -71,7 +71,7 @@ def pipe():
         (e.ArgumentError, "another seed", {"num_images_per_prompt": 2}),
         (e.ArgumentError, "takes no argument prompt_2", {"prompt_2": "x"}),
     ],
-    ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
+    ids=lambda value: str(value).split(" object at ")[0][:60] if isinstance(value, dict) else "",
 )
 def test_each_is_named_before_any_denoising(pipe, error, said, wrong):
     arguments = {"prompt_a": "a", "prompt_b": "b", **SIZE, **wrong}
