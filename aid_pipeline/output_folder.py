@@ -62,9 +62,11 @@ class OutputFolder:
         self._inspect()
         try:
             self._make_folders()
-            for leftover in self._entries():
-                leftover.unlink()
+            # the marker first and throughout: a kill in between must not leave files that belong to nobody
             write_json(self.path / UNFINISHED, self.recipe)
+            for leftover in self._entries():
+                if leftover.name != UNFINISHED:
+                    leftover.unlink()
         except OSError as error:
             raise OutputFolderError(f"cannot write to {self.path}: {error.strerror or error}") from error
 

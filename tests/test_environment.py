@@ -5,17 +5,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 READS = re.compile(r"""os\.(?:environ(?:\.get|\.pop|\.setdefault)?|getenv)\s*[\[(]\s*([^\])]+?)\s*[\]),]""")
+CONSTANT = re.compile(r'^(\w*VARIABLE) = "(\w+)"', re.MULTILINE)
 
 
 def variables_read() -> set[str]:
-    found = set()
-    for folder in ("aid_kernels", "aid_pipeline", "benchmarks"):
-        for path in (ROOT / folder).rglob("*.py"):
-            text = path.read_text()
-            for name in READS.findall(text):
-                constant = re.search(rf'^{re.escape(name)}(?:: \w+)? = "(\w+)"', text, re.MULTILINE)
-                found.add(constant[1] if constant else name.split(",")[0].strip("\"'"))
-    return found
+    folders = ("aid_kernels", "aid_pipeline", "benchmarks")
+    texts = [path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    found = {name.split(",")[0] for text in texts for name in READS.findall(text)}
+    constants = {name: value for text in texts for name, value in CONSTANT.findall(text)}
+    return {constants.get(name, name.strip("\"'")) for name in found}
 
 
 def test_every_variable_is_documented() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -128,7 +129,7 @@ for index in range(1_000_000):
 
 
 def test_killed_at_any_moment_every_file_is_whole_and_the_run_can_start_over(tmp_path):
-    path, lottery = tmp_path / "out", random.Random(0)
+    path, lottery, seen = tmp_path / "out", random.Random(0), 0
     for _ in range(6):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
         deadline = time.monotonic() + 60
@@ -138,10 +139,31 @@ def test_killed_at_any_moment_every_file_is_whole_and_the_run_can_start_over(tmp
         time.sleep(lottery.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        frames = list(path.glob("*.png"))
-        assert frames
-        for frame in frames:
+        for frame in path.glob("*.png"):
+            seen += 1
             content = frame.read_bytes()
             assert len(content) == 3_000_000
             assert content == content[:1] * len(content)
+    assert seen
     assert OutputFolder(path, {"run": 1}).saved() == []
+
+
+def test_killed_while_clearing_leaves_a_folder_that_can_start_over(tmp_path, monkeypatch):
+    folder = OutputFolder(tmp_path, {"run": 1})
+    for name in ("000.png", "001.png", "sequence.png"):
+        write_atomically(folder.path / name, lambda file: file.write(b"x"))
+
+    unlink, removed = Path.unlink, []
+
+    def killed_after_one(path, missing_ok=False):
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            OutputFolder(tmp_path, {"run": 1})
+    assert removed
+    assert OutputFolder(tmp_path, {"run": 1}).saved() == []
