@@ -169,7 +169,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {what} | {short / 1e6:.1f} MB | {long / 1e6:.1f} MB | {long / short:.3f} |")
     lines += [
         "",
-        f"Target (process): at most {MEMORY_TARGET}. What grows are the frames' embeddings, noise, pictures; in a",
+        f"Limit {MEMORY_TARGET}, for both lines. What grows are the frames' embeddings, noise, pictures; in a",
         f"model this small they count beside the activations. Memory measured at commit {memory['machine']['commit']}.",
         "",
         f"Made by `{result['command']}`.",
