@@ -2,6 +2,9 @@
 
 After the last stage the parts are put together as a model folder. A stage that was cut off goes on from its last
 checkpoint in ``--runs``; ``--resume-from MODEL`` starts from exported weights.
+
+On a CPU with N cores, ``torchrun --nproc-per-node N -m aid_pipeline.miniature.train all --threads 1`` makes best use
+of them.
 """
 
 from __future__ import annotations
@@ -43,9 +46,10 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"--resume-from {args.resume_from}: no such folder")
     import torch
 
-    from .training import ip_adapter, stages
+    from .training import ip_adapter, stages, workers
     from .training.assemble import assemble
 
+    workers.start()
     if args.threads:
         torch.set_num_threads(args.threads)
     names = ("steps", "minutes", "batch", "learning_rate", "seed")
@@ -55,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
         recipe = replace(stages.RECIPES[stage], **changes)
         job = stages.Job(args.runs, output, recipe, args.scenes, args.resume_from)
         getattr(ip_adapter if stage == "ip_adapter" else stages, f"train_{stage}")(job)
-        if stage == "ip_adapter":
+        if stage == "ip_adapter" and not workers.rank():
             assemble(output)
 
 

@@ -100,4 +100,3 @@ def train_ip_adapter(job: Job) -> None:
         save_file(ip_state(loop.averaged()), folder / IP_ADAPTER_WEIGHTS)
 
     loop.run(loss, export)
-    export()

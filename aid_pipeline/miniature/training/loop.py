@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from . import workers
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -46,7 +48,6 @@ class Loop:
         rest = [p for p in self.trained.values() if p.ndim <= 1]
         groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
         self.step, self.seconds = 0, 0.0
 
     def progress(self) -> float:
@@ -59,6 +60,11 @@ class Loop:
         warm = min(1.0, (self.step + 1) / self.recipe.warmup)
         return self.recipe.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress())))
 
+    def _generator(self) -> torch.Generator:
+        """Made anew for each step and worker, so that a checkpoint need not keep any state of it."""
+        seed = (self.recipe.seed * 10_000_019 + self.step) * workers.number() + workers.rank()
+        return torch.Generator().manual_seed(seed)
+
     def save(self) -> None:
         from safetensors.torch import save_file
 
@@ -68,7 +74,6 @@ class Loop:
             for moment in ("exp_avg", "exp_avg_sq", "step"):
                 if p in self.optimizer.state:
                     tensors[f"{moment}.{k}"] = self.optimizer.state[p][moment].contiguous()
-        tensors["generator"] = self.generator.get_state()
         numbers = {"step": self.step, "seconds": self.seconds, "recipe": asdict(self.recipe)}
         unfinished = self.path.with_suffix(".tmp")
         save_file(tensors, unfinished, metadata={"numbers": json.dumps(numbers)})
@@ -90,14 +95,14 @@ class Loop:
             self.average[k].copy_(tensors[f"average.{k}"])
             if f"exp_avg.{k}" in tensors:
                 self.optimizer.state[p] = {m: tensors[f"{m}.{k}"] for m in ("exp_avg", "exp_avg_sq", "step")}
-        self.generator.set_state(tensors["generator"])
         return True
 
     def run(
         self,
         loss: Callable[[torch.Generator, float], tuple[Tensor, dict[str, Tensor]]],
-        on_checkpoint: Callable[[], None] | None = None,
+        export: Callable[[], None] | None = None,
     ) -> None:
+        """Trains to the end of the recipe. ``export`` is called after each checkpoint and at the end."""
         from tqdm import tqdm
 
         resumed = self.resume()
@@ -106,6 +111,7 @@ class Loop:
             initial=self.step,
             desc=self.name + (" (resumed)" if resumed else ""),
             mininterval=20,
+            disable=workers.rank() > 0,
         )
         saved = last = time.monotonic()
         sums: dict[str, float] = {}
@@ -114,8 +120,12 @@ class Loop:
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate()
             with torch.autocast(next(iter(self.trained.values())).device.type, torch.bfloat16):
-                value, figures = loss(self.generator, self.progress())
+                value, figures = loss(self._generator(), self.progress())
             value.backward()
+            now = time.monotonic()
+            spent = torch.tensor([now - last])
+            last = now
+            workers.mean([*(p.grad for p in self.trained.values() if p.grad is not None), spent])
             nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -124,14 +134,12 @@ class Loop:
             keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.trained.values()], 1 - keep)
-            now = time.monotonic()
-            self.seconds += now - last
-            last = now
+            self.seconds += float(spent)  # every worker agrees on it, so all end at the same step
             count += 1
             for k, v in {"loss": value.detach(), **figures}.items():
                 sums[k] = sums.get(k, 0.0) + float(v)
             bar.update()
-            if self.step % 50 == 0:
+            if self.step % 50 == 0 and not workers.rank():
                 means = {k: round(v / count, 5) for k, v in sums.items()}
                 bar.set_postfix(means, refresh=False)
                 line = {"step": self.step, "seconds": round(self.seconds), **means}
@@ -139,12 +147,18 @@ class Loop:
                     file.write(json.dumps(line) + "\n")
                 sums, count = {}, 0
             if now - saved > self.recipe.checkpoint_every:
-                self.save()
-                if on_checkpoint:
-                    on_checkpoint()
+                self._keep(export)
                 saved = time.monotonic()
         bar.close()
+        workers.in_turn(lambda: self._keep(export))
+
+    def _keep(self, export: Callable[[], None] | None) -> None:
+        """Writes what there is; under several workers, the first one does, while the others go on to the exchange."""
+        if workers.rank():
+            return
         self.save()
+        if export:
+            export()
 
     def averaged(self) -> nn.Module:
         """A copy of the module with the EMA weights, in evaluation mode."""

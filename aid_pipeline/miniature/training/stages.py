@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .. import world
 from ..components import LATENT_CHANNELS, LATENT_SIZE, WIDTH, new_clip, new_scheduler, new_tokenizer, new_unet, new_vae
+from . import workers
 from .data import CAPTIONS, QUESTIONS, SceneData, tokenize, training_data
 from .loop import Loop, Recipe
 from .patches import fit_encoder
@@ -45,8 +46,13 @@ class Job:
             raise FileNotFoundError(f"{path} is missing: run the stage that makes it first, or all stages with 'all'")
         return path
 
+    @property
+    def batch(self) -> int:
+        """This worker's share of the recipe's batch."""
+        return workers.share(self.recipe.batch)
+
     def data(self) -> SceneData:
-        return training_data(new_tokenizer(), self.runs, self.scenes, seed=1)
+        return workers.in_turn(lambda: training_data(new_tokenizer(), self.runs, self.scenes, seed=1))
 
 
 def _export(module, folder: Path) -> None:
@@ -84,7 +90,7 @@ def train_vae(job: Job) -> None:
     vae.encoder.requires_grad_(False)
     corners = _object_crops(data)
     loop = Loop("vae", vae.train(), job.recipe, job.runs)
-    n = job.recipe.batch
+    n = job.batch
     window = torch.arange(CROP)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -111,9 +117,7 @@ def train_vae(job: Job) -> None:
             twin.register_to_config(scaling_factor=round(1 / float(z.std()), 5))
         _export(twin, job.output / "vae")
 
-    export()
     loop.run(loss, export)
-    export()
 
 
 class ClipWithQuestions(nn.Module):
@@ -150,7 +154,7 @@ def train_clip(job: Job) -> None:
     model: ClipWithQuestions = loop.module  # type: ignore[assignment]
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        n = job.recipe.batch
+        n = job.batch
         index = torch.randint(len(data), (3 * n,), generator=generator)
         which = torch.randint(CAPTIONS, (3 * n,), generator=generator)
         tokens = data.tokens[index, which].long()
@@ -190,7 +194,6 @@ def train_clip(job: Job) -> None:
         _export(twin, job.output / "clip")
 
     loop.run(loss, export)
-    export()
 
 
 def _latents(vae, data: SceneData, runs: Path) -> Tensor:
@@ -225,8 +228,8 @@ class Denoising:
         vae = frozen(AutoencoderTiny, job.part("vae"))
         self.text = frozen(CLIPTextModel, job.part("text_encoder"))
         self.data = job.data()
-        self.batch = job.recipe.batch
-        self.latents = _latents(vae, self.data, job.runs)
+        self.batch = job.batch
+        self.latents = workers.in_turn(lambda: _latents(vae, self.data, job.runs))
         self.empty = tokenize(new_tokenizer(), [""])
         alphas = new_scheduler().alphas_cumprod
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
@@ -274,4 +277,3 @@ def train_unet(job: Job) -> None:
         new_scheduler().save_pretrained(job.output / "scheduler")
 
     loop.run(loss, export)
-    export()
