@@ -8,6 +8,7 @@ from torch import Tensor
 from ..plan import InterpolationPlan
 from . import dispatch
 from .checks import check_inputs
+from .log_sum_exp_ops import op_serving
 from .ops import OPS
 
 
@@ -93,9 +94,11 @@ def explain(
     if mode not in OPS:
         raise ValueError(f"mode must be one of {', '.join(OPS)}, got {mode!r}")
     check_inputs(q, k, v, plan, bank, key_mask, bank_mask, scale)
-    call = (mode, q, k, plan, bank or (k, v), _needs_grad(q, k, v, bank))
-    reasons = {name: dispatch.refusals(name, *call) for name in dispatch.IMPLEMENTATIONS}
-    return dispatch.Explanation(*dispatch.choose(mode, impl, *call[1:]), reasons)
+    call = (mode, q, k, plan, bank or (k, v))
+    needs_grad, masked = _needs_grad(q, k, v, bank), key_mask is not None or bank_mask is not None
+    reasons = {name: dispatch.refusals(name, *call, needs_grad) for name in dispatch.IMPLEMENTATIONS}
+    chosen = dispatch.choose(mode, impl, *call[1:], masked, needs_grad)
+    return dispatch.Explanation(*chosen, reasons, op_serving(q, k, v, key_mask))
 
 
 def _run(

@@ -11,6 +11,7 @@ from types import ModuleType
 from torch import Tensor
 
 from ..plan import InterpolationPlan
+from .measured import describe, gpu_name, measured_for
 
 IMPLEMENTATIONS = ("triton", "sdpa", "reference")
 ENVIRONMENT_VARIABLE = "AID_KERNELS_IMPL"
@@ -31,16 +32,21 @@ class Explanation:
         implementation: "triton", "sdpa" or "reference".
         reason: why that one.
         refusals: for every implementation the reasons why it cannot serve these inputs; empty: it can.
+        log_sum_exp_op: the stock attention op that `sdpa` would run for the rows' own keys, `log_sum_exp_ops.py`.
     """
 
     implementation: str
     reason: str
     refusals: dict[str, tuple[str, ...]]
+    log_sum_exp_op: str
 
     def __str__(self) -> str:
         lines = [f"{self.implementation}: {self.reason}"]
         for name, reasons in self.refusals.items():
-            lines.append(f"  {name}: {'can serve these inputs' if not reasons else 'cannot: ' + '; '.join(reasons)}")
+            text = "cannot: " + "; ".join(reasons) if reasons else "can serve these inputs"
+            if name == "sdpa" and not reasons:
+                text += f", by torch's op {self.log_sum_exp_op!r}"
+            lines.append(f"  {name}: {text}")
         return "\n".join(lines)
 
 
@@ -51,12 +57,14 @@ def choose(
     key: Tensor,
     plan: InterpolationPlan,
     bank: tuple[Tensor, Tensor],
+    masked: bool,
     needs_grad: bool,
 ) -> tuple[str, str]:
     """The implementation that serves the call and why; `AID_KERNELS_IMPL` stands in for "auto".
 
     Raises:
         ValueError: an unknown implementation, or a named one that cannot serve the inputs; it never falls back.
+        ConfigFileError: the file of what was measured on this GPU is not as it should be.
     """
     check_name(impl, "impl")
     origin = f"impl={impl!r}"
@@ -65,7 +73,8 @@ def choose(
         check_name(impl, ENVIRONMENT_VARIABLE)
         origin = f"{ENVIRONMENT_VARIABLE}={impl}"
     if impl == "auto":
-        return _automatic(query, refusals("triton", mode, query, key, plan, bank, needs_grad))
+        reasons = refusals("triton", mode, query, key, plan, bank, needs_grad)
+        return _automatic(mode, query, key, plan, bank, masked, reasons)
     reasons = refusals(impl, mode, query, key, plan, bank, needs_grad)
     if reasons:
         listed = "\n".join(f"  - {reason}" for reason in reasons)
@@ -109,10 +118,22 @@ def announce(mode: str, query: Tensor, name: str, reason: str) -> None:
         logger.info(line)
 
 
-def _automatic(query: Tensor, triton_refusals: tuple[str, ...]) -> tuple[str, str]:
+def _automatic(
+    mode: str,
+    query: Tensor,
+    key: Tensor,
+    plan: InterpolationPlan,
+    bank: tuple[Tensor, Tensor],
+    masked: bool,
+    triton_refusals: tuple[str, ...],
+) -> tuple[str, str]:
     """The fastest measured implementation; the stock recipe where nothing was measured."""
     if triton_refusals:
         return "sdpa", f"the stock recipe; triton cannot: {triton_refusals[0]}"
-    if query.device.type == "cpu":
+    gpu = gpu_name(query.device)
+    if gpu is None:
         return "sdpa", "the stock recipe; Triton's interpreter is for tests only"
-    return "sdpa", "the stock recipe; the kernel has not been measured on this GPU (impl='triton' asks for it)"
+    found = measured_for(mode, query, key, plan, bank, masked)
+    if found is None or found.auto is None:
+        return "sdpa", f"the stock recipe; nothing like it was measured on {gpu} (impl='triton' asks for the kernel)"
+    return found.auto, f"the faster one on {gpu}: {describe(found.entry)}"

@@ -52,6 +52,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
     return out, lse
 
 
+def op_serving(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> str:
+    """Name of the op in the table above that `attend` would run, with its own `mask`."""
+    return log_sum_exp_op(query, key, value, None if mask is None else _bias(mask, query))
+
+
 def log_sum_exp_op(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> str:
     """Name of the op in the table above that serves these inputs; `bias` (B, H, Sq, S) is added to the logits."""
     if query.device.type == "cpu":

@@ -40,7 +40,8 @@ def _define(mode: str) -> Callable[..., Tensor]:
     ) -> Tensor:
         plan = InterpolationPlan.trusted(sources, weights, schedule, host_sources, host_weights, bank_size)
         bank = _bank(key, value, bank_key, bank_value)
-        name, reason = dispatch.choose(mode, impl, query, key, plan, bank, needs_grad)
+        masked = key_mask is not None or bank_mask is not None
+        name, reason = dispatch.choose(mode, impl, query, key, plan, bank, masked, needs_grad)
         dispatch.announce(mode, query, name, reason)
         attention = getattr(dispatch.load(name), f"{mode}_attention")
         return attention(

@@ -57,6 +57,26 @@ class Config:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a tuner may choose: a `Config` before it is fitted to a head size.
+
+    Attributes:
+        block_m, block_n, slices: as in `Tiles`.
+        num_warps, num_stages: as in `Config`.
+        widest: no tile is wider than this.
+        pad: cover a head by one power of two, not by two tiles.
+    """
+
+    block_m: int
+    block_n: int
+    num_warps: int
+    num_stages: int
+    slices: int = 1
+    widest: int = 256
+    pad: bool = False
+
+
+@dataclass(frozen=True)
 class _Entry:
     """A line of a chip's table, for heads of up to `width` columns; first match wins."""
 
@@ -70,42 +90,60 @@ class _Entry:
     widest: int = 256
 
 
-def split(width: int, widest: int = 256) -> tuple[int, int]:
-    """Widths of the one or two power-of-two tiles, each from 16 to `widest`, that cover `width` columns."""
+def split(width: int, widest: int = 256, pad: bool = False) -> tuple[int, int]:
+    """Widths of the one or two power-of-two tiles, each from 16 to `widest`, that cover `width` columns.
+
+    With `pad` two only where one would be over `widest`.
+    """
     whole = max(16, 1 << (width - 1).bit_length())
     main = max(16, 1 << (width.bit_length() - 1))
     rest = max(16, 1 << max(0, width - main - 1).bit_length())
-    if main < width and main + rest < whole:
+    if not pad and main < width and main + rest < whole:
         return main, rest
     return (whole // 2, whole // 2) if whole > widest else (whole, 0)
 
 
 def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> Config:
-    """The configuration for a chip of TARGETS or the interpreter.
+    """The configuration for a chip of TARGETS or the interpreter where nothing was measured.
 
     Args:
         itemsize: bytes of an element of the inputs.
         many: rows have a run-time number of sources rather than one or two.
         masked: a mask is given.
     """
+    return fit(target, head_dim, static_setting(target, itemsize, head_dim, many=many, masked=masked))
+
+
+def static_setting(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> Setting:
+    """The line of the chip's table; arguments as in `configure`."""
     table = _INTERPRETER if target == INTERPRETER else (_HALF if itemsize == 2 else _FLOAT)[target]
     entry = next(entry for entry in table if head_dim <= entry.width)
-    slices = entry.many_slices if many else entry.slices
-    value_dim = -(-head_dim // (8 * slices)) * 8
-    # a mask costs registers in proportion to the block's keys
-    block_n = max(16, entry.block_n // 2) if masked else entry.block_n
+    return Setting(
+        entry.block_m,
+        # a mask costs registers in proportion to the block's keys
+        max(16, entry.block_n // 2) if masked else entry.block_n,
+        entry.num_warps,
+        entry.num_stages,
+        entry.many_slices if many else entry.slices,
+        entry.widest,
+    )
+
+
+def fit(target: str, head_dim: int, setting: Setting) -> Config:
+    """A setting's tiles for a head of `head_dim` columns."""
+    value_dim = -(-head_dim // (8 * setting.slices)) * 8
     tiles = Tiles(
         head_dim,
-        *split(head_dim, entry.widest),
+        *split(head_dim, setting.widest, setting.pad),
         value_dim,
-        *split(value_dim, entry.widest),
-        slices,
-        entry.block_m,
-        block_n,
+        *split(value_dim, setting.widest, setting.pad),
+        setting.slices,
+        setting.block_m,
+        setting.block_n,
         tail=16,
         upcast=target == INTERPRETER,
     )
-    return Config(tiles, entry.num_warps, entry.num_stages)
+    return Config(tiles, setting.num_warps, setting.num_stages)
 
 
 _INTERPRETER = (_Entry(128, 64, 32, 1, 1), _Entry(256, 64, 32, 1, 1, slices=2, many_slices=2))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..plan import InterpolationPlan
 from .layout import empty_output
+from .measured import measured_for
 from .triton_configs import MIX_ON_THE_WAY
 from .triton_launch import attention_launch, lerp_launch
 from .triton_support import interpreting, target_of
@@ -30,10 +31,12 @@ def outer_attention(
     """Equations (1) and (2). Same signature, shapes and rules as the public op; softmax and sums in float32."""
     output = empty_output(query)
     if output.numel():
-        own = query, key, value, key_mask
+        own, source = (query, key, value, key_mask), (*bank, bank_mask)
+        found = measured_for("outer", query, key, plan, bank, key_mask is not None or bank_mask is not None)
+        setting = None if found is None else found.setting
         with torch.cuda.device_of(query):
             attention_launch(
-                "listed", target_of(query.device), own, (*bank, bank_mask), output, plan, fuse_self, scale
+                "listed", target_of(query.device), own, source, output, plan, fuse_self, scale, setting
             ).run()
     return output
 
@@ -54,12 +57,16 @@ def inner_attention(
     output = empty_output(query)
     if output.numel():
         own, source = (query, key, value, key_mask), (*bank, bank_mask)
+        found = measured_for("inner", query, key, plan, bank, key_mask is not None or bank_mask is not None)
+        setting, mix = (None, None) if found is None else (found.setting, found.mix)
+        if mix is None:
+            mix = "before" if bank[0].shape[2] > MIX_ON_THE_WAY else "on_the_way"
         with torch.cuda.device_of(query):
             kind = "mixed"
-            if bank[0].shape[2] > MIX_ON_THE_WAY:
+            if mix == "before":
                 kind = "packed"
                 source = mixed_bank(plan, *source)
-            attention_launch(kind, target_of(query.device), own, source, output, plan, fuse_self, scale).run()
+            attention_launch(kind, target_of(query.device), own, source, output, plan, fuse_self, scale, setting).run()
     return output
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..plan import InterpolationPlan
 from .triton_attend import attention_kernel
-from .triton_configs import LERP_BLOCK, MAX_UNROLLED, configure
+from .triton_configs import LERP_BLOCK, MAX_UNROLLED, Setting, fit, static_setting
 from .triton_lerp import lerp_kernel
 
 Own = tuple[Tensor, Tensor, Tensor, Tensor | None]  # query, key, value, key mask
@@ -41,8 +41,12 @@ def attention_launch(
     plan: InterpolationPlan,
     fuse_self: bool,
     scale: float,
+    setting: Setting | None = None,
 ) -> Launch:
-    """The launch that fills `output` (B, H, Sq, D), which is not empty; kinds as `attention_kernel` names them."""
+    """The launch that fills `output` (B, H, Sq, D), which is not empty; kinds as `attention_kernel` names them.
+
+    `setting`: tiles and options that were measured; default: the chip's table.
+    """
     query, key, value, key_mask = own
     bank_key, bank_value, bank_mask = source
     batch, heads, query_length, head_dim = query.shape
@@ -51,7 +55,9 @@ def attention_launch(
     terms = max(1, plan.num_sources) if kind == "listed" else 1
     many = terms > MAX_UNROLLED
     masked = key_mask is not None or bank_mask is not None
-    config = configure(target, query.itemsize, head_dim, many=many, masked=masked)
+    if setting is None:
+        setting = static_setting(target, query.itemsize, head_dim, many=many, masked=masked)
+    config = fit(target, head_dim, setting)
     tiles = config.tiles
     options = dict(num_warps=config.num_warps, num_stages=config.num_stages, enable_fp_fusion=True)
     if kind == "mixed" and target.startswith("sm_"):
