@@ -51,5 +51,13 @@ class OutputFolderError(AIDError):
     """The output folder holds something else, or cannot be written to, or no sequence can be made again from it."""
 
 
+class DistanceError(AIDError):
+    """A perceptual distance is unknown, its weights are missing or of another kind, or its values are no distances."""
+
+
+class SelectionError(AIDError):
+    """A setting of the choice of coefficients is wrong, or too few frames were explored to choose from."""
+
+
 class FrameWarning(UserWarning):
     """Frames that are not finite or that the safety checker blacked out, by number; or prompts that deserve a word."""
