@@ -1,0 +1,12 @@
+"""Choosing where the frames lie from how far the pictures are apart (arXiv 2403.17924, appendices D and F).
+
+`settings.py` is what a user asks for; `beta_fit.py`, `path.py` and `dynamic.py` are dynamic selection; `bayes.py`
+searches the parameters of a Beta prior; `retiming.py` spaces a sequence that is there already. None of
+them knows a pipeline.
+"""
+
+from __future__ import annotations
+
+from .settings import Selection
+
+__all__ = ["Selection"]

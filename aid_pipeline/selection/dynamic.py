@@ -1,0 +1,181 @@
+"""Dynamic selection (arXiv 2403.17924, appendix D): explore where the picture changes, then keep the evenest frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..coefficients import BetaPrior
+from ..distances import Distance, distance_name, measured
+from .beta_fit import PRIOR, fit_beta, propose
+from .path import evenest_path, reachable_pairs
+from .settings import Selection
+
+logger = logging.getLogger(__name__)
+
+FIRST_ROUND = (0.0, 0.5, 1.0)
+JUMP = 2.0
+"""A gap that can be split no further is a jump if it holds more than so many even steps."""
+
+MakeFrames = Callable[[tuple[float, ...]], Tensor]
+"""Makes pictures (k, 3, height, width) in [0, 1] at k coefficients; the first call asks for `FIRST_ROUND`."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What dynamic selection found.
+
+    Attributes:
+        coefficients: of the frames kept.
+        kept: their indices among the explored ones.
+        explored: all coefficients that were made, ascending.
+        explored_distances: between neighbours among them.
+        distances: between neighbours among the frames kept.
+        rounds: coefficients in the order they were made, call by call.
+        fits: (alpha, beta) before each round after the first, and last the fit to all.
+        jumps: gaps (t, next t, distance) narrower than twice `min_gap` that still hold more than `JUMP` even steps.
+        distance: name of the distance.
+        min_gap: in force.
+    """
+
+    coefficients: tuple[float, ...]
+    kept: tuple[int, ...]
+    explored: tuple[float, ...]
+    explored_distances: tuple[float, ...]
+    distances: tuple[float, ...]
+    rounds: tuple[tuple[float, ...], ...]
+    fits: tuple[tuple[float, float], ...]
+    jumps: tuple[tuple[float, float, float], ...]
+    distance: str
+    min_gap: float
+
+    def record(self) -> dict[str, Any]:
+        """As `sequence.json` holds it."""
+        return {"method": "dynamic"} | {name: _plain(value) for name, value in vars(self).items()}
+
+    def messages(self) -> list[str]:
+        """One line for each jump, for people."""
+        whole = sum(self.explored_distances)
+        return [
+            f"between t = {low:.4f} and {high:.4f} the picture jumps: {100 * apart / whole:.0f} % of the whole change "
+            f"in {high - low:.4f} of the way; no choice of coefficients makes this transition even. A guide "
+            "between the two prompts, another seed or the other mode may"
+            for low, high, apart in self.jumps
+        ]
+
+
+def select_dynamically(
+    make: MakeFrames, measure: Distance, frames: int, settings: Selection, most_per_call: int | None = None
+) -> Choice:
+    """Explore, fit and choose.
+
+    Every round splits the widest gaps where the fitted Beta CDF is halfway, several at once, with the fit's predicted
+    distances standing in for those that are not measured yet.
+
+    Args:
+        make: makes the frames; never asked for the same coefficient twice.
+        measure: the distance to even out.
+        frames: m, to keep.
+        settings: how many to explore, how near, how many at a time.
+        most_per_call: new frames that fit one denoiser call; None: any number.
+
+    Raises:
+        SelectionError: settings that do not suit `frames`.
+        DistanceError: values that are no distances.
+    """
+    settings.check(frames)
+    wanted, min_gap = settings.explored(frames), settings.gap(frames)
+    t = list(FIRST_ROUND)
+    pictures = list(make(FIRST_ROUND))
+    rounds: list[tuple[float, ...]] = [FIRST_ROUND]
+    known = _Distances(measure)
+    prior, fits = PRIOR, []
+    while True:
+        gaps = known.between(t, pictures, list(pairwise(range(len(t)))))
+        prior = fit_beta(t, gaps, prior)
+        fits.append((prior.alpha, prior.beta))
+        count = round_size(len(t), wanted, settings.per_round, most_per_call)
+        new = tuple(propose(t, gaps, prior, count, min_gap))
+        if not new:
+            break
+        rounds.append(new)
+        together = sorted(zip([*t, *new], [*pictures, *make(new)], strict=True), key=lambda frame: frame[0])
+        t, pictures = [frame[0] for frame in together], [frame[1] for frame in together]
+    kept = _evenest(known, t, pictures, frames)
+    even_step = sum(gaps) / (frames - 1)
+    jumps = [
+        (low, high, apart)
+        for (low, high), apart in zip(pairwise(t), gaps, strict=True)
+        if high - low < 2 * min_gap and apart > JUMP * even_step
+    ]
+    choice = Choice(
+        coefficients=tuple(t[index] for index in kept),
+        kept=kept,
+        explored=tuple(t),
+        explored_distances=tuple(gaps),
+        distances=tuple(known.between(t, pictures, list(pairwise(kept)))),
+        rounds=tuple(rounds),
+        fits=tuple(fits),
+        jumps=tuple(jumps),
+        distance=distance_name(measure),
+        min_gap=min_gap,
+    )
+    for message in choice.messages():
+        logger.warning("%s", message)
+    return choice
+
+
+def round_size(made: int, wanted: int, per_round: int | None, most_per_call: int | None) -> int:
+    """How many frames the next round makes.
+
+    At most one for each gap there is: then at least half of what the next fit rests on is measured, not predicted.
+    """
+    return max(0, min(wanted - made, made - 1, *(most for most in (per_round, most_per_call) if most is not None)))
+
+
+def planned_rounds(wanted: int, per_round: int | None, most_per_call: int | None) -> int:
+    """How many calls exploring `wanted` frames takes; fewer where gaps close early."""
+    made, rounds = len(FIRST_ROUND), 1
+    while size := round_size(made, wanted, per_round, most_per_call):
+        made, rounds = made + size, rounds + 1
+    return rounds
+
+
+class _Distances:
+    """Measured distances by pair of coefficients: each pair is measured once."""
+
+    def __init__(self, measure: Distance) -> None:
+        self._measure = measure
+        self._known: dict[tuple[float, float], float] = {}
+
+    def between(self, t: list[float], pictures: list[Tensor], pairs: list[tuple[int, int]]) -> list[float]:
+        new = [(i, j) for i, j in pairs if (t[i], t[j]) not in self._known]
+        if new:
+            first, second = (torch.stack([pictures[pair[end]] for pair in new]) for end in (0, 1))
+            for (i, j), found in zip(new, measured(self._measure, first, second).tolist(), strict=True):
+                self._known[t[i], t[j]] = found
+        return [self._known[t[i], t[j]] for i, j in pairs]
+
+
+def _evenest(known: _Distances, t: list[float], pictures: list[Tensor], frames: int) -> tuple[int, ...]:
+    pairs = reachable_pairs(len(t), frames)
+    matrix = np.zeros((len(t), len(t)))
+    for (i, j), found in zip(pairs, known.between(t, pictures, pairs), strict=True):
+        matrix[i, j] = found
+    return evenest_path(matrix, frames)
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def fitted(choice: Choice) -> BetaPrior:
+    """The last fit: a Beta prior for other sequences of this kind."""
+    return BetaPrior(*choice.fits[-1])

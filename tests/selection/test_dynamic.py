@@ -1,0 +1,144 @@
+"""Dynamic selection on pictures that are known curves, without a model."""
+
+import itertools
+import logging
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import beta
+
+from aid_pipeline.errors import SelectionError
+from aid_pipeline.selection import Selection
+from aid_pipeline.selection.dynamic import FIRST_ROUND, planned_rounds, round_size, select_dynamically
+
+
+class Gallery:
+    """Pictures whose brightness follows `curve`, and the distance that reads it off; keeps what was asked for."""
+
+    def __init__(self, curve):
+        self.curve, self.made, self.measured = curve, [], 0
+
+    def make(self, coefficients):
+        self.made.append(tuple(coefficients))
+        return torch.tensor([float(self.curve(t)) for t in coefficients]).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+
+    def brightness(self, first, second):
+        self.measured += len(first)
+        return (first - second).abs().mean((1, 2, 3))
+
+
+def spread(curve, t):
+    steps = np.diff([curve(x) for x in t])
+    return max(steps) - min(steps)
+
+
+def late(t):
+    return beta.cdf(t, 40, 20)
+
+
+def test_a_late_transition_is_spaced_evenly():
+    gallery = Gallery(late)
+    choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection())
+    asked = [t for round in gallery.made for t in round]
+    assert len(asked) == len(set(asked)) == 10
+    assert gallery.made[0] == FIRST_ROUND
+    assert choice.rounds == tuple(gallery.made)
+    assert sorted(asked) == list(choice.explored)
+    assert len(choice.coefficients) == 7
+    assert (choice.coefficients[0], choice.coefficients[-1]) == (0, 1)
+    assert choice.coefficients == tuple(choice.explored[i] for i in choice.kept)
+    assert choice.distances == pytest.approx(np.diff([late(t) for t in choice.coefficients]), abs=1e-6)
+    assert spread(late, choice.coefficients) < spread(late, np.linspace(0, 1, 7)) / 3
+    assert choice.fits[-1] == pytest.approx((40, 20), rel=0.15)
+    assert not choice.jumps
+    assert choice.distance == "brightness"
+
+
+def test_pairs_are_measured_once():
+    gallery = Gallery(late)
+    select_dynamically(gallery.make, gallery.brightness, 7, Selection())
+    assert gallery.measured <= len(list(itertools.combinations(range(10), 2))) + 9  # gaps later split, and the matrix
+
+
+def test_no_other_choice_of_the_explored_frames_is_evener():
+    gallery = Gallery(lambda t: beta.cdf(t, 2, 9))
+    choice = select_dynamically(gallery.make, gallery.brightness, 6, Selection(explore=11))
+    inner = itertools.combinations(choice.explored[1:-1], 4)
+    assert spread(gallery.curve, choice.coefficients) == pytest.approx(
+        min(spread(gallery.curve, (0, *some, 1)) for some in inner), abs=1e-6
+    )
+
+
+def test_one_at_a_time_as_in_the_paper():
+    gallery = Gallery(late)
+    choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection(per_round=1))
+    assert [len(round) for round in choice.rounds] == [3] + [1] * 7
+    assert choice.rounds[1] == (pytest.approx(0.6405638352103529),)  # the first split under Beta(3, 3)
+
+
+def test_rounds_grow_with_what_is_known_and_fit_a_call():
+    assert [round_size(made, 22, None, None) for made in (3, 5, 9, 17, 22)] == [2, 4, 8, 5, 0]
+    assert round_size(9, 22, None, 3) == 3
+    assert round_size(9, 22, 2, 3) == 2
+    for wanted, per_round, most in ((10, None, None), (10, 1, None), (40, None, 4)):
+        gallery = Gallery(late)
+        settings = Selection(explore=wanted, per_round=per_round, min_gap=0.001)
+        select_dynamically(gallery.make, gallery.brightness, 4, settings, most)
+        assert len(gallery.made) == planned_rounds(wanted, per_round, most)
+
+
+def test_a_jump_is_said_and_recorded(caplog):
+    gallery = Gallery(lambda t: 0.02 * t + 0.9 * (t > 0.3217))
+    with caplog.at_level(logging.WARNING):
+        choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection(per_round=1))
+    ((low, high, apart),) = choice.jumps
+    assert low <= 0.3217 < high
+    assert 0.01 <= high - low < 0.02
+    assert apart == pytest.approx(0.9, abs=0.01)
+    assert "jumps: 98 % of the whole change" in caplog.text
+    assert min(np.diff(choice.explored)) >= 0.01 - 1e-12
+    assert choice.record()["jumps"] == [[low, high, apart]]
+
+
+def test_equal_pictures_are_no_trouble():
+    gallery = Gallery(lambda t: 0.5)
+    choice = select_dynamically(gallery.make, gallery.brightness, 5, Selection())
+    assert len(choice.coefficients) == 5
+    assert choice.distances == (0, 0, 0, 0)
+    assert not choice.jumps
+
+
+def test_the_same_again():
+    first, second = (select_dynamically(g.make, g.brightness, 9, Selection()) for g in (Gallery(late), Gallery(late)))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("settings", "frames", "said"),
+    [
+        ({}, 2, "frames >= 3"),
+        ({"explore": 6}, 7, "explore at least 7"),
+        ({"min_gap": 0.2}, 7, "leaves no room for 10"),
+        ({"method": "best"}, 7, "dynamic, bayes"),
+        ({"explore": 2}, 7, "explore must be"),
+        ({"explore": 10.0}, 7, "explore must be"),
+        ({"per_round": 0}, 7, "per_round must be"),
+        ({"per_round": True}, 7, "per_round must be"),
+        ({"steps": -1}, 7, "steps must be"),
+        ({"min_gap": 0}, 7, "min_gap must be"),
+        ({"min_gap": float("nan")}, 7, "min_gap must be"),
+        ({"distance": 3}, 7, "distance must be"),
+        ({"method": "bayes", "explore": 9}, 7, "explore is of method"),
+    ],
+)
+def test_wrong_settings(settings, frames, said):
+    with pytest.raises(SelectionError, match=said):
+        Selection(**settings).check(frames)
+
+
+def test_many_frames_get_a_smaller_floor():
+    assert Selection().gap(7) == 0.01
+    for frames in (3, 7, 15, 64, 200):
+        Selection().check(frames)
+        assert Selection().explored(frames) <= 1.5 * frames
