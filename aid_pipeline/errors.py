@@ -59,5 +59,13 @@ class SelectionError(AIDError):
     """A setting of the choice of coefficients is wrong, or too few frames were explored to choose from."""
 
 
+class MetricsError(AIDError):
+    """Something cannot be measured: a folder that is no sequence, a damaged picture, too few frames, a missing extra."""
+
+
+class IncomparableError(MetricsError):
+    """Figures that do not mean the same: smoothness of sequences of different lengths, or of different distances."""
+
+
 class FrameWarning(UserWarning):
     """Frames that are not finite or that the safety checker blacked out, by number; or prompts that deserve a word."""

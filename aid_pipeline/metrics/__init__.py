@@ -1,0 +1,68 @@
+"""How good a sequence is, measured: smoothness and consistency of its steps, fidelity of its frames, CLIP scores.
+
+Every figure carries the name of the distance or features it was made with. Names are imported when first used; FID and
+KID need the extra `metrics`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .clip import Clip
+    from .features import Features, features
+    from .fidelity import Fidelity, fid, fidelity, kid
+    from .folder import FrameSet, read_frames
+    from .instruments import Instruments, preset
+    from .intervals import Estimate, bootstrap_mean
+    from .pictures import cross_fade
+    from .steps import StepMeasures, consistency, smoothness, step_measures
+
+_HOMES = {
+    "Clip": "clip",
+    "Estimate": "intervals",
+    "Features": "features",
+    "Fidelity": "fidelity",
+    "FrameSet": "folder",
+    "Instruments": "instruments",
+    "StepMeasures": "steps",
+    "bootstrap_mean": "intervals",
+    "consistency": "steps",
+    "cross_fade": "pictures",
+    "features": "features",
+    "fid": "fidelity",
+    "fidelity": "fidelity",
+    "kid": "fidelity",
+    "preset": "instruments",
+    "read_frames": "folder",
+    "smoothness": "steps",
+    "step_measures": "steps",
+}
+
+__all__ = [
+    "Clip",
+    "Estimate",
+    "Features",
+    "Fidelity",
+    "FrameSet",
+    "Instruments",
+    "StepMeasures",
+    "bootstrap_mean",
+    "consistency",
+    "cross_fade",
+    "features",
+    "fid",
+    "fidelity",
+    "kid",
+    "preset",
+    "read_frames",
+    "smoothness",
+    "step_measures",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

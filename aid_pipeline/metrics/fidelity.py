@@ -1,0 +1,174 @@
+"""Fidelity: do the frames between look like pictures the model makes? FID and KID of features, by torchmetrics.
+
+The reference is the endpoints, which are what the model makes of a prompt alone; the measured set is the frames between
+(arXiv 2403.17924, section 3: "fidelity"). FID's bias depends on the number of pictures, so both sets must be equally
+large here; KID is unbiased.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import MetricsError
+from .intervals import Estimate, bootstrap_groups
+
+LARGEST_RESAMPLED = 512  # feature sizes above which FID's eigenvalues are too slow to be resampled
+
+
+def fid(reference: Tensor, measured: Tensor, equal_counts: bool = True) -> float:
+    """Frechet distance of two sets of features (Heusel et al., arXiv 1706.08500, equation 6); the math is float64.
+
+    Args:
+        reference, measured: (n, d) each.
+        equal_counts: insist on as many pictures in both.
+
+    Raises:
+        MetricsError: fewer than 2 pictures, other shapes, unequal counts, or torchmetrics is not installed.
+    """
+    _check(reference, measured)
+    if equal_counts and len(reference) != len(measured):
+        raise MetricsError(
+            f"FID of {len(reference)} against {len(measured)} pictures: its bias depends on the counts, so give "
+            "equally many, or report KID"
+        )
+    try:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+    except ImportError as error:
+        raise _missing(error) from error
+
+    metric = FrechetInceptionDistance(feature=_Given(reference.shape[1]))
+    metric.update(reference.double(), real=True)
+    metric.update(measured.double(), real=False)
+    return float(metric.compute())
+
+
+def kid(reference: Tensor, measured: Tensor) -> float:
+    """Unbiased squared MMD of two sets of features with the cubic kernel (Binkowski et al., arXiv 1801.01401).
+
+    One estimate over all pictures of the smaller set and as many of the larger; it may be slightly negative.
+
+    Args:
+        reference, measured: (n, d), n >= 2.
+
+    Raises:
+        MetricsError: as `fid`, but for the counts.
+    """
+    _check(reference, measured)
+    try:
+        from torchmetrics.image.kid import KernelInceptionDistance
+    except ImportError as error:
+        raise _missing(error) from error
+
+    count = min(len(reference), len(measured))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all", UserWarning)
+        metric = KernelInceptionDistance(feature=_Given(reference.shape[1]), subsets=1, subset_size=count)
+    metric.update(reference.double(), real=True)
+    metric.update(measured.double(), real=False)
+    with torch.random.fork_rng(devices=[]):  # it draws subsets from the global generator
+        torch.manual_seed(0)
+        return float(metric.compute()[0])
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Fidelity of a set of sequences.
+
+    Attributes:
+        fid: frames between against endpoints, equally many of each.
+        kid: of the same pictures.
+        fid_all: of all frames between against all endpoints, in the paper's (unequal) counts.
+        counts: pictures (endpoints and frames between, in `fid`; frames between, in `fid_all`).
+        features: their name.
+        few: fewer pictures than features: the covariance has no full rank, and FID is far from its limit.
+    """
+
+    fid: Estimate
+    kid: Estimate
+    fid_all: float
+    counts: tuple[int, int, int]
+    features: str
+    few: bool
+
+
+def fidelity(
+    endpoints: Sequence[Tensor], interior: Sequence[Tensor], name: str, resamples: int = 200, seed: int = 0
+) -> Fidelity:
+    """FID and KID of a set of sequences, with intervals by resampling sequences.
+
+    Args:
+        endpoints: (2, d) features of each sequence's ends.
+        interior: (m - 2, d) features of the frames between, of the same sequences.
+        name: of the features.
+        resamples: 0 for no intervals.
+        seed: of the choice of as many interior frames as there are endpoints.
+
+    Raises:
+        MetricsError: no sequence, or one without frames between.
+    """
+    if not endpoints or len(endpoints) != len(interior):
+        raise MetricsError(f"fidelity needs sequences, got {len(endpoints)} with ends and {len(interior)} with frames")
+    shortest = min(len(frames) for frames in interior)
+    if shortest < 1:
+        raise MetricsError("fidelity needs frames between the ends; a sequence has only 2 frames")
+    rng = np.random.default_rng(seed)
+    each = min(2, shortest)
+    ends = torch.stack([_some(part, each, rng) for part in endpoints])  # (sequences, each, d)
+    between = torch.stack([_some(part, each, rng) for part in interior])
+    reference, measured = ends.flatten(0, 1), between.flatten(0, 1)
+    _check(reference, measured)
+    size, groups = reference.shape[1], len(ends)
+
+    def estimate(metric: object, resampled: bool) -> Estimate:
+        def of(index: np.ndarray) -> float:
+            value: float = metric(ends[index].flatten(0, 1), between[index].flatten(0, 1))  # type: ignore[operator]
+            return value
+
+        if not resampled:
+            return Estimate(of(np.arange(groups)), None, None, groups)
+        return bootstrap_groups(of, groups, resamples, seed)
+
+    every = torch.cat(list(interior))
+    return Fidelity(
+        fid=estimate(fid, resamples > 0 and size <= LARGEST_RESAMPLED),
+        kid=estimate(kid, resamples > 0),
+        fid_all=fid(torch.cat(list(endpoints)), every, equal_counts=False),
+        counts=(len(reference), len(measured), len(every)),
+        features=name,
+        few=len(reference) <= size,
+    )
+
+
+class _Given(nn.Module):
+    """Stands where torchmetrics expects a network: the features are made already."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.num_features = size
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def _some(features: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    return features[np.sort(rng.choice(len(features), count, replace=False))]
+
+
+def _check(reference: Tensor, measured: Tensor) -> None:
+    for name, part in (("reference", reference), ("measured", measured)):
+        if part.ndim != 2 or len(part) < 2:
+            raise MetricsError(f"{name} features must be (n, d) with n >= 2, got {tuple(part.shape)}")
+        if not torch.isfinite(part).all():
+            raise MetricsError(f"{name} features hold NaN or infinity")
+    if reference.shape[1] != measured.shape[1]:
+        raise MetricsError(f"features differ in size: {reference.shape[1]} and {measured.shape[1]}")
+
+
+def _missing(error: ImportError) -> MetricsError:
+    return MetricsError(f"FID and KID need torchmetrics ({error}): pip install 'aid-kernels[metrics]'")
