@@ -1,7 +1,9 @@
 """The IP-Adapter: image tokens beside the text tokens, with key and value projections of their own (Ye et al. 2023,
 eq. 5).
 
-The denoiser stays as it is. Files are those of the stock ``load_ip_adapter``.
+The denoiser stays as it is, and teaches: what it predicts when it reads the scene's caption, the adapter must bring
+about with the scene's picture. That target has none of the noise of the v-prediction task, so few steps suffice. Files
+are those of the stock ``load_ip_adapter``.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from .loop import Loop
 from .stages import Denoising, Job, frozen
 
 IMAGE_TOKENS = 4  # the number diffusers assumes for this kind of adapter
-IMAGE_DROPOUT, TEXT_DROPOUT = 0.1, 0.6
+IMAGE_DROPOUT, TEXT_DROPOUT = 0.1, 0.7
 
 
 def new_ip_state(unet: nn.Module) -> dict[str, dict[str, Tensor]]:
@@ -55,30 +57,42 @@ def read_ip_state(path) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def train_ip_adapter(job: Job) -> None:
-    """The denoiser's task, with the scene's own picture as image prompt and mostly no text."""
-    from diffusers import UNet2DConditionModel
+def _with_explicit_attention(unet: nn.Module) -> None:
+    """Going back through fused attention takes twice the time on CPUs."""
     from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor, IPAdapterAttnProcessor2_0
+
+    for name, old in unet.attn_processors.items():
+        attention = unet.get_submodule(name.removesuffix(".processor"))
+        if isinstance(old, IPAdapterAttnProcessor2_0):
+            new = IPAdapterAttnProcessor(old.hidden_size, old.cross_attention_dim, old.num_tokens)
+            new.load_state_dict(old.state_dict())
+            attention.set_processor(new)
+        else:
+            attention.set_processor(AttnProcessor())
+
+
+def train_ip_adapter(job: Job) -> None:
+    """The denoiser with the scene's picture and mostly no text must predict what it does with the caption.
+
+    Without a picture it must predict what it does without an adapter, which is the other half of guidance.
+    """
+    from diffusers import UNet2DConditionModel
     from safetensors.torch import save_file
     from transformers import CLIPVisionModelWithProjection
 
     torch.manual_seed(job.recipe.seed)
+    teacher = frozen(UNet2DConditionModel, job.part("unet"))
     unet = frozen(UNet2DConditionModel, job.part("unet"))
     state = read_ip_state(job.start / IP_ADAPTER_FOLDER / IP_ADAPTER_WEIGHTS) if job.start else new_ip_state(unet)
     unet._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
-    if next(unet.parameters()).device.type == "cpu":  # going back through fused attention takes twice the time on CPUs
-        for name, old in unet.attn_processors.items():
-            attention = unet.get_submodule(name.removesuffix(".processor"))
-            if isinstance(old, IPAdapterAttnProcessor2_0):
-                new = IPAdapterAttnProcessor(old.hidden_size, old.cross_attention_dim, old.num_tokens)
-                new.load_state_dict(old.state_dict())
-                attention.set_processor(new)
-            else:
-                attention.set_processor(AttnProcessor())
+    if next(unet.parameters()).device.type == "cpu":
+        _with_explicit_attention(unet)
     for name, parameter in unet.named_parameters():
         parameter.requires_grad_("encoder_hid_proj" in name or "_ip." in name)
 
     task = Denoising(job)
+    words = (task.data.tokens != task.data.tokens[..., -1:]).sum(2)  # the last token pads, as no caption is that long
+    fullest = words.argmax(1)
     vision = frozen(CLIPVisionModelWithProjection, job.part("image_encoder"))
     with torch.no_grad():
         parts = torch.arange(len(task.data)).split(256)
@@ -87,12 +101,18 @@ def train_ip_adapter(job: Job) -> None:
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         index, x, t, v = task.draw(generator)
-        states = task.prompts(index, generator, TEXT_DROPOUT)
-        image = embeds[index].unsqueeze(1)
-        image = image * (torch.rand(len(index), 1, 1, generator=generator) >= IMAGE_DROPOUT)
+        n = len(index)
+        tokens = task.data.tokens[index, fullest[index]].long()
+        says = torch.rand(n, 1, generator=generator) >= TEXT_DROPOUT
+        shows = torch.rand(n, 1, generator=generator) >= IMAGE_DROPOUT
+        read = torch.where(says, tokens, task.empty)
+        states = task.states(read)
+        with torch.no_grad():
+            target = teacher(x, t, task.states(torch.where(shows, tokens, read))).sample.float()
+        image = (embeds[index] * shows).unsqueeze(1)
         out = unet(x, t, states, added_cond_kwargs={"image_embeds": [image]}).sample.float()
-        error = (out - v).square().mean((1, 2, 3))
-        return error.mean(), {"late": error[t >= 700].mean().detach(), "early": error[t < 300].mean().detach()}
+        error = (out - target).square().mean((1, 2, 3))
+        return error.mean(), {"late": error[t >= 700].mean().detach(), "task": (out - v).square().mean().detach()}
 
     def export() -> None:
         folder = job.output / IP_ADAPTER_FOLDER

@@ -250,8 +250,12 @@ class Denoising:
         which = torch.randint(CAPTIONS, (len(index),), generator=generator)
         tokens = self.data.tokens[index, which].long()
         tokens[torch.rand(len(index), generator=generator) < dropout] = self.empty
-        with torch.no_grad():
-            return self.text(tokens).last_hidden_state
+        return self.states(tokens)
+
+    @torch.no_grad()
+    def states(self, tokens: Tensor) -> Tensor:
+        """Text states of token ids (n, length) int64."""
+        return self.text(tokens).last_hidden_state
 
 
 def train_unet(job: Job) -> None:
