@@ -11,7 +11,8 @@ import torch
 
 Row = dict[str, Any]
 """One measurement, flat and JSON-able. Keys where they apply: `part`, `shape`, `m` (frames), `peer`, `median_ms`,
-`p20_ms`, `p80_ms`, `useful_tflops`, `ceiling_share`, `peak_mib`, `problem` (why something was not timed)."""
+`p20_ms`, `p80_ms`, `useful_tflops`, `ceiling_share`, `peak_mib` (beyond the inputs, result included), `problem` (why
+something was not timed)."""
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def _entry(item: Any, origin: str) -> Entry:
         raise ConfigFileError(f"{origin} must be an object, got {item!r}")
     numbers = ("head_dim", "query_length", "key_length", "sources")
     times = ("triton_ms", "sdpa_ms")
-    notes = {"frames", "heads", "noise", "runners_up"}  # for people
+    notes = {"frames", "heads", "noise", "runners_up", "commit"}  # for people
     _known(item, {"mode", "dtype", "masked", "auto", "config", *numbers, *times, *notes}, origin)
     for name, choices in (("mode", MODES), ("dtype", DTYPES), ("auto", IMPLEMENTATIONS), ("masked", (False, True))):
         _one_of(item, name, choices, origin)

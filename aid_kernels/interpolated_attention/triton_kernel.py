@@ -8,8 +8,8 @@ from torch import Tensor
 from ..plan import InterpolationPlan
 from .layout import empty_output
 from .measured import measured_for
-from .triton_configs import MIX_ON_THE_WAY
-from .triton_launch import attention_launch, lerp_launch
+from .triton_configs import MIX_ON_THE_WAY, Setting
+from .triton_launch import Own, Source, attention_launch, lerp_launch
 from .triton_support import interpreting, target_of
 
 # decided when the kernels were defined, by the import above
@@ -29,16 +29,9 @@ def outer_attention(
     scale: float,
 ) -> Tensor:
     """Equations (1) and (2). Same signature, shapes and rules as the public op; softmax and sums in float32."""
-    output = empty_output(query)
-    if output.numel():
-        own, source = (query, key, value, key_mask), (*bank, bank_mask)
-        found = measured_for("outer", query, key, plan, bank, key_mask is not None or bank_mask is not None)
-        setting = None if found is None else found.setting
-        with torch.cuda.device_of(query):
-            attention_launch(
-                "listed", target_of(query.device), own, source, output, plan, fuse_self, scale, setting
-            ).run()
-    return output
+    found = measured_for("outer", query, key, plan, bank, key_mask is not None or bank_mask is not None)
+    setting = None if found is None else found.setting
+    return attend("outer", (query, key, value, key_mask), (*bank, bank_mask), plan, fuse_self, scale, setting)
 
 
 def inner_attention(
@@ -54,19 +47,37 @@ def inner_attention(
     scale: float,
 ) -> Tensor:
     """Equations (3) and (4). Keys and values are mixed in float32 and rounded once."""
+    found = measured_for("inner", query, key, plan, bank, key_mask is not None or bank_mask is not None)
+    setting, mix = (None, None) if found is None else (found.setting, found.mix)
+    return attend("inner", (query, key, value, key_mask), (*bank, bank_mask), plan, fuse_self, scale, setting, mix)
+
+
+def attend(
+    mode: str,
+    own: Own,
+    source: Source,
+    plan: InterpolationPlan,
+    fuse_self: bool,
+    scale: float,
+    setting: Setting | None = None,
+    mix: str | None = None,
+) -> Tensor:
+    """Either op, launched as told; without `setting` as the chip's table says.
+
+    `mix`, inner only: keys mixed "before" or "on_the_way" of the attention kernel; default: by their number.
+    """
+    query = own[0]
     output = empty_output(query)
-    if output.numel():
-        own, source = (query, key, value, key_mask), (*bank, bank_mask)
-        found = measured_for("inner", query, key, plan, bank, key_mask is not None or bank_mask is not None)
-        setting, mix = (None, None) if found is None else (found.setting, found.mix)
-        if mix is None:
-            mix = "before" if bank[0].shape[2] > MIX_ON_THE_WAY else "on_the_way"
-        with torch.cuda.device_of(query):
-            kind = "mixed"
-            if mix == "before":
-                kind = "packed"
-                source = mixed_bank(plan, *source)
-            attention_launch(kind, target_of(query.device), own, source, output, plan, fuse_self, scale, setting).run()
+    if not output.numel():
+        return output
+    with torch.cuda.device_of(query):
+        kind = "listed"
+        if mode == "inner":
+            if mix is None:
+                mix = "before" if source[0].shape[2] > MIX_ON_THE_WAY else "on_the_way"
+            kind = "packed" if mix == "before" else "mixed"
+            source = mixed_bank(plan, *source) if mix == "before" else source
+        attention_launch(kind, target_of(query.device), own, source, output, plan, fuse_self, scale, setting).run()
     return output
 
 

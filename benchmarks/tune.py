@@ -1,0 +1,231 @@
+"""`python -m benchmarks.tune`: find the best way to launch the kernel on this GPU, layer by layer, and keep it.
+
+Writes `aid_kernels/configs/<gpu>.json`, which the kernel and `impl="auto"` read. Every candidate is compiled beside,
+checked against float64, then timed; the fastest few are timed again in turns with the usual configuration and `sdpa`.
+What does not win by more than the noise is not kept. As a part of `python -m benchmarks.gpu` it writes to that run's
+folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aid_kernels import InterpolationPlan
+from aid_kernels.interpolated_attention.config_files import SHIPPED, file_name, parse
+from aid_kernels.interpolated_attention.triton_support import target_of
+from benchmarks import gpu_machine, tune_choice, tune_compile
+from benchmarks.gpu_settings import Row, Settings
+from benchmarks.operator_gpu import Inputs, make_inputs
+from benchmarks.peers import PEERS, check_sample
+from benchmarks.shapes import FRAMES, MODES, SHAPES, SMOKE_SHAPES, Shape
+from benchmarks.timing import Timing, measure
+from benchmarks.tune_space import FEW, MANY, Candidate, candidates, for_many, usual
+
+MOST_CANDIDATES, SMOKE_CANDIDATES = 20, 2
+FINALISTS, REPEATS, SMOKE_REPEATS = 3, 3, 1
+FIRST_MS, FINAL_MS = 15.0, 40.0  # of measuring, per candidate and round
+TASK_SECONDS = 10.0  # what must be left to start on a layer
+
+Task = tuple[str, Shape, int]  # mode, layer, sources
+Verdicts = dict[Candidate, "Future[str | None]"]
+
+
+def estimated_minutes(settings: Settings) -> float:
+    return 0.3 if settings.smoke else 2.0
+
+
+def run(settings: Settings) -> Iterator[Row]:
+    """A row per measurement, layers by value; `tune_choice.entries` makes a file of them."""
+    frames = 4 if settings.smoke else FRAMES
+    shapes = list(SMOKE_SHAPES.values())[:1] if settings.smoke else list(SHAPES.values())
+    layers = [(mode, shape) for mode in MODES for shape in shapes]
+    with tune_compile.start() if settings.device.type == "cuda" else nullcontext() as pool:
+        ahead = _few(pool, *layers[0], frames, settings)
+        more: Iterator[Row] = iter(())
+        for place, (mode, shape) in enumerate(layers):
+            if settings.expired(0 if settings.smoke else TASK_SECONDS):
+                break
+            # the next layer's candidates compile while this one's are measured
+            chosen, verdicts = ahead
+            if place + 1 < len(layers):
+                ahead = _few(pool, *layers[place + 1], frames, settings)
+            inputs, rows = make_inputs(shape, frames, settings), []
+            for row in _tune((mode, shape, FEW), chosen, verdicts, inputs, settings):
+                rows.append(row)
+                yield row
+            # what the layer before left to be compiled with more sources
+            yield from more
+            more = _with_more_sources(pool, mode, shape, chosen, rows, inputs, settings)
+        yield from more
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _few(
+    pool: ProcessPoolExecutor | None, mode: str, shape: Shape, frames: int, settings: Settings
+) -> tuple[list[Candidate], Verdicts]:
+    """A layer's candidates for one or two sources."""
+    target, itemsize = target_of(settings.device), settings.dtype.itemsize
+    chosen = candidates(mode, target, itemsize, shape.head_dim, shape.query_length, shape.key_length)
+    chosen = chosen[: SMOKE_CANDIDATES if settings.smoke else MOST_CANDIDATES]
+    return chosen, _compile(pool, (mode, shape, FEW), chosen, target, frames, settings)
+
+
+def _with_more_sources(
+    pool: ProcessPoolExecutor | None,
+    mode: str,
+    shape: Shape,
+    chosen: list[Candidate],
+    rows: list[Row],
+    inputs: Inputs,
+    settings: Settings,
+) -> Iterator[Row]:
+    """Starts compiling what fits to the layer's winner, in the same order of sums; the rows come when asked for."""
+    best = tune_choice.choose(rows)
+    if best is None or mode == "inner":
+        return iter(())
+    winner = next(made for made in chosen if dict(tune_choice.config_of(made.row())) == best["config"])
+    task, frames = (mode, shape, MANY), len(inputs.plan)
+    verdicts = _compile(pool, task, for_many(winner), target_of(settings.device), frames, settings)
+    several = Inputs(inputs.sets, _plan_of_many(frames, settings.device))
+    return _tune(task, for_many(winner), verdicts, several, settings)
+
+
+def _compile(
+    pool: ProcessPoolExecutor | None, task: Task, chosen: list[Candidate], target: str, frames: int, settings: Settings
+) -> Verdicts:
+    """What will tell whether a candidate compiles; nothing where kernels are interpreted."""
+    if pool is None:
+        return {}
+    mode, shape, sources = task
+    dtype = str(settings.dtype).removeprefix("torch.")
+    return tune_compile.submit(pool, mode, target, shape, dtype, frames, sources, chosen)
+
+
+def _tune(task: Task, chosen: list[Candidate], verdicts: Verdicts, inputs: Inputs, settings: Settings) -> Iterator[Row]:
+    """Rows of the first round, one per candidate, and of the final one."""
+    mode, shape, sources = task
+    target, itemsize = target_of(settings.device), settings.dtype.itemsize
+    first_of_all = usual(mode, target, itemsize, shape.head_dim, shape.key_length, sources)
+    base = {"part": "tune", "shape": shape.name, "mode": mode, "m": len(inputs.plan), "heads": shape.heads}
+    base |= {"dtype": str(settings.dtype).removeprefix("torch."), "head_dim": shape.head_dim, "masked": False}
+    base |= {"query_length": shape.query_length, "key_length": shape.key_length, "sources": sources}
+
+    def row(candidate: Candidate, stage: str) -> Row:
+        return base | {"peer": "usual" if candidate == first_of_all else "candidate", "round": stage} | candidate.row()
+
+    def timed(candidate: Candidate, milliseconds: float) -> Timing:
+        def call(place: int) -> Tensor:
+            return _attend(mode, candidate, inputs, place)
+
+        return measure(call, len(inputs.sets), settings.device, milliseconds)
+
+    def stock(place: int) -> Tensor:
+        return PEERS[mode]["sdpa"](*inputs.sets[place], inputs.plan, True)
+
+    times: dict[Candidate, float] = {}
+    for candidate in chosen:
+        if settings.expired():
+            return
+        problem = verdicts[candidate].result(max(1.0, settings.time_left())) if candidate in verdicts else None
+        try:
+            if problem is None:
+                check_sample(mode, _attend(mode, candidate, inputs, 0), *inputs.sets[0], inputs.plan)
+                timing = timed(candidate, FIRST_MS)
+        except Exception as error:  # noqa: BLE001 - a candidate may fail in any way; the row says how
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if problem is not None:
+            yield row(candidate, "first") | {"problem": problem}
+            continue
+        times[candidate] = timing.median_ms
+        yield row(candidate, "first") | timing.row()
+    finalists = sorted(times, key=lambda made: times[made])[:FINALISTS]
+    finalists += [made for made in times if made == first_of_all and made not in finalists]
+    repeats = SMOKE_REPEATS if settings.smoke else REPEATS
+    for _ in range(repeats if finalists else 0):
+        if settings.expired():
+            return
+        for candidate in finalists:
+            yield row(candidate, "final") | timed(candidate, FINAL_MS).row()
+        timing = measure(stock, len(inputs.sets), settings.device, FINAL_MS)
+        yield base | {"peer": "sdpa", "round": "final"} | timing.row()
+
+
+def _attend(mode: str, candidate: Candidate, inputs: Inputs, place: int) -> Tensor:
+    from aid_kernels.interpolated_attention.triton_kernel import attend
+
+    query, key, value = inputs.sets[place]
+    scale = query.shape[3] ** -0.5
+    own, source = (query, key, value, None), (key, value, None)
+    return attend(mode, own, source, inputs.plan, True, scale, candidate.setting, candidate.mix)
+
+
+def _plan_of_many(frames: int, device: torch.device) -> InterpolationPlan:
+    """Three ends first, then rows that mix all of them."""
+    weights = torch.tensor([0.5, 0.25, 0.25]).expand(frames, MANY).clone()
+    weights[:MANY] = torch.eye(MANY)
+    return InterpolationPlan.barycentric(weights, device=device)
+
+
+def write(folder: Path, rows: list[Row], machine: dict[str, str], settings: Settings) -> Path | None:
+    """`<gpu>.json`, with the old file's entries for layers not measured again; None where there is nothing to say."""
+    gpu = gpu_machine.gpu_name(settings.device)
+    made: list[dict[str, Any]] = [entry | {"commit": machine["commit"]} for entry in tune_choice.entries(rows)]
+    path = folder / ("smoke.json" if settings.smoke else file_name(gpu))
+    if not made:
+        return None
+    if path.exists():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        parse(old, str(path), smoke=settings.smoke)
+        made = tune_choice.merge(old["entries"], made)
+    content = tune_choice.file_content(gpu, made, machine, smoke=settings.smoke)
+    parse(content, str(path), smoke=settings.smoke)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tune", description=__doc__)
+    parser.add_argument("--out", type=Path, help="folder of the file; default: the package's own, aid_kernels/configs")
+    parser.add_argument("--minutes", type=float, default=9.0, help="stop then, with what was found (%(default)g)")
+    parser.add_argument(
+        "--smoke", action="store_true", help="on the CPU, tiny, interpreted: tries the code; needs --out"
+    )
+    options = parser.parse_args(arguments)
+    if options.smoke and (options.out is None or options.out.resolve() == SHIPPED.resolve()):
+        parser.error("--smoke measures nothing: give it --out, a folder other than the package's own")
+    if options.smoke:
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+    elif not torch.cuda.is_available():
+        parser.error("no CUDA device; --smoke tries the code on the CPU")
+    device = torch.device("cpu" if options.smoke else "cuda")
+    settings = Settings(device=device, smoke=options.smoke, deadline=time.monotonic() + 60 * options.minutes)
+    rows = []
+    for row in run(settings):
+        rows.append(row)
+        print(tune_line(row), flush=True)
+    path = write(options.out or SHIPPED, rows, gpu_machine.describe(device), settings)
+    print(f"wrote {path}" if path else "nothing was measured to its end; no file")
+
+
+def tune_line(row: Row) -> str:
+    """A measurement to read while it runs."""
+    what = row["peer"] if row["peer"] == "sdpa" else " ".join(f"{k}={v}" for k, v in tune_choice.config_of(row))
+    result = row.get("problem") or f"{row['median_ms']:.4f} ms"
+    return f"{row['shape']}, {row['mode']}, J={row['sources']}, {row['round']}: {what}: {result}"
+
+
+if __name__ == "__main__":
+    main()
