@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .frames import Frames
     from .interpolation import interpolate
     from .models import load_model
+    from .selection import Selection
     from .sequence import Sequence
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "BetaPrior",
     "FrameWarning",
     "Frames",
+    "Selection",
     "Sequence",
     "aid",
     "apply_aid",
@@ -39,6 +41,7 @@ _HOMES = {
     "BetaPrior": "coefficients",
     "FrameWarning": "errors",
     "Frames": "frames",
+    "Selection": "selection",
     "Sequence": "sequence",
     "aid": "apply",
     "apply_aid": "apply",

@@ -47,6 +47,9 @@ def plan_runs(
     config: AIDConfig,
     skips_linear_cross: bool,
     device: torch.device,
+    *,
+    saves: bool = False,
+    remembered: Sequence[int] = (),
 ) -> tuple[list[Run], Tensor | None]:
     """The runs that make up a call, and the order that puts their outputs back; None: they are in order already.
 
@@ -56,6 +59,8 @@ def plan_runs(
         plan: of all rows; None: all plain.
         config, skips_linear_cross: what every `Pass` is given.
         device: where the row indices are needed.
+        saves: the endpoints' bank is wanted after the call, so they leave it even where one run has all rows.
+        remembered: rows of endpoints whose outputs and bank are known: they are not run, and come first in the order.
     """
 
     def how(part: InterpolationPlan | None, saved_rows: int = 0, reads_bank: bool = False) -> Pass:
@@ -63,12 +68,22 @@ def plan_runs(
             part, reads_bank = None, False
         return Pass(part, config, saved_rows, reads_bank, skips_linear_cross)
 
-    if chunk is None or chunk >= batch:
+    interpolates = plan is not None and plan.num_interpolated > 0
+    if remembered:
+        others = [row for row in range(batch) if row not in set(remembered)]
+        sources = _sources(plan) if plan is not None else []
+        runs = [
+            (rows, how(plan.select(rows, bank=sources) if plan is not None else None, reads_bank=True))
+            for rows in _cut(others, chunk or len(others))
+        ]
+        return _placed(runs, device, first=remembered)
+    if (chunk is None or chunk >= batch) and not (saves and interpolates):
         return [Run(slice(0, batch), batch, how(plan))], None
-    if plan is None or not plan.num_interpolated:
+    chunk = batch if chunk is None else chunk
+    if plan is None or not interpolates:
         cuts = _cut(range(batch), chunk)
         return [Run(slice(rows[0], rows[-1] + 1), len(rows), how(None)) for rows in cuts], None
-    sources = sorted(set(plan.host_sources[plan.host_weights != 0].tolist()))
+    sources = _sources(plan)
     others = [row for row in range(batch) if row not in set(sources)]
     cuts = _cut(sources + others, chunk)
     if len(sources) <= len(cuts[0]):
@@ -79,9 +94,7 @@ def plan_runs(
         runs = [(rows, how(None, saved_rows=len(rows))) for rows in _cut(sources, chunk)]
         cuts = _cut(others, chunk)
     runs += [(rows, how(plan.select(rows, bank=sources), reads_bank=True)) for rows in cuts]
-    order = [row for rows, _ in runs for row in rows]
-    back = torch.tensor(order).argsort().to(device)
-    return [Run(torch.tensor(rows, device=device), len(rows), made) for rows, made in runs], back
+    return _placed(runs, device)
 
 
 def take_rows(value: Any, rows: Tensor | slice, batch: int, name: str = "") -> Any:
@@ -119,6 +132,18 @@ def join_outputs(outputs: Sequence[Any], back: Tensor | None) -> Any:
     )
 
 
+def output_rows(output: Any, rows: Sequence[int]) -> Any:
+    """These rows of a denoiser's output (a tensor, a tuple or diffusers' output class), in a copy of their own."""
+    if isinstance(output, Tensor):
+        return output.index_select(0, torch.tensor(rows, device=output.device))
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        names = [field.name for field in dataclasses.fields(output)]
+        return type(output)(**{name: output_rows(getattr(output, name), rows) for name in names})
+    if isinstance(output, tuple | list):
+        return type(output)(output_rows(part, rows) for part in output)
+    return output
+
+
 def auto_chunk(rows: int, device: torch.device, bytes_per_row: int | None = None, reserved_bytes: int = 0) -> int:
     """Rows per run for a call of `rows` rows: as many as fit, cut into runs of about equal length.
 
@@ -151,6 +176,19 @@ def measure_row(run_one: Callable[[], Any], device: torch.device) -> int:
     run_one()
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) - before
+
+
+def _sources(plan: InterpolationPlan) -> list[int]:
+    return sorted(set(plan.host_sources[plan.host_weights != 0].tolist()))
+
+
+def _placed(
+    runs: Sequence[tuple[list[int], Pass]], device: torch.device, first: Sequence[int] = ()
+) -> tuple[list[Run], Tensor]:
+    """Runs with their rows on the device, and the order that puts `first` and then their outputs back."""
+    order = [*first, *(row for rows, _ in runs for row in rows)]
+    back = torch.tensor(order).argsort().to(device)
+    return [Run(torch.tensor(rows, device=device), len(rows), made) for rows, made in runs], back
 
 
 def _cut(rows: Sequence[int], most: int) -> list[list[int]]:

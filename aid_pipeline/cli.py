@@ -40,6 +40,10 @@ Fifteen frames of SDXL, all steps interpolated, as a gif too:
         --model stabilityai/stable-diffusion-xl-base-1.0 \\
         --frames 15 --warmup 1 --gif
 
+Let the frames themselves decide where they lie, so that every step looks equally large:
+
+    aid interpolate "a red sphere" "a blue cube" --out runs/even --select dynamic
+
 The same sequence again, bit for bit:
 
     aid interpolate --from runs/first/sequence.json --out runs/again
@@ -69,6 +73,14 @@ def interpolate(
     ] = None,
     coefficients: Annotated[str | None, typer.Option(help='Where the frames lie, such as "0,0.3,0.5,0.7,1".')] = None,
     beta: Annotated[str | None, typer.Option(help='Spacing by a Beta prior, "alpha,beta" such as "3,3".')] = None,
+    select: Annotated[
+        str | None, typer.Option(help="Choose the spacing by what the frames look like: dynamic or bayes.")
+    ] = None,
+    distance: Annotated[
+        str | None, typer.Option(help="Of --select: miniature, clip:FOLDER, dino:FOLDER or lpips:FILE.")
+    ] = None,
+    explore: Annotated[int | None, typer.Option(help="Of --select dynamic: frames to make and choose from.")] = None,
+    min_gap: Annotated[float | None, typer.Option(help="Of --select dynamic: least gap between frames in t.")] = None,
     latents: Annotated[
         Path | None, typer.Option(help="safetensors file with the noise of both ends, or of all frames.")
     ] = None,
@@ -124,6 +136,7 @@ def interpolate(
                 else negative_prompt,
                 "height": height,
                 "width": width,
+                **_select(select, {"distance": _located(distance), "explore": explore, "min_gap": min_gap}),
                 **_stock(stock or []),
             }
             config = {"mode": mode, "fuse_self": fuse_self, "warmup": warmup, "impl": impl}
@@ -202,6 +215,19 @@ def _coefficients(coefficients: str | None, beta: str | None) -> Any:
     if len(numbers) != 2:
         raise ArgumentError(f'beta takes two numbers, "alpha,beta" such as "3,3"; got {beta!r}')
     return {"beta_prior": numbers}
+
+
+def _select(method: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in settings.items() if value is not None}
+    if method is None and given:
+        raise ArgumentError(f"{next(iter(given)).replace('_', '-')} is a setting of select; add --select dynamic")
+    return {} if method is None else {"select": {"method": method, **given}}
+
+
+def _located(distance: str | None) -> str | None:
+    """A distance with the whole path of its weights, so that `sequence.json` means the same from anywhere."""
+    kind, separator, place = (distance or "").partition(":")
+    return f"{kind}:{Path(place).expanduser().resolve()}" if separator and place else distance
 
 
 def _stock(pairs: list[str]) -> dict[str, Any]:

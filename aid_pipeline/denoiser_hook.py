@@ -69,6 +69,7 @@ class DenoiserHook:
         self._checked_masks: list[Tensor] = []
         self._outputs: list[Any] = []
         self._back: Tensor | None = None
+        self._end_rows: list[int] = []
         self._thread = threading.current_thread()
         self._handles = [
             denoiser.register_forward_pre_hook(self._before, with_kwargs=True),
@@ -124,8 +125,22 @@ class DenoiserHook:
     @torch.compiler.disable
     def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         outputs, back = [*self._outputs, output], self._back
+        if output is None:
+            self._clear()
+            return None
+        joined = output if back is None and len(outputs) == 1 else join_outputs(outputs, back)
+        self._remember(joined)
         self._clear()
-        return output if len(outputs) == 1 or output is None else join_outputs(outputs, back)
+        return joined
+
+    def _remember(self, output: Any) -> None:
+        """After a call, what its endpoints left goes into the memory that is being filled, if there is one."""
+        memory, last = self._frames.endpoints, self._state.current
+        if memory is None or memory.filled:
+            return
+        if last is not None and last.saved_rows:
+            bank.collect(self._layers)
+        memory.keep(output, self._end_rows, self._layers)
 
     @torch.compiler.disable
     def _plan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Run], tuple[Any, ...], dict[str, Any]]:
@@ -145,11 +160,25 @@ class DenoiserHook:
             self._check_masks(call)
         if self._chunk == "auto":
             self._chunk = self._auto_chunk(args, kwargs, batch, sample.device)
+        memory = self._frames.endpoints
+        self._end_rows = [] if memory is None else self._finder.end_rows(batch)
+        remembered = self._end_rows if memory is not None and memory.filled else []
         key = (batch, start if active else None, sample.device)
         if key not in self._runs:
             plan = self._finder.plan(start, batch, sample.device) if active and start is not None else None
-            self._runs[key] = plan_runs(batch, self.chunk, plan, self._config, self._skips_linear_cross, sample.device)
+            self._runs[key] = plan_runs(
+                batch,
+                self.chunk,
+                plan,
+                self._config,
+                self._skips_linear_cross,
+                sample.device,
+                saves=memory is not None,
+                remembered=remembered,
+            )
         runs, self._back = self._runs[key]
+        if memory is not None and remembered:
+            self._outputs = [memory.recall(self.calls - 1, remembered, self._layers, sample.device)]
         return runs, args, kwargs
 
     def _advance(self, call: dict[str, Any]) -> int:
@@ -241,7 +270,7 @@ class DenoiserHook:
         # a plain run is no different from a call without interpolation, and shares its compiled graph
         self._state.current = run.how if run.how.plan is not None or run.how.saved_rows else None
         batch = (args[0] if args else kwargs[self._parameters[0]]).shape[0]
-        if run.count == batch:
+        if run.count == batch and isinstance(run.rows, slice):
             return args, kwargs
         named = zip(self._parameters, args, strict=False)
         return tuple(take_rows(value, run.rows, batch, name) for name, value in named), take_rows(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aid_kernels import InterpolationPlan
 
+from .endpoint_memory import EndpointMemory
 from .errors import ConfigError
 
 
@@ -33,6 +34,8 @@ class Frames:
         image_embeds: IP-Adapter embeddings per adapter, each (m, N, C) or (m, N, L, C), one row per frame. They are
             handed to the denoiser in place of whatever the stock call has there, which needs no image of its own then.
         negative_image_embeds: likewise what all other rows get, each (1, ...) of the same shape; default: zeros.
+        endpoints: a memory to share between calls for other frames between the same ends: the first call fills it,
+            later ones do not run their first and last frame again.
 
     Raises:
         ConfigError: lengths that differ, no frame to interpolate from, counts below 1, non-finite embeddings.
@@ -46,6 +49,7 @@ class Frames:
     guided: bool = False
     image_embeds: list[Tensor] | None = None
     negative_image_embeds: list[Tensor] | None = None
+    endpoints: EndpointMemory | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.plan, InterpolationPlan):

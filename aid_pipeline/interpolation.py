@@ -9,23 +9,25 @@ import warnings
 import weakref
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from aid_kernels import InterpolationPlan
-
-from .apply import aid, find_denoiser
+from .apply import find_denoiser
+from .chunking import CPU_ROWS
 from .coefficients import BetaPrior, check_frames, frame_coefficients
 from .config import AIDConfig
-from .embeddings import ENCODER_TEXTS, check_guidance, encode_prompts, text_family
+from .denoising import Denoising
+from .distances import distance
+from .embeddings import check_guidance, encode_prompts, text_family
 from .errors import BusyError, ConfigError, FrameWarning, PromptError
-from .frames import Frames
-from .latents import FrameNoise, check_latents, check_seed, image_of_each_frame
-from .prompt_switch import PromptSwitch
+from .latents import check_latents, check_seed
 from .prompts import check_prompts
 from .recipe import LATENTS_FILE, settings
+from .selecting import check_selection, select_frames
+from .selection import Selection
+from .selection.settings import as_selection
 from .sequence import Sequence
 from .stock_arguments import (
     check_image_prompts,
@@ -34,7 +36,7 @@ from .stock_arguments import (
     check_stock_arguments,
     stock_parameters,
 )
-from .stock_call import Progress, Watch, denoiser_steps, private_copy
+from .stock_call import Progress, private_copy
 
 
 def interpolate(
@@ -55,6 +57,7 @@ def interpolate(
     width: int | None = None,
     output_type: str = "pil",
     *,
+    select: str | Selection | None = None,
     progress: Progress | None = None,
     **stock: Any,
 ) -> Sequence:
@@ -75,6 +78,8 @@ def interpolate(
         chunk: rows per denoiser call; any value gives the same frames, smaller ones need less memory.
         negative_prompt: one text, or one per end, whose embeddings are then lerped.
         output_type: "pil", "pt", "np" or "latent".
+        select: choose the coefficients by what the frames look like: "dynamic", "bayes" or a `Selection`
+            (appendices D and F). "dynamic" denoises half as many frames again.
         progress: called with (steps done, steps in all).
         stock: anything else the stock call takes (`image`, `strength`, `cross_attention_kwargs`, ...).
 
@@ -83,8 +88,8 @@ def interpolate(
 
     Raises:
         AIDError: its subclasses name what is wrong, before any denoising: `ArgumentError`, `CoefficientsError`,
-            `ConfigError`, `LatentsError`, `PromptError`, `UnsupportedPipelineError`; `BusyError` if the
-            denoiser already serves another sequence in another thread.
+            `ConfigError`, `DistanceError`, `LatentsError`, `PromptError`, `SelectionError`, `UnsupportedPipelineError`;
+            `BusyError` if the denoiser already serves another sequence in another thread.
     """
     began = time.perf_counter()
     config = AIDConfig() if config is None else config
@@ -93,7 +98,11 @@ def interpolate(
     check_numbers(num_inference_steps, guidance_scale, output_type, chunk)
     t = frame_coefficients(coefficients, check_frames(frames))
     prompts = check_prompts(prompt_a, prompt_b, guide, negative_prompt, frames)
-    noise = FrameNoise(t, check_seed(seed), check_latents(latents, frames))
+    check_seed(seed)
+    check_latents(latents, frames)
+    selection = as_selection(select)
+    if selection is not None:
+        check_selection(selection, frames, coefficients, latents, guide, output_type, stock.get("image"))
     family = text_family(pipe)
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
@@ -103,34 +112,25 @@ def interpolate(
     check_image_prompts(pipe, stock, 2 if guided and family.encodes_negative else 1)
     if config.mode == "denoising" and guide is not None:
         raise PromptError('mode="denoising" changes from one prompt to the other and reads no guide; leave it out')
+    if selection is not None:
+        measure = distance(selection.distance)
 
+    call = stock | {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+    call |= {name: size for name, size in (("height", height), ("width", width)) if size is not None}
+    record = None
     with _alone(find_denoiser(pipe)):
-        own = private_copy(pipe)
-        noise.install(own)
-        encoded = encode_prompts(own, family, prompts, guided, stock)
-        embeddings = encoded.frames(t)
-        run = _Run(own, config, t, embeddings, chunk, guide is not None, progress)
-        if config.mode == "denoising":
-            run.switch = PromptSwitch(encoded, t, lambda: run.watch.steps_done)
-            embeddings = run.switch.frames(embeddings)
-        call = {name: value for name, value in stock.items() if name not in ENCODER_TEXTS} | embeddings
-        call |= {
-            "num_inference_steps": num_inference_steps,
-            "guidance_scale": guidance_scale,
-            "output_type": output_type,
-        }
-        call |= {name: size for name, size in (("height", height), ("width", width)) if size is not None}
-        call["generator"] = noise.generators()
-        if call.get("image") is not None and not noise.starts_from_noise(pipe):
-            call["image"] = image_of_each_frame(call["image"], frames)
-        if "negative_prompt" in stock_parameters(own):
-            call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
+        encoded = encode_prompts(private_copy(pipe), family, prompts, guided, stock)
+        denoising = Denoising(
+            pipe, config, encoded, guide is not None, check_seed(seed), latents, chunk, call, output_type
+        )
         called = time.perf_counter()
-        output = own(**call)
-        if output_type == "latent":
-            run.watch.look(output.images)
+        if selection is None:
+            made = denoising.frames(t, progress)
+        else:
+            most = _frames_per_call(pipe, chunk, 2 if guided and family.encodes_negative else 1)
+            selected = select_frames(denoising, selection, measure, frames, most, progress)
+            made, t, record = selected.made, selected.coefficients, selected.record
     ended = time.perf_counter()
-    watch = run.watch
 
     asked = {
         "prompt_a": prompt_a,
@@ -147,21 +147,23 @@ def interpolate(
         "height": height,
         "width": width,
         "output_type": output_type,
+        "select": selection,
     }
-    flagged = getattr(output, "nsfw_content_detected", None) or []
+    selecting = {"select": ended - called - made.denoise - made.decode} if record is not None else {}
     sequence = Sequence(
-        images=output.images,
+        images=made.images,
         coefficients=t,
-        settings=settings(pipe, asked | stock, config, run.chunk_used),
+        settings=settings(pipe, asked | stock, config, made.chunk, record),
         timings={
             "encode": called - began,
-            "denoise": watch.ended - watch.started,
-            "decode": ended - watch.ended,
+            "denoise": made.denoise,
+            "decode": made.decode,
+            **selecting,
             "total": ended - began,
         },
-        report=run.report,
-        not_finite=tuple(sorted(watch.not_finite)),
-        flagged=tuple(index for index, black in enumerate(flagged) if black),
+        report=made.report,
+        not_finite=made.not_finite,
+        flagged=made.flagged,
         latents=latents,
     )
     for fault in sequence.faults:
@@ -169,46 +171,11 @@ def interpolate(
     return sequence
 
 
-class _Run:
-    """Interpolation around the denoising loop of one stock call: on when the loop starts, off when it ends."""
-
-    def __init__(
-        self,
-        pipe: Any,
-        config: AIDConfig,
-        coefficients: tuple[float, ...],
-        embeddings: dict[str, Tensor],
-        chunk: int | Literal["auto"],
-        guided: bool,
-        progress: Progress | None,
-    ) -> None:
-        self.watch = Watch(self._denoising, progress)
-        self.watch.install(pipe)
-        self.switch: PromptSwitch | None = None
-        self.report = ""
-        self.chunk_used: int | None = None
-        self._pipe, self._config, self._chunk, self._guided = pipe, config, chunk, guided
-        embeds = embeddings["prompt_embeds"]
-        self._plan, self._embeds = InterpolationPlan.sequence(coefficients, device=embeds.device), embeds
-
-    @contextmanager
-    def _denoising(self, steps: int) -> Iterator[None]:
-        frames = Frames(
-            self._plan,
-            self._embeds,
-            denoiser_steps(self._pipe.scheduler, steps),
-            chunk=self._chunk,
-            guided=self._guided,
-        )
-        with ExitStack() as stack:
-            if self.switch is not None:  # before the hook that cuts the batch into chunks
-                controlnet = getattr(self._pipe, "controlnet", None)
-                modules = [find_denoiser(self._pipe), *([controlnet] if isinstance(controlnet, nn.Module) else [])]
-                stack.enter_context(self.switch.installed(modules, steps))
-            handle = stack.enter_context(aid(self._pipe, self._config, frames))
-            yield
-            self.report = handle.report()
-            self.chunk_used = handle.chunk
+def _frames_per_call(pipe: Any, chunk: int | Literal["auto"], rows: int) -> int | None:
+    """How many new frames of `rows` rows each fit one denoiser call; None: a GPU's memory decides during the call."""
+    if chunk == "auto":
+        return None if pipe.device.type == "cuda" else max(1, CPU_ROWS // rows)
+    return max(1, chunk // rows)
 
 
 _running: weakref.WeakSet[nn.Module] = weakref.WeakSet()

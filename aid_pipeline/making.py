@@ -56,11 +56,11 @@ def make(request: Request, out: Path, saving: dict[str, Any], console: Console, 
         return
     from .saving import check_video, save_sequence
 
-    _quiet_libraries()
+    quiet_libraries()
     saving = {**saving, "video": check_video(saving["video"])}
     folder = OutputFolder(out, request.recipe())
     try:
-        with _progress(console) as bar:
+        with progress_bar(console) as bar:
             task = bar.add_task(f"loading {escape(Path(request.model).name)}", total=None)
             pipe = request.load()
             pipe.set_progress_bar_config(disable=True)
@@ -94,6 +94,14 @@ def _summary(sequence: Any, folder: OutputFolder, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    selection = sequence.settings.get("selection")
+    if selection:
+        console.print(
+            f"coefficients chosen by {selection['method']} selection, {escape(selection['distance'])}: "
+            f"{', '.join(f'{t:.3f}' for t in sequence.coefficients)} ({selection['denoised_frames']} frames denoised)",
+            highlight=False,
+            soft_wrap=True,
+        )
     if sequence.report:
         console.print(escape(sequence.report.splitlines()[0]), highlight=False, soft_wrap=True)
 
@@ -106,7 +114,7 @@ def _what_is_saved(folder: OutputFolder) -> str:
     return f"{folder.path} holds {listed}, each whole; the same command makes the sequence anew"
 
 
-def _progress(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -117,7 +125,7 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """One progress bar is enough; faults are said in our own words, and errors still come through."""
     logging.getLogger("transformers").setLevel(logging.ERROR)  # before its first import speaks
     import diffusers

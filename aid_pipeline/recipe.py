@@ -14,6 +14,7 @@ import torch
 
 from .coefficients import BetaPrior
 from .config import AIDConfig
+from .selection import Selection
 
 LATENTS_FILE = "latents.safetensors"  # beside sequence.json, if latents were given
 FORMAT = 1  # of sequence.json; raised when an older reader would misunderstand a newer file
@@ -111,12 +112,19 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def settings(pipe: Any, arguments: dict[str, Any], config: AIDConfig, chunk_used: int | None) -> dict[str, Any]:
+def settings(
+    pipe: Any,
+    arguments: dict[str, Any],
+    config: AIDConfig,
+    chunk_used: int | None,
+    selection: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """`Sequence.settings`: all values as JSON holds them.
 
     Args:
         arguments: of `interpolate`, stock ones too.
         chunk_used: rows per denoiser call that "auto" came to.
+        selection: how the coefficients were chosen, and what else was seen.
     """
     recorded, unrecorded = recorded_arguments(arguments)
     return {
@@ -127,6 +135,7 @@ def settings(pipe: Any, arguments: dict[str, Any], config: AIDConfig, chunk_used
         "unrecorded": unrecorded,
         "config": asdict(config),
         "chunk_used": chunk_used,
+        **({} if selection is None else {"selection": selection}),
     }
 
 
@@ -140,6 +149,8 @@ def plain_value(value: Any) -> Any:
         return value
     if isinstance(value, BetaPrior):
         return {"beta_prior": [value.alpha, value.beta]}
+    if isinstance(value, Selection):
+        return plain_value(vars(value))
     if isinstance(value, dict):
         return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, bytes) or not isinstance(value, Iterable) or hasattr(value, "shape"):

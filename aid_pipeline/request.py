@@ -25,7 +25,7 @@ class Request:
     Args:
         model, revision, device, dtype: as `load_model`.
         arguments: of `interpolate`, by name; `coefficients` as numbers or {"beta_prior": [alpha, beta]}, `latents`
-            as the path of a safetensors file with one tensor "latents".
+            as the path of a safetensors file with one tensor "latents", `select` as the fields of a `Selection`.
         config: fields of `AIDConfig`.
         scheduler: class and configuration to use in place of the model's own.
         expected: model, versions and machine of the sequence to make again; empty for a new one.
@@ -57,6 +57,7 @@ class Request:
         from .config import AIDConfig
         from .latents import check_seed
         from .prompts import check_prompts
+        from .selecting import check_selection
         from .stock_arguments import check_numbers
 
         given = self.arguments
@@ -68,8 +69,10 @@ class Request:
         check_seed(given.get("seed", 0))
         steps, scale = given.get("num_inference_steps", 25), given.get("guidance_scale", 5.0)
         check_numbers(steps, scale, "pil", given.get("chunk", "auto"))
-        if given.get("latents") is not None:
-            _latents(given["latents"])
+        latents = None if given.get("latents") is None else _latents(given["latents"])
+        selection = _selection(given.get("select"))
+        if selection is not None:
+            check_selection(selection, frames, given.get("coefficients"), latents, given.get("guide"))
 
     def make(self, pipe: Any, progress: Progress | None = None) -> Sequence:
         """Denoise the sequence on a pipeline that `load` returned."""
@@ -79,6 +82,7 @@ class Request:
 
         arguments = dict(self.arguments)
         arguments["coefficients"] = _coefficients(arguments.get("coefficients"))
+        arguments["select"] = _selection(arguments.get("select"))
         if arguments.get("latents") is not None:
             arguments["latents"] = _latents(arguments["latents"])
         sequence = interpolate(pipe, config=AIDConfig(**self.config), progress=progress, **arguments)
@@ -139,9 +143,12 @@ def read_request(path: str | Path) -> tuple[Request, dict[str, Any]]:
             raise ArgumentError(
                 f"{path} has format {document['format']}, this version reads {FORMAT}; use a newer aid-kernels"
             )
-        lost = list(document["unrecorded"]) + (["LoRA adapters"] if model["adapters"] else [])
+        lost = [name for name in document["unrecorded"] if name != "select"]
+        lost += ["LoRA adapters"] if model["adapters"] else []
         files = document["files"]
         arguments |= {"coefficients": document["coefficients"], "chunk": document["chunk_used"]}
+        if arguments.get("select") is not None:
+            arguments |= _selected_before(document)
         expected = {name: document[name] for name in ("model", "versions", "machine")}
         config, device, fps = document["config"], document["machine"]["device"], document["fps"]
     except OSError as error:
@@ -189,6 +196,31 @@ def _coefficients(value: Any) -> Any:
     from .coefficients import BetaPrior
 
     return BetaPrior(*value["beta_prior"]) if isinstance(value, dict) else value
+
+
+def _selection(fields: dict[str, Any] | None) -> Any:
+    from .selection import Selection
+
+    return None if fields is None else Selection(**fields)
+
+
+def _selected_before(document: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that make a selected sequence again.
+
+    "bayes" made its sequence in one call at the coefficients it found; "dynamic" in several, which are repeated with
+    the whole choice, since a frame's last bits depend on the frames it shares a call with.
+    """
+    found = document["selection"]
+    if found["method"] != "dynamic":
+        return {"select": None}
+    if "select" in document["unrecorded"]:
+        logger.warning(
+            "the distance %s was given from Python and is not in the file: the frames are made at the coefficients it "
+            "chose, and may differ in their last bits",
+            found["distance"],
+        )
+        return {"select": None}
+    return {"select": document["arguments"]["select"], "coefficients": None}
 
 
 def _latents(path: str) -> Any:

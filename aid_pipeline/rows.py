@@ -79,6 +79,13 @@ class FrameFinder:
         """How many rows the frames take: frames times images."""
         return len(self._frames.plan) * self._frames.num_images_per_prompt
 
+    def end_rows(self, batch: int) -> list[int]:
+        """Rows of the first and the last frame in a call: blocks of all frames, conditional ones or not; else none."""
+        images, last = self._frames.num_images_per_prompt, len(self._frames.plan) - 1
+        if batch % self.rows:
+            return []
+        return [row for row in range(batch) if row % self.rows // images in (0, last)]
+
     def _search(self, embeds: Tensor) -> int | None:
         expected = self._expected_for(embeds)
         if embeds.shape[0] % self.rows or embeds.shape[1:] != expected.shape[1:]:
