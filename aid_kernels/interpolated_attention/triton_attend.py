@@ -116,8 +116,10 @@ def attention_kernel(
     first = pid % blocks * BLOCK
     row = tl.load(schedule + place)
 
-    # where D does not halve into multiples of 8, two slices overlap and write the same bits
-    column = part * (TILES.head_dim - TILES.value_dim)
+    # where D does not divide into multiples of 8, slices overlap and write the same bits
+    column = 0
+    if TILES.slices > 1:
+        column = part * ((TILES.head_dim - TILES.value_dim) // (TILES.slices - 1))
     own_query = view_entry(view_head(query, query_batch, query_head, query_step, head, UNIT, WIDE), row)
     own_key = view_entry(view_head(key, key_batch, key_head, key_step, head, UNIT, WIDE), row)
     own_value = view_entry(view_head(value, value_batch, value_head, value_step, head, UNIT, WIDE), row)

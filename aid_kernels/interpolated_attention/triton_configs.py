@@ -131,7 +131,8 @@ def static_setting(target: str, itemsize: int, head_dim: int, *, many: bool, mas
 
 def fit(target: str, head_dim: int, setting: Setting) -> Config:
     """A setting's tiles for a head of `head_dim` columns."""
-    value_dim = -(-head_dim // (8 * setting.slices)) * 8
+    # slices start in even steps of multiples of 8 columns, and are wide enough to leave no gap
+    value_dim = head_dim - (setting.slices - 1) * (head_dim // (8 * setting.slices) * 8)
     tiles = Tiles(
         head_dim,
         *split(head_dim, setting.widest, setting.pad),

@@ -102,6 +102,18 @@ def test_kernel_accepts_whatever_the_contract_allows(case: Case) -> None:
     assert_accepted(run(case), case.mode, case.inputs())
 
 
+@pytest.mark.parametrize(("dim", "slices", "pad"), [(40, 4, False), (136, 4, True), (160, 2, False)])
+def test_value_columns_may_be_split_over_any_number_of_programs(dim: int, slices: int, pad: bool) -> None:
+    from aid_kernels.interpolated_attention.triton_kernel import attend
+
+    case = Case(head_dim=dim, heads=2, dtype=F16, query_length=17)
+    arguments = case.inputs()
+    query, key, value, plan = (arguments[name] for name in ("q", "k", "v", "plan"))
+    setting = triton_configs.Setting(16, 16, 1, 1, slices=slices, pad=pad)
+    out = attend("outer", (query, key, value, None), (key, value, None), plan, True, dim**-0.5, setting)
+    assert_accepted(out, "outer", arguments)
+
+
 def test_rule_rejects_a_swapped_source_and_a_missing_term() -> None:
     case = Case()
     for wrong in (((2, 0),) * 3, ((0, 0),) * 3):
@@ -236,6 +248,11 @@ def test_what_fixes_a_rows_bits_does_not_depend_on_its_company() -> None:
         for tiles in (few, many):
             assert tiles.slices * tiles.value_dim >= dim
             assert tiles.value_dim <= tiles.value_main + tiles.value_rest
+            # where every slice starts, as the kernel has it: no gap, and the last one ends with the head
+            starts = [part * ((dim - tiles.value_dim) // max(1, tiles.slices - 1)) for part in range(tiles.slices)]
+            assert starts[-1] + tiles.value_dim == dim
+            assert all(start % 8 == 0 for start in starts)
+            assert all(after - before <= tiles.value_dim for before, after in itertools.pairwise(starts))
 
 
 def test_refusals_list_every_reason(monkeypatch: pytest.MonkeyPatch) -> None:
