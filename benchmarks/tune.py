@@ -182,7 +182,7 @@ def write(folder: Path, rows: list[Row], machine: dict[str, str], settings: Sett
     """`<gpu>.json`, with the old file's entries for layers not measured again; None where there is nothing to say."""
     gpu = gpu_machine.gpu_name(settings.device)
     made: list[dict[str, Any]] = [entry | {"commit": machine["commit"]} for entry in tune_choice.entries(rows)]
-    path = folder / ("smoke.json" if settings.smoke else file_name(gpu))
+    path = folder / file_name(gpu)
     if not made:
         return None
     if path.exists():
