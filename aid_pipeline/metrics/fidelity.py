@@ -8,7 +8,7 @@ large here; KID is unbiased.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import MetricsError
 from .intervals import Estimate, bootstrap_groups
 
+Metric = Callable[[Tensor, Tensor], float]
 LARGEST_RESAMPLED = 512  # feature sizes above which FID's eigenvalues are too slow to be resampled
 
 
@@ -112,6 +113,48 @@ def fidelity(
     Raises:
         MetricsError: no sequence, or one without frames between.
     """
+    ends, between = balanced(endpoints, interior, seed)
+    size, groups = ends.shape[2], len(ends)
+
+    def estimate(metric: Metric, resampled: bool) -> Estimate:
+        return bootstrap_groups(_of_groups(metric, ends, between), groups, resamples if resampled else 0, seed)
+
+    every = torch.cat(list(interior))
+    return Fidelity(
+        fid=estimate(fid, size <= LARGEST_RESAMPLED),
+        kid=estimate(kid, True),
+        fid_all=fid(torch.cat(list(endpoints)), every, equal_counts=False),
+        counts=(ends.shape[0] * ends.shape[1], between.shape[0] * between.shape[1], len(every)),
+        features=name,
+        few=ends.shape[0] * ends.shape[1] <= size,
+    )
+
+
+def fidelity_difference(
+    metric: Metric,
+    endpoints: Sequence[Tensor],
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    resamples: int = 200,
+    seed: int = 0,
+) -> Estimate:
+    """`metric` (`fid`, `kid`) of `first` less that of `second`: sequences with the same ends, resampled together."""
+    of_first = _of_groups(metric, *balanced(endpoints, first, seed))
+    of_second = _of_groups(metric, *balanced(endpoints, second, seed))
+    resampled = metric is not fid or endpoints[0].shape[1] <= LARGEST_RESAMPLED
+
+    def difference(index: np.ndarray) -> float:
+        return of_first(index) - of_second(index)
+
+    return bootstrap_groups(difference, len(endpoints), resamples if resampled else 0, seed)
+
+
+def balanced(endpoints: Sequence[Tensor], interior: Sequence[Tensor], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """As many ends as frames between of every sequence, drawn at random: (sequences, 1 or 2, d) each.
+
+    Raises:
+        MetricsError: no sequence, or one without frames between.
+    """
     if not endpoints or len(endpoints) != len(interior):
         raise MetricsError(f"fidelity needs sequences, got {len(endpoints)} with ends and {len(interior)} with frames")
     shortest = min(len(frames) for frames in interior)
@@ -119,30 +162,15 @@ def fidelity(
         raise MetricsError("fidelity needs frames between the ends; a sequence has only 2 frames")
     rng = np.random.default_rng(seed)
     each = min(2, shortest)
-    ends = torch.stack([_some(part, each, rng) for part in endpoints])  # (sequences, each, d)
-    between = torch.stack([_some(part, each, rng) for part in interior])
-    reference, measured = ends.flatten(0, 1), between.flatten(0, 1)
-    _check(reference, measured)
-    size, groups = reference.shape[1], len(ends)
+    if each * len(endpoints) < 2:
+        raise MetricsError("FID and KID need at least 2 pictures of each kind; one sequence of 3 frames has 1 between")
+    ends = torch.stack([_some(part, each, rng) for part in endpoints])
+    return ends, torch.stack([_some(part, each, rng) for part in interior])
 
-    def estimate(metric: object, resampled: bool) -> Estimate:
-        def of(index: np.ndarray) -> float:
-            value: float = metric(ends[index].flatten(0, 1), between[index].flatten(0, 1))  # type: ignore[operator]
-            return value
 
-        if not resampled:
-            return Estimate(of(np.arange(groups)), None, None, groups)
-        return bootstrap_groups(of, groups, resamples, seed)
-
-    every = torch.cat(list(interior))
-    return Fidelity(
-        fid=estimate(fid, resamples > 0 and size <= LARGEST_RESAMPLED),
-        kid=estimate(kid, resamples > 0),
-        fid_all=fid(torch.cat(list(endpoints)), every, equal_counts=False),
-        counts=(len(reference), len(measured), len(every)),
-        features=name,
-        few=len(reference) <= size,
-    )
+def _of_groups(metric: Metric, ends: Tensor, between: Tensor) -> Callable[[np.ndarray], float]:
+    """The metric of some of the sequences."""
+    return lambda index: metric(ends[index].flatten(0, 1), between[index].flatten(0, 1))
 
 
 class _Given(nn.Module):

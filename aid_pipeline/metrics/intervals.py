@@ -87,11 +87,12 @@ def bootstrap_groups(
     Args:
         statistic: figure of the sequences with these numbers (k,), which may repeat.
         groups: how many sequences there are.
+        resamples: 0 for no interval.
     """
     from scipy.stats import bootstrap
 
     value = float(statistic(np.arange(groups)))
-    if groups < 2:
+    if groups < 2 or not resamples:
         return Estimate(value, None, None, groups)
     found = bootstrap(
         (np.arange(groups),), statistic, n_resamples=resamples, method="basic", vectorized=False, rng=seed

@@ -94,6 +94,8 @@ def test_fidelity_of_sequences():
 def test_fidelity_needs_frames_between():
     with pytest.raises(MetricsError, match="only 2 frames"):
         fidelity([draw(2)], [draw(0)], "drawn")
+    with pytest.raises(MetricsError, match="at least 2 pictures"):
+        fidelity([draw(2)], [draw(1)], "drawn")
     with pytest.raises(MetricsError, match="needs sequences"):
         fidelity([], [], "drawn")
 

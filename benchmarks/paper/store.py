@@ -1,0 +1,119 @@
+"""What is kept of every sequence: distances and features, a few kilobytes, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from aid_pipeline.errors import OutputFolderError
+from aid_pipeline.metrics.steps import StepMeasures
+from aid_pipeline.output_folder import write_atomically, write_json
+
+from .pairs import Pair
+
+SETTINGS = "settings.json"
+
+
+@dataclass
+class Unit:
+    """All that was measured of one pair of one trial.
+
+    Attributes:
+        endpoints: (2, d) features of the ends, which all methods share.
+        interior: (m - 2, d) features of the frames between, by method.
+        steps: by method.
+    """
+
+    pair: Pair
+    endpoints: Tensor | None = None
+    interior: dict[str, Tensor] = field(default_factory=dict)
+    steps: dict[str, StepMeasures] = field(default_factory=dict)
+
+    def missing(self, methods: Iterable[str]) -> list[str]:
+        """Methods that were not made yet."""
+        return [name for name in methods if name not in self.steps]
+
+
+class Store:
+    """A folder with one file per pair and trial, each written whole.
+
+    Args:
+        folder: new, empty, or of an earlier run with equal settings.
+        settings: all that decides the figures; other settings need another folder.
+        distance: name of the distance, which every `StepMeasures` carries.
+
+    Raises:
+        OutputFolderError: the folder is of other settings, or holds something else.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], distance: str) -> None:
+        self.folder = folder
+        self._units = folder / "units"
+        self._distance = distance
+        settings = json.loads(json.dumps(settings))
+        known = folder / SETTINGS
+        if known.is_file():
+            before = json.loads(known.read_text("utf-8"))
+            other = sorted(name for name in settings.keys() | before.keys() if settings.get(name) != before.get(name))
+            if other:
+                said = "; ".join(f"{name}: {before.get(name)} then, {settings.get(name)} now" for name in other)
+                raise OutputFolderError(f"{folder} is of a run with other settings ({said}); give another --out")
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise OutputFolderError(f"{folder} is not empty and of no earlier run; give another --out")
+        self._units.mkdir(parents=True, exist_ok=True)
+        write_json(known, settings)
+
+    def read(self, pair: Pair) -> Unit:
+        """What is there of a pair, perhaps nothing.
+
+        Raises:
+            OutputFolderError: a file that is not this pair's.
+        """
+        path = self._path(pair)
+        unit = Unit(pair)
+        if not path.exists():
+            return unit
+        try:
+            with safe_open(path, "pt") as file:
+                if file.metadata().get("pair") != _label(pair):
+                    raise OutputFolderError(f"{path} is of another pair; give another --out")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        except (OSError, SafetensorError) as error:
+            raise OutputFolderError(f"{path} cannot be read ({error}); delete it to make it again") from error
+        unit.endpoints = tensors.pop("endpoints", None)
+        for name, tensor in tensors.items():
+            method, _, what = name.partition("/")
+            if what == "interior":
+                unit.interior[method] = tensor
+            elif what == "distances":
+                *steps, ends = tensor.tolist()
+                unit.steps[method] = StepMeasures(tuple(steps), ends, self._distance)
+        return unit
+
+    def write(self, unit: Unit) -> None:
+        """Keep a unit; a kill leaves the file as it was before."""
+        tensors: dict[str, Tensor] = {}
+        if unit.endpoints is not None:
+            tensors["endpoints"] = unit.endpoints
+        for name, steps in unit.steps.items():
+            tensors[f"{name}/interior"] = unit.interior[name].contiguous()
+            tensors[f"{name}/distances"] = torch.tensor(
+                [*steps.distances, steps.endpoint_distance], dtype=torch.float64
+            )
+        content = save(tensors, {"pair": _label(unit.pair)})
+        write_atomically(self._path(unit.pair), lambda file: file.write(content))
+
+    def _path(self, pair: Pair) -> Path:
+        return self._units / f"{pair.name}.safetensors"
+
+
+def _label(pair: Pair) -> str:
+    return json.dumps([pair.prompt_a, pair.prompt_b, pair.seed])

@@ -1,0 +1,175 @@
+"""Aggregation: every complete pair of every trial into one table, and its page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aid_pipeline.comparison.methods import ABLATION, CROSS_FADE, MAIN, Method
+from aid_pipeline.errors import MetricsError
+from aid_pipeline.metrics.fidelity import fidelity
+from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
+from aid_pipeline.metrics.steps import check_comparable
+
+from .claims import LEAST, PAPER_TABLE, check_claims
+from .store import Unit
+
+VERDICTS = ("holds", "does not hold", "not decided")
+RESAMPLES = 200  # of sets of pictures, whose FID takes a while
+
+
+def summarise(
+    units: Sequence[Unit], methods: Mapping[str, Method], features: str, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """All figures of the units that have every method, and the paper's claims.
+
+    Args:
+        units: in the order of work.
+        methods: rows of the table.
+        features: name of the features.
+        resamples: for the intervals of FID and KID.
+
+    Raises:
+        MetricsError: no complete unit yet.
+        IncomparableError: units of sequences of different lengths.
+    """
+    complete = [unit for unit in units if unit.endpoints is not None and not unit.missing(methods)]
+    if not complete:
+        raise MetricsError("no pair has been made with every method yet, so there is nothing to put in a table")
+    check_comparable([steps for unit in complete for steps in unit.steps.values()])
+    endpoints = [unit.endpoints for unit in complete if unit.endpoints is not None]
+    trials: dict[int, int] = {}
+    for unit in complete:
+        trials[unit.pair.trial] = trials.get(unit.pair.trial, 0) + 1
+    rows = {}
+    for name, method in methods.items():
+        steps = [unit.steps[name] for unit in complete]
+        ratios = [measures.path_ratio for measures in steps if measures.path_ratio is not None]
+        faithful = fidelity(endpoints, [unit.interior[name] for unit in complete], features, resamples)
+        rows[name] = {
+            "title": method.title,
+            "what": method.describe(),
+            "smoothness": bootstrap_mean([measures.smoothness for measures in steps]).figures(),
+            "consistency": bootstrap_mean([measures.consistency for measures in steps]).figures(),
+            "largest_step": bootstrap_mean([measures.largest_step for measures in steps]).figures(),
+            "path_ratio": bootstrap_mean(ratios).figures() if ratios else None,
+            "fid": faithful.fid.figures(),
+            "kid": faithful.kid.figures(),
+            "fid_all": faithful.fid_all,
+        }
+    return {
+        "sequences": len(complete),
+        "pairs_by_trial": trials,
+        "pictures": dict(zip(("endpoints", "interior", "all_interior"), faithful.counts, strict=True)),
+        "few": faithful.few,
+        "methods": rows,
+        "claims": check_claims(complete, methods, resamples),
+    }
+
+
+def sequences_csv(units: Sequence[Unit], methods: Mapping[str, Method]) -> str:
+    """One line per sequence, so that every mean can be made again."""
+    lines = ["trial,pair,seed,method,smoothness,consistency,largest_step,endpoint_distance"]
+    for unit in units:
+        for name in methods:
+            if name in unit.steps:
+                steps = unit.steps[name]
+                figures = (steps.smoothness, steps.consistency, steps.largest_step, steps.endpoint_distance)
+                numbers = ",".join(f"{figure:.6f}" for figure in figures)
+                lines.append(f"{unit.pair.trial},{unit.pair.index},{unit.pair.seed},{name},{numbers}")
+    return "\n".join(lines) + "\n"
+
+
+def page(result: dict[str, Any]) -> str:
+    """`paper.md`."""
+    summary, settings = result["summary"], result["settings"]
+    trials = ", ".join(f"{count} in trial {trial}" for trial, count in summary["pairs_by_trial"].items())
+    said = settings["instruments"]
+    lines = [
+        f"# The paper's comparison on {settings['model']['name']}",
+        "",
+        f"{summary['sequences']} sequences a method ({trials}; {result['asked']['pairs']} x "
+        f"{result['asked']['trials']} asked for) between random prompts ({settings['prompts']}), "
+        f"{settings['frames']} frames, {settings['num_inference_steps']} steps, guidance "
+        f"{settings['guidance_scale']:g}, warm-up {settings['warmup']:g}, {settings['noise']}; all methods of a pair "
+        "from the same noise, with the same ends.",
+        "",
+        f"Measured with: steps by **{said['distance']}**, fidelity by **{said['features']}**, frames {said['frames']}.",
+        *_warnings(summary, said),
+        "Intervals are 95 %, by bootstrap over sequences.",
+        "",
+        *_rows(summary, [name for name in MAIN if name in summary["methods"]]),
+        "",
+        "The cross-fade between the ends beats every method on smoothness and consistency with pictures nobody would",
+        "call faithful: read both columns with fidelity beside them. FID compares as many frames between as ends",
+        f'({summary["pictures"]["interior"]} and {summary["pictures"]["endpoints"]} pictures); "all" takes all '
+        f"{summary['pictures']['all_interior']} frames between, as the paper did, and its bias with it.",
+        "",
+        "## Ablation",
+        "",
+        *_rows(summary, [name for name in ("tei", *ABLATION, "aid-o", "aid-i") if name in summary["methods"]]),
+        "",
+        "## Which of the paper's orderings hold here",
+        "",
+        *_claims(summary),
+        "",
+        "## The paper's own figures",
+        "",
+        "Of Stable Diffusion 1.4 at 512x512, with LPIPS-VGG16 and Inception: **another model, other prompts, another",
+        "distance and other features**. Their orderings may be compared with the above, their values may not.",
+        "",
+        "| | | smoothness ↑ | consistency ↓ | fidelity (FID) ↓ |",
+        "|---|---|---|---|---|",
+    ]
+    for data, methods in PAPER_TABLE.items():
+        for method, (smooth, consistent, fid) in methods.items():
+            lines.append(f"| {data} | {method} | {smooth:.4f} | {consistent:.4f} | {fid:.2f} |")
+    return "\n".join([*lines, "", f"Machine: {result['machine_line']}.", f"Made by `{result['command']}`.", ""])
+
+
+def _warnings(summary: dict[str, Any], said: dict[str, Any]) -> list[str]:
+    lines = []
+    if not said["distance"].startswith("LPIPS") or not said["features"].startswith("Inception"):
+        lines.append("These are not LPIPS-VGG or Inception figures.")
+    if summary["few"]:
+        lines.append("There are fewer pictures than features, so FID is far from its limit; trust KID.")
+    return lines
+
+
+def _rows(summary: dict[str, Any], names: Sequence[str]) -> list[str]:
+    lines = [
+        "| method | what is on | smoothness ↑ | consistency ↓ | FID ↓ | FID, all | KID x 1000 ↓ |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        row = summary["methods"][name]
+        kid = {key: value if key == "count" or value is None else 1000 * value for key, value in row["kid"].items()}
+        cells = (
+            f"*{row['title']}*" if name == CROSS_FADE else row["title"],
+            row["what"],
+            Estimate(**row["smoothness"]).text(),
+            Estimate(**row["consistency"]).text(),
+            Estimate(**row["fid"]).text(2),
+            f"{row['fid_all']:.2f}",
+            Estimate(**kid).text(2),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _claims(summary: dict[str, Any]) -> list[str]:
+    lines = ["| the paper says | of | difference | here |", "|---|---|---|---|"]
+    titles = {name: row["title"] for name, row in summary["methods"].items()}
+    for claim in summary["claims"]:
+        sign = ">" if claim["metric"] == "smoothness" else "<"
+        said = f"{claim['metric']}: {titles[claim['better']]} {sign} {titles[claim['worse']]}"
+        verdict = claim["verdict"] if claim["verdict"] != "does not hold" else "**does not hold**"
+        lines.append(f"| {said} | {claim['source']} | {Estimate(**claim['difference']).text()} | {verdict} |")
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in summary["claims"]) for verdict in VERDICTS}
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return [
+        *lines,
+        "",
+        f"Of {len(summary['claims'])}: {said} (the interval of the difference includes zero, or there "
+        f"are fewer than {LEAST} sequences).",
+    ]

@@ -1,0 +1,212 @@
+"""The paper's comparison on an untrained miniature: what is shared, kept, gone on with, and said of the claims."""
+
+import json
+
+import pytest
+import torch
+
+from aid_pipeline import AIDConfig, BetaPrior, interpolate, load_model
+from aid_pipeline.comparison.methods import all_methods, make, pick, rows, runs
+from aid_pipeline.errors import ArgumentError, MetricsError, OutputFolderError
+from aid_pipeline.metrics.instruments import preset
+from aid_pipeline.metrics.steps import StepMeasures
+from benchmarks.paper import __main__ as paper
+from benchmarks.paper.claims import CLAIMS, PAPER_TABLE, check_claims
+from benchmarks.paper.pairs import Pair, draw_pairs
+from benchmarks.paper.store import Store, Unit
+from benchmarks.paper.table import page, sequences_csv, summarise
+from tests.metrics.conftest import _one_thread, miniature  # noqa: F401 - fixtures
+
+pytest.importorskip("torchmetrics")
+METHODS = all_methods(BetaPrior(3, 3))
+
+
+def arguments(folder, out, *more: str) -> list[str]:
+    measured_by = ["--distance", f"miniature:{folder}", "--features", f"miniature:{folder}"]
+    small = ["--trials", "1", "--frames", "3", "--num-inference-steps", "1", "--guidance-scale", "1"]
+    return ["--model", str(folder), "--out", str(out), "--resamples", "0", *measured_by, *small, *more]
+
+
+@pytest.fixture
+def loaded_once(miniature, monkeypatch):  # noqa: F811
+    """The model is loaded for real, but not anew for every command."""
+    pipe, instruments = load_model(str(miniature), device="cpu"), preset("miniature", *[f"miniature:{miniature}"] * 2)
+    monkeypatch.setattr(paper, "load_model", lambda *_: pipe)
+    monkeypatch.setattr(paper, "preset", lambda *_: instruments)
+    return miniature
+
+
+def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
+    """A first run of two methods, a second that adds what is missing, a third with nothing to make."""
+    out = tmp_path / "out"
+    paper.main(arguments(loaded_once, out, "--methods", "tei,cross-fade", "--pairs", "2"))
+    assert "about" in capsys.readouterr().out
+    first = Store(out, json.loads((out / "settings.json").read_text()), "").read(draw_pairs("world", 1, 1)[0])
+    paper.main(arguments(loaded_once, out, "--pairs", "2"))
+    result = json.loads((out / "paper.json").read_text())
+    assert set(result["summary"]["methods"]) == set(METHODS)
+    assert result["summary"]["sequences"] == 2
+    assert result["summary"]["pairs_by_trial"] == {"0": 2}
+    assert len(result["summary"]["claims"]) == len(CLAIMS)
+    text = (out / "paper.md").read_text()
+    assert "miniature CLIP tower (not LPIPS)" in text
+    assert "These are not LPIPS-VGG or Inception figures" in text
+    assert str(tmp_path) not in text + json.dumps(result)
+    for method in METHODS.values():
+        assert f"| {method.title} |" in text or f"| *{method.title}* |" in text
+    assert len((out / "sequences.csv").read_text().splitlines()) == 1 + 2 * len(METHODS)
+
+    again = Store(out, json.loads((out / "settings.json").read_text()), "").read(draw_pairs("world", 1, 1)[0])
+    assert set(first.steps) == {"tei", "cross-fade"}
+    assert set(again.steps) == set(METHODS)
+    assert again.steps["tei"] == first.steps["tei"]  # kept, not made anew
+    units = sorted((out / "units").iterdir())
+    before = [path.stat().st_mtime_ns for path in units]
+    capsys.readouterr()
+    paper.main(arguments(loaded_once, out, "--pairs", "2", "--minutes", "0"))
+    assert "2 of 2 pairs are there already, 0 to make" in capsys.readouterr().out
+    assert [path.stat().st_mtime_ns for path in units] == before
+    with pytest.raises(SystemExit, match=r"other settings \(warmup: 0.5 then, 1.0 now\)"):
+        paper.main(arguments(loaded_once, out, "--warmup", "1", "--table"))
+    units[1].write_bytes(b"damaged")
+    with pytest.raises(SystemExit, match=r"0-0001\.safetensors cannot be read"):
+        paper.main(arguments(loaded_once, out, "--table", "--pairs", "2"))
+
+
+def test_methods_that_share_a_call_get_their_own_frames(miniature):  # noqa: F811
+    """Frames made together with another spacing's are those that `interpolate` makes alone."""
+    pipe = load_model(str(miniature), device="cpu")
+    call = {"num_inference_steps": 1, "guidance_scale": 3.0}
+    wanted = pick(["aid-o", "aid-o-uniform", "cross-fade"], METHODS)
+    assert len(runs(wanted, 4)) == 1
+    assert rows(wanted, 4) == 6
+    made = dict(make(pipe, "a red sphere", "a blue cube", wanted, 4, seed=3, **call))
+    for name, coefficients in (("aid-o", BetaPrior(3, 3)), ("aid-o-uniform", None)):
+        alone = interpolate(
+            pipe, "a red sphere", "a blue cube", frames=4, config=AIDConfig(), coefficients=coefficients, seed=3,
+            output_type="pt", **call,
+        )  # fmt: skip
+        assert made[name].coefficients == alone.coefficients
+        assert (made[name].pictures - alone.images).abs().max() < 2 / 255
+    assert not torch.equal(made["aid-o"].pictures[1], made["aid-o-uniform"].pictures[1])
+    fade = made["cross-fade"].pictures
+    assert torch.equal(fade[[0, -1]], made["aid-o"].pictures[[0, -1]])
+    middle = torch.lerp(fade[0], fade[-1], 1 / 3)
+    assert (fade[1] - middle).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_unknown_methods_and_a_cross_fade_alone():
+    with pytest.raises(ArgumentError, match="got morph"):
+        pick(["tei", "morph"], METHODS)
+    with pytest.raises(ArgumentError, match="has no ends"):
+        runs(pick(["cross-fade"], METHODS), 7)
+
+
+def test_pairs_do_not_depend_on_how_many_are_asked_for(tmp_path):
+    for source in ("world", "cifar10"):
+        few, many = draw_pairs(source, 3, 1), draw_pairs(source, 5, 2)
+        assert many[:3] == few
+        assert {pair.trial for pair in many} == {0, 1}
+        assert len({(pair.prompt_a, pair.prompt_b) for pair in many}) > 7
+        assert all(pair.prompt_a != pair.prompt_b for pair in many)
+        assert len({pair.seed for pair in many}) == 10
+    assert draw_pairs("cifar10", 1, 1)[0].prompt_a.startswith("a photo of a")
+    (tmp_path / "captions.txt").write_text("a cat\n\na dog\na cat\n")
+    assert {draw_pairs(str(tmp_path / "captions.txt"), 1, 1)[0].prompt_a} <= {"a cat", "a dog"}
+    (tmp_path / "captions.txt").write_text("a cat\na cat\n")
+    for wrong in (tmp_path / "captions.txt", tmp_path / "none.txt"):
+        with pytest.raises(ArgumentError):
+            draw_pairs(str(wrong), 1, 1)
+
+
+def drawn_units(count: int, better: float, size: int = 4) -> list[Unit]:
+    """Units in which AID-O's steps are `better` times TEI's, and its frames lie where the ends do."""
+    generator = torch.Generator().manual_seed(0)
+    units = []
+    for index in range(count):
+        unit = Unit(Pair(0, index, "a", "b", index), endpoints=torch.randn(2, size, generator=generator))
+        steps = (torch.rand(3, generator=generator) + 0.5).tolist()
+        for name, factor, shift in (("tei", 1.0, 2.0), ("aid-o", better, 0.0)):
+            unit.steps[name] = StepMeasures(tuple(step * factor for step in steps), 2.0, "drawn")
+            unit.interior[name] = torch.randn(2, size, generator=generator) + shift
+        units.append(unit)
+    return units
+
+
+@pytest.mark.parametrize(("better", "verdict"), [(0.8, "holds"), (1.25, "does not hold"), (1.0, "not decided")])
+def test_verdicts(better, verdict):
+    methods = pick(["tei", "aid-o"], METHODS)
+    found = {claim["metric"]: claim for claim in check_claims(drawn_units(20, better), methods, 50)}
+    assert set(found) == {"consistency", "FID", "smoothness"}
+    assert found["consistency"]["verdict"] == verdict
+    assert found["FID"]["verdict"] == "holds"
+    assert found["smoothness"]["verdict"] == "not decided"  # equal but for the scale
+
+
+def test_only_complete_pairs_count():
+    methods = pick(["tei", "aid-o"], METHODS)
+    units = drawn_units(6, 0.5)
+    del units[-1].steps["aid-o"]
+    summary = summarise(units, methods, "drawn", resamples=9)
+    assert summary["sequences"] == 5
+    tei = [unit.steps["tei"].consistency for unit in units[:5]]
+    assert summary["methods"]["tei"]["consistency"]["value"] == pytest.approx(sum(tei) / 5)
+    assert summary["methods"]["aid-o"]["consistency"]["value"] == pytest.approx(sum(tei) / 10)
+    assert sequences_csv(units, methods).count("\n") == 12
+    with pytest.raises(MetricsError, match="no pair has been made with every method"):
+        summarise(units[-1:], methods, "drawn")
+
+
+def test_a_unit_comes_back_as_it_was(tmp_path):
+    settings = {"frames": 4}
+    store = Store(tmp_path / "new", settings, "drawn")
+    unit = drawn_units(1, 0.5)[0]
+    assert store.read(unit.pair).missing(["tei"]) == ["tei"]
+    store.write(unit)
+    again = Store(tmp_path / "new", settings, "drawn").read(unit.pair)
+    assert again.steps == unit.steps
+    assert torch.equal(again.endpoints, unit.endpoints)
+    assert torch.equal(again.interior["aid-o"], unit.interior["aid-o"])
+    with pytest.raises(OutputFolderError, match="another pair"):
+        store.read(Pair(0, 0, "a", "other", 0))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(OutputFolderError, match="not empty"):
+        Store(tmp_path / "mine", settings, "drawn")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--pairs", "0"], "--pairs must be at least 1"),
+        (["--frames", "2"], "--frames must be at least 3"),
+        (["--beta", "3"], "--beta takes two"),
+        (["--beta", "3,-1"], "--beta takes two"),
+        (["--methods", "aid-x"], "got aid-x"),
+        (["--model", "no model"], "neither a folder"),
+        (["--preset", "standard", "--distance", "miniature"], "lpips:FILE"),
+    ],
+)
+def test_bad_input_ends_in_one_line(miniature, tmp_path, more, said):  # noqa: F811
+    with pytest.raises(SystemExit, match=said):
+        paper.main(arguments(miniature, tmp_path / "out", *more))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_papers_own_figures_stand_apart():
+    methods = pick(["tei", "aid-o"], METHODS)
+    summary = summarise(drawn_units(3, 0.5), methods, "drawn", resamples=0)
+    said = {"distance": "LPIPS-VGG16", "features": "Inception v3", "frames": "as they are"}
+    settings = {
+        "model": {"name": "a model"}, "prompts": "world", "frames": 4, "num_inference_steps": 2, "guidance_scale": 5.0,
+        "warmup": 0.5, "noise": "one", "instruments": said,
+    }  # fmt: skip
+    asked = {"pairs": 3, "trials": 1}
+    text = page({"summary": summary, "settings": settings, "asked": asked, "machine_line": "m", "command": "c"})
+    ours, _, papers = text.partition("## The paper's own figures")
+    assert "These are not LPIPS" not in ours
+    assert "**another model, other prompts, another" in papers
+    for figures in PAPER_TABLE.values():
+        for _, consistent, fid in figures.values():
+            assert f"{consistent:.4f} | {fid:.2f}" in papers
+            assert f"{fid:.2f}" not in ours
