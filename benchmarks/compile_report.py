@@ -1,14 +1,15 @@
 """`python -m benchmarks.compile_report`: compile every shipped configuration for every GPU target, on any machine.
 
-Writes compile_report.md and .csv: registers, spills, shared memory, matrix instructions, estimated occupancy. Exits
-with 1 if anything does not compile, spills, wants more shared memory than the chip has, or lacks its matrix
-instruction.
+Writes compile_report.md and .csv: registers, spills, shared memory, matrix instructions, estimated occupancy; and
+sources.json, digests of what was compiled. Exits with 1 if anything does not compile, spills, wants more shared memory
+than the chip has, or lacks its matrix instruction.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import multiprocessing
 import os
 import sys
@@ -150,14 +151,18 @@ def make_launch(case: Case) -> Launch:
 
 
 def write(rows: list[Row], folder: Path) -> None:
-    """compile_report.csv, every line; compile_report.md, the same to read."""
+    """compile_report.csv, every line; compile_report.md, the same to read; sources.json, digests of the kernels."""
     import triton
+
+    from benchmarks import sources
 
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "compile_report.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         table.writeheader()
         table.writerows(asdict(row) for row in rows)
+    digests = sources.recorded(sources.KERNELS)
+    (folder / "sources.json").write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
     lines = [
         "# What the shipped configurations compile to",
         "",

@@ -86,7 +86,7 @@ class Kernel:
 
     def seconds(self, chip: Chip) -> dict[str, float]:
         """Of each resource; their maximum, and the launch on top, is the kernel's time."""
-        busy = chip.multiprocessors
+        busy: float = chip.multiprocessors
         if self.programs:
             busy = self.programs / ceil(self.programs / chip.multiprocessors)
         cycles = self.mma / chip.mma + self.exp2 / chip.exp2
@@ -192,7 +192,7 @@ PEERS: dict[str, Callable[[Call, Chip], list[Kernel]]] = {
     "materialized": materialized,
     "sdpa_concat": sdpa_concat,
     "sdpa": sdpa,
-    "triton": triton,
+    "ours": triton,
 }
 
 

@@ -33,6 +33,9 @@ from benchmarks.unets import MINIATURE, Step, build, make_step, miniature_weight
 STEPS, WARMUP = 50, 0.5
 FRAMES = (7, 3, 15)  # the most telling first, should time run out
 COMPILED_FRAMES = 7
+NOTE = f"""Single steps timed; {STEPS} steps, {WARMUP:.0%} of them interpolated, extrapolated from them: from the
+medians, in brackets from the 20th and 80th percentiles. `public` is the public code's schedule, of which one frame's
+calls were timed; the others run all rows in one call. Peak: weights and everything else."""
 BATCHED = ("auto", "sdpa", "triton")
 SAME = 1e-3  # largest share that float32 results of two schedules may differ by
 
@@ -40,7 +43,7 @@ SAME = 1e-3  # largest share that float32 results of two schedules may differ by
 def run(settings: Settings) -> Iterator[Row]:
     """Rows of every model, number of frames and peer; a deadline ends it between two of them."""
     for model in models(settings):
-        unet = build(model, settings.device, torch.float32, settings.seed)
+        unet: Any = build(model, settings.device, torch.float32, settings.seed)
         peers = ["public", *_usable(settings)]
         for row in _checked(unet, model, peers, settings):
             peers.remove(row["peer"])
@@ -109,7 +112,7 @@ def _checked(unet: nn.Module, model: str, peers: list[str], settings: Settings) 
     So that this can fail, the frame must also be four times nearer than the stock step's, which does not interpolate.
     """
     step = make_step(unet, 3, settings.seed)
-    with torch.no_grad():
+    with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
         with public(unet, step, interpolate=True) as call:
             expected = call()[1]
         plain = _difference(step.batch.run(unet)[4], expected)
@@ -194,38 +197,42 @@ def sequence(first: tuple[Times, float], rest: tuple[Times, float], scaled: int,
 # -- alone -----------------------------------------------------------------------------------------------------------
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """The result as a page."""
+def table(rows: list[Row]) -> str:
+    """A line per peer, Markdown, and what was not timed."""
     lines = [
-        "# Denoiser steps on the CPU",
-        "",
-        f"Written by `{result['command']}`. {machine.line(result['machine'])}. The miniature's UNet "
-        f"({result['weights']} weights), {result['dtype']}, guidance, so 2 m rows a step.",
-        "",
-        f"Single steps timed; {STEPS} steps, {WARMUP:.0%} of them interpolated, extrapolated from them: from the",
-        "medians, in brackets from the 20th and 80th percentiles. `public` is the public code's schedule, of which one",
-        "frame's calls were timed; the others run all rows in one call. Peak: weights and everything else.",
-        "",
-        "| frames | compiled | peer | warm-up step, ms | plain step, ms | 50 steps, s | s per frame | frames/s "
+        "| shape | frames | compiled | peer | warm-up step, ms | plain step, ms | 50 steps, s | s per frame | frames/s "
         "| peak, MiB |",
-        "|--:|---|---|--:|--:|---|--:|--:|--:|",
+        "|---|--:|---|---|--:|--:|---|--:|--:|--:|",
     ]
     step: dict[tuple[Any, ...], float] = {
-        (row["m"], row["compiled"], row["peer"], row["what"]): row["median_ms"]
-        for row in result["rows"]
+        (row["shape"], row["m"], row["compiled"], row["peer"], row["what"]): row["median_ms"]
+        for row in rows
         if "median_ms" in row
     }
-    for row in result["rows"]:
+    for row in rows:
         if "extrapolated_s" in row:
-            m, compiled, peer = row["m"], row["compiled"], row["peer"]
-            plain = step[m, compiled, "public" if peer == "public" else "stock", "plain step"]
+            key, peer = (row["shape"], row["m"], row["compiled"]), row["peer"]
+            plain = step[*key, "public" if peer == "public" else "stock", "plain step"]
             lines.append(
-                f"| {m} | {compiled} | `{peer}` | {step[m, compiled, peer, 'warm-up step']:.0f} | {plain:.0f} "
+                f"| {row['shape']} | {row['m']} | {row['compiled']} | `{peer}` "
+                f"| {step[*key, peer, 'warm-up step']:.0f} | {plain:.0f} "
                 f"| {row['extrapolated_s']:.1f} ({row['low_s']:.1f} to {row['high_s']:.1f}) "
                 f"| {row['seconds_per_frame']:.2f} | {row['frames_per_second']:.3f} | {row['peak_mib']:.0f} |"
             )
-    lines += [f"\n{row['shape']} {row.get('peer', '')}: {row['problem']}" for row in result["rows"] if "problem" in row]
+    lines += [f"\n{row['shape']} {row.get('peer', '')}: {row['problem']}" for row in rows if "problem" in row]
     return "\n".join(lines) + "\n"
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result as a page."""
+    return f"""# Denoiser steps on the CPU
+
+Written by `{result["command"]}`. {machine.line(result["machine"])}. The miniature's UNet ({result["weights"]}
+weights), {result["dtype"]}, guidance, so 2 m rows a step.
+
+{NOTE}
+
+{table(result["rows"])}"""
 
 
 def main(arguments: list[str] | None = None) -> None:

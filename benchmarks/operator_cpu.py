@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan, inner_attention, outer_attention
-from benchmarks import machine
+from benchmarks import machine, sources
 from benchmarks.memory import peak_extra_bytes
 from benchmarks.peers import PEERS, check, oracle
 
@@ -175,6 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     result = {
         "command": "python -m benchmarks.operator_cpu" + " --quick" * options.quick,
         "machine": machine.describe(),
+        "sources": sources.recorded(sources.STOCK),
         "cases": entries,
         "batch_mates": mates,
     }

@@ -23,7 +23,7 @@ from aid_pipeline import AIDConfig, interpolate
 from aid_pipeline.embeddings import encode_prompts, text_family
 from aid_pipeline.miniature import MODEL_PATH, load
 from aid_pipeline.prompts import check_prompts
-from benchmarks import machine, public_schedule
+from benchmarks import machine, public_schedule, sources
 from benchmarks.memory import peak_extra_bytes
 
 RESULTS = Path(__file__).parent / "results" / "cpu"
@@ -124,6 +124,7 @@ def peak_of_process(frames: int) -> int:
 def measure_memory(pipe: Any) -> dict[str, Any]:
     return {
         "machine": machine.describe(),
+        "sources": sources.recorded(sources.SEQUENCE),
         "frames": MEMORY_FRAMES,
         "chunk": CHUNK,
         "tensor_bytes": [peak_memory(pipe, frames) for frames in MEMORY_FRAMES],
@@ -199,6 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
         result = {
             "command": "python -m benchmarks.sequence_cpu",
             "machine": machine.describe(),
+            "sources": sources.recorded(sources.SEQUENCE),
             "weights": weights,
             "rounds": options.rounds,
             "schedules": [],

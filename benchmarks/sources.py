@@ -1,13 +1,17 @@
-"""Which source files a result speaks of, and whether they have changed since: no history is needed to tell.
+"""Which source files a result speaks of, and whether their code has changed since: no history is needed to tell.
 
-A result records the git blob id of every file it depends on (`git hash-object FILE`, shortened). One whose files are
-no longer those is stale, whatever its commit, in a shallow clone and an unpacked archive alike. Comments count: a hash
-cannot tell them from code, and a stale mark too many does no harm.
+A result records, for every file it depends on, digests of its statements: of functions, classes, assignments and
+imported names, without comments, docstrings and blank lines. It is stale, whatever its commit, once one of them is no
+longer there, in a shallow clone and in an unpacked archive alike. What was added meanwhile does not count: it can
+matter only to a statement that changed with it.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import io
+import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,14 +20,14 @@ from benchmarks.machine import ROOT
 _OPERATOR = "aid_kernels/interpolated_attention"
 # patterns, from the root of the repository
 STOCK = tuple(f"{_OPERATOR}/{name}.py" for name in ("sdpa", "log_sum_exp_ops", "layout"))
-TRITON = (f"{_OPERATOR}/triton_*.py",)
-_APPLYING = ("attention", "bank", "chunking", "denoiser_hook", "rebinding", "rows", "state")
-SEQUENCE = (*STOCK, *(f"aid_pipeline/{name}.py" for name in _APPLYING), "benchmarks/public_schedule.py")
-GPU = (*STOCK, *TRITON, "aid_kernels/configs/*.json")
+SEQUENCE = (*STOCK, "aid_pipeline/attention.py", "aid_pipeline/bank.py", "benchmarks/public_schedule.py")
+# what is compiled; that the tables of tiles are the compiled ones has a test of its own
+KERNELS = tuple(f"{_OPERATOR}/triton_{name}.py" for name in ("attend", "lerp", "tiles"))
+GPU = (*STOCK, f"{_OPERATOR}/triton_*.py", "aid_kernels/configs/*.json")
 
 
 def recorded(patterns: Iterable[str], root: Path = ROOT) -> dict[str, str]:
-    """Path and blob id of every file that matches; goes into a result as "sources".
+    """Path and digests of every file that matches; goes into a result as "sources".
 
     Raises:
         FileNotFoundError: a pattern without a wildcard matches nothing.
@@ -33,19 +37,52 @@ def recorded(patterns: Iterable[str], root: Path = ROOT) -> dict[str, str]:
         paths = sorted(root.glob(pattern))
         if not paths and "*" not in pattern:
             raise FileNotFoundError(f"{pattern} is not in {root}; correct the list in benchmarks/sources.py")
-        found |= {path.relative_to(root).as_posix(): blob_id(path.read_bytes()) for path in paths}
+        found |= {path.relative_to(root).as_posix(): digests(path.name, path.read_text("utf-8")) for path in paths}
     return found
 
 
 def changed(sources: dict[str, str], root: Path = ROOT) -> list[str]:
-    """Of the recorded files those that are not what they were, or gone."""
-    return [
-        path
-        for path, blob in sources.items()
-        if not (root / path).is_file() or blob_id((root / path).read_bytes()) != blob
-    ]
+    """Of the recorded files those of which something was changed or taken away."""
+    return [path for path, before in sources.items() if not set(before.split()) <= _present(path, root)]
 
 
-def blob_id(content: bytes) -> str:
-    """The first 12 digits of git's name for a file with this content."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()[:12]
+def digests(name: str, text: str) -> str:
+    """8 digits for every statement, in the file's order; for a file that is not Python's, of all of it."""
+    pieces = _statements(text) if name.endswith(".py") else [text]
+    return " ".join(hashlib.sha256(piece.encode()).hexdigest()[:8] for piece in pieces)
+
+
+def _present(path: str, root: Path) -> set[str]:
+    file = root / path
+    return set(digests(path, file.read_text("utf-8")).split()) if file.is_file() else set()
+
+
+def _statements(text: str) -> list[str]:
+    """Statements of a module, the code of each alone; an imported name is one."""
+    tree, lines = ast.parse(text), text.split("\n")
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            for row in _rows(node.body[0]):
+                lines[row] = ""
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            source = getattr(node, "module", None), getattr(node, "level", 0)
+            found += [f"{source} {name.name} {name.asname}" for name in node.names]
+        else:
+            code = "\n".join(lines[row].rstrip() for row in _rows(node) if lines[row].strip())
+            found += [code] if code else []
+    return found
+
+
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _rows(node: ast.stmt) -> range:
+    """Indices of its lines, decorators included."""
+    first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+    return range(first - 1, node.end_lineno or node.lineno)

@@ -19,30 +19,26 @@ import torch
 from torch import Tensor, nn
 
 from aid_kernels import InterpolationPlan, outer_attention
-from benchmarks import result_files, sources
+from benchmarks import machine, result_files, sources
 from benchmarks.denoiser import interpolating, measure, sequence
 from benchmarks.gpu_settings import Row, Settings
+from benchmarks.shapes import SHAPES, Shape
 from benchmarks.step_timing import Times, time_call
 from benchmarks.unets import MINIATURE, build, make_step, miniature_weights
 
 FRAMES = 7
 TOGETHER, APART = "one batch", "one after another"
-# heads, query length, key length, head_dim: where one sequence leaves a GPU idle, and one where it does not
-SHAPES = {
-    "sdxl-1024 self 1024": (20, 1024, 1024, 64),
-    "sdxl-1024 cross 1024": (20, 1024, 77, 64),
-    "sd15-512 self 256": (8, 256, 256, 160),
-    "sdxl-1024 self 4096": (10, 4096, 4096, 64),
-}
-SMALL_SHAPES = {"miniature self 256": (2, 256, 256, 40), "miniature cross 256": (2, 256, 32, 40)}
+# layers where one sequence leaves a GPU idle, and one where it does not
+LAYERS = ("sdxl-1024 self 1024", "sdxl-1024 cross 1024", "sd15-512 self 256", "sdxl-1024 self 4096")
+SMALL_SHAPES = (Shape("miniature self 256", 2, 256, 256, 40), Shape("miniature cross 256", 2, 256, 32, 40))
 
 
 def run(settings: Settings) -> Iterator[Row]:
     """Rows of attention, shape by shape, then of the denoiser; a deadline ends it between two numbers of users."""
     gpu = settings.device.type == "cuda" and not settings.smoke
     users = (1, 2) if settings.smoke else (1, 2, 4, 8, 16)
-    for name, shape in (SHAPES if gpu else SMALL_SHAPES).items():
-        for row in _attention_rows(name, shape, users, settings):
+    for shape in [SHAPES[name] for name in LAYERS] if gpu else SMALL_SHAPES:
+        for row in _attention_rows(shape, users, settings):
             yield {"part": "throughput", "level": "attention", **row}
     model = "sd15-512" if gpu else MINIATURE
     if settings.expired(10 if gpu else 0):
@@ -60,25 +56,23 @@ def estimated_minutes(settings: Settings) -> float:
 # -- attention -------------------------------------------------------------------------------------------------------
 
 
-def _attention_rows(
-    name: str, shape: tuple[int, int, int, int], users: tuple[int, ...], settings: Settings
-) -> Iterator[Row]:
+def _attention_rows(shape: Shape, users: tuple[int, ...], settings: Settings) -> Iterator[Row]:
     """Both ways for each number of users, the same tensors, after a check that they compute the same."""
-    heads, query_length, key_length, head_dim = shape
     device, generator = settings.device, torch.Generator().manual_seed(settings.seed)
     one = InterpolationPlan.sequence(torch.linspace(0, 1, FRAMES)).to(device)
 
     def draw(length: int, rows: int) -> Tensor:
-        tensor = torch.randn(rows, length, heads, head_dim, generator=generator)
+        tensor = torch.randn(rows, length, shape.heads, shape.head_dim, generator=generator)
         return tensor.to(device, settings.dtype).transpose(1, 2)
 
     for count in users:
-        about = {"shape": name, "m": FRAMES, "users": count}
+        about = {"shape": shape.name, "m": FRAMES, "users": count}
         if settings.expired(1):
             yield about | {"problem": "out of time"}
             return
         rows = count * FRAMES
-        query, key, value = draw(query_length, rows), draw(key_length, rows), draw(key_length, rows)
+        lengths = (shape.query_length, shape.key_length, shape.key_length)
+        query, key, value = (draw(length, rows) for length in lengths)
         parts = list(zip(*(tensor.split(FRAMES) for tensor in (query, key, value)), strict=True))
         plan = InterpolationPlan.concat([one] * count)
 
@@ -86,7 +80,7 @@ def _attention_rows(
             return outer_attention(q, k, v, plan)
 
         def apart(parts: Any = parts) -> list[Tensor]:
-            return [outer_attention(*part, one) for part in parts]
+            return [outer_attention(q, k, v, one) for q, k, v in parts]
 
         difference = _difference(together(), torch.cat(apart()))
         if difference > 16 * torch.finfo(settings.dtype).eps:
@@ -132,34 +126,39 @@ def _difference(actual: Tensor, expected: Tensor) -> float:
 # -- alone -----------------------------------------------------------------------------------------------------------
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """The result as a page."""
-    rows = [row for row in result["rows"] if "problem" not in row]
+def tables(rows: list[Row]) -> str:
+    """Attention, then the denoiser, Markdown, and what was not timed."""
+    measured = [row for row in rows if "problem" not in row]
+    rate = {(row["shape"], row["users"], row["peer"]): row["frames_per_second"] for row in measured}
     lines = [
-        "# Many users in one batch, on the CPU",
-        "",
-        f"Written by `{result['command']}`. {result_files.machine.line(result['machine'])}. {result['dtype']}, outer,",
-        f"fused; the miniature's shapes and UNet ({result['weights']} weights).",
-        "",
-        "## Attention",
-        "",
-        "| shape | users | one batch, frames/s | one after another, frames/s | faster |",
+        "| attention | users | one batch, frames/s | one after another, frames/s | faster |",
         "|---|--:|--:|--:|--:|",
     ]
-    rate = {(row["shape"], row["users"], row["peer"]): row["frames_per_second"] for row in rows}
-    for shape, users in dict.fromkeys((row["shape"], row["users"]) for row in rows if row["level"] == "attention"):
+    attention = [row for row in measured if row["level"] == "attention"]
+    for shape, users in dict.fromkeys((row["shape"], row["users"]) for row in attention):
         together, apart = rate[shape, users, TOGETHER], rate[shape, users, APART]
         lines.append(f"| {shape} | {users} | {together:.0f} | {apart:.0f} | {together / apart:.2f}x |")
-    lines += ["", "## Whole denoiser, 50 steps extrapolated from two", ""]
-    lines += ["| users | frames each | frames/s | over one user | peak, MiB |", "|--:|--:|--:|--:|--:|"]
-    denoiser = [row for row in rows if row["level"] == "denoiser"]
-    for row in denoiser:
-        gain = row["frames_per_second"] / denoiser[0]["frames_per_second"]
-        lines.append(
-            f"| {row['users']} | {row['m']} | {row['frames_per_second']:.3f} | {gain:.2f}x | {row['peak_mib']:.0f} |"
-        )
-    lines += [f"\n{row['shape']}: {row['problem']}" for row in result["rows"] if "problem" in row]
+    lines += ["", "| denoiser, 50 steps extrapolated | users | frames each | frames/s | over one user | peak, MiB |"]
+    lines += ["|---|--:|--:|--:|--:|--:|"]
+    for row in measured:
+        if row["level"] == "denoiser":
+            gain = row["frames_per_second"] / rate[row["shape"], 1, TOGETHER]
+            lines.append(
+                f"| {row['shape']} | {row['users']} | {row['m']} | {row['frames_per_second']:.3f} | {gain:.2f}x "
+                f"| {row['peak_mib']:.0f} |"
+            )
+    lines += [f"\n{row['shape']}: {row['problem']}" for row in rows if "problem" in row]
     return "\n".join(lines) + "\n"
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result as a page."""
+    return f"""# Many users in one batch, on the CPU
+
+Written by `{result["command"]}`. {machine.line(result["machine"])}. {result["dtype"]}, outer, fused; the
+miniature's shapes and UNet ({result["weights"]} weights).
+
+{tables(result["rows"])}"""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.chips import CHIPS, chip_of
 from benchmarks.cost_model import LAUNCH, PEERS, Call, Kernel, far, predict
+from benchmarks.shapes import works
 
 BY_NAME = {chip.name: chip for chip in CHIPS}
 H100 = BY_NAME["H100"]
@@ -31,11 +32,11 @@ def test_attainable_on_hopper(head_dim: int, width: int, tflops: float) -> None:
 def test_a_large_call_comes_near_what_is_attainable(head_dim: int, width: int) -> None:
     """Launch, grid and traffic vanish beside 12,672 blocks of queries, 96 for each multiprocessor."""
     call = Call("outer", 66, 6, 4096, 4096, head_dim)
-    (kernel,) = PEERS["triton"](call, H100)
+    (kernel,) = PEERS["ours"](call, H100)
     assert kernel.programs == 66 * 6 * 32
     seconds = kernel.seconds(H100)
     assert call.useful_flop / seconds["compute"] == pytest.approx(H100.attainable(head_dim, width))
-    assert predict("triton", call, H100).tflops == pytest.approx(H100.attainable(head_dim, width) / 1e12, rel=0.01)
+    assert predict("ours", call, H100).tflops == pytest.approx(H100.attainable(head_dim, width) / 1e12, rel=0.01)
 
 
 def test_a_kernel_by_hand() -> None:
@@ -43,7 +44,7 @@ def test_a_kernel_by_hand() -> None:
     call = Call("outer", 7, 10, 4096, 4096, 64)
     assert call.units == 5 * 3 + 2
     assert call.useful_flop == 4 * 17 * 10 * 4096 * 4096 * 64
-    (kernel,) = PEERS["triton"](call, H100)
+    (kernel,) = PEERS["ours"](call, H100)
     pairs = 17 * 10 * 4096 * 4096
     assert kernel.mma == pairs * 4 * 64
     assert kernel.exp2 == pairs
@@ -53,14 +54,14 @@ def test_a_kernel_by_hand() -> None:
     # 2240 programs on 132 multiprocessors take 17 turns, the last one almost full
     cycles = (kernel.mma / 4096 + kernel.exp2 / 16) / (2240 / 17)
     assert kernel.seconds(H100)["compute"] == pytest.approx(cycles / 1.83e9)
-    assert predict("triton", call, H100).milliseconds == pytest.approx(1e3 * (cycles / 1.83e9 + LAUNCH))
-    assert predict("triton", call, H100).bound == "compute"
+    assert predict("ours", call, H100).milliseconds == pytest.approx(1e3 * (cycles / 1.83e9 + LAUNCH))
+    assert predict("ours", call, H100).bound == "compute"
 
 
 def test_slices_repeat_the_first_product_and_the_exponentials() -> None:
     """A100, D = 160: 128 + 32 columns of keys, two slices of 64 + 16 value columns."""
     call = Call("outer", 3, 8, 256, 256, 160)
-    (kernel,) = PEERS["triton"](call, BY_NAME["A100"])
+    (kernel,) = PEERS["ours"](call, BY_NAME["A100"])
     pairs = (3 + 1 + 1) * 8 * 256 * 256 * 2
     assert kernel.exp2 == pairs
     assert kernel.mma == pairs * 2 * (160 + 80)
@@ -69,8 +70,8 @@ def test_slices_repeat_the_first_product_and_the_exponentials() -> None:
 
 def test_short_work_is_bound_by_launches_and_idle_multiprocessors() -> None:
     call = Call("outer", 3, 8, 64, 77, 160)
-    assert predict("triton", call, H100).bound == "launch"
-    assert predict("triton", call, H100).milliseconds < predict("sdpa", call, H100).milliseconds
+    assert predict("ours", call, H100).bound == "launch"
+    assert predict("ours", call, H100).milliseconds < predict("sdpa", call, H100).milliseconds
     few, many = (Kernel("k", mma=1e9, programs=count).seconds(H100)["compute"] for count in (1, 132))
     assert few == pytest.approx(132 * many)
     assert Kernel("k", mma=1e9, programs=133).seconds(H100)["compute"] == pytest.approx(many * 2 * 132 / 133)
@@ -78,8 +79,8 @@ def test_short_work_is_bound_by_launches_and_idle_multiprocessors() -> None:
 
 def test_inner_mixes_long_keys_before_and_short_ones_on_the_way() -> None:
     long, short = Call("inner", 7, 8, 1024, 1024, 64), Call("inner", 7, 8, 1024, 77, 64)
-    assert [kernel.name for kernel in PEERS["triton"](long, H100)] == ["mix", "attention"]
-    assert [kernel.name for kernel in PEERS["triton"](short, H100)] == ["attention"]
+    assert [kernel.name for kernel in PEERS["ours"](long, H100)] == ["mix", "attention"]
+    assert [kernel.name for kernel in PEERS["ours"](short, H100)] == ["attention"]
     assert long.units == 5 * 2 + 2
 
 
@@ -103,7 +104,7 @@ def test_probabilities_go_through_memory_four_times() -> None:
 def test_users_are_rows_of_one_launch() -> None:
     one, four = Call("outer", 7, 8, 256, 256, 64), Call("outer", 7, 8, 256, 256, 64, users=4)
     assert four.useful_flop == 4 * one.useful_flop
-    assert predict("triton", four, H100).milliseconds < 4 * predict("triton", one, H100).milliseconds
+    assert predict("ours", four, H100).milliseconds < 4 * predict("ours", one, H100).milliseconds
 
 
 def test_says_when_a_measurement_is_far() -> None:
@@ -117,6 +118,13 @@ def test_chips_by_the_drivers_names() -> None:
     assert chip_of("NVIDIA A100-SXM4-80GB") is BY_NAME["A100"]
     assert chip_of("NVIDIA GeForce RTX 4090") is BY_NAME["RTX 4090"]
     assert chip_of("Tesla T4") is None
+
+
+def test_counts_what_the_measurements_count() -> None:
+    for work in works(smoke=False):
+        shape = work.shape
+        call = Call(work.mode, work.frames, shape.heads, shape.query_length, shape.key_length, shape.head_dim)
+        assert call.useful_flop == work.useful_flops()
 
 
 def test_unknown_peer() -> None:
