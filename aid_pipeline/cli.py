@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from .commands import register
 from .errors import ArgumentError
 
 app = typer.Typer(
@@ -169,6 +170,9 @@ def _log_warnings(
 
     handler = RichHandler(console=errors, show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+
+
+register(app)
 
 
 def main() -> None:

@@ -1,0 +1,16 @@
+"""The commands of `aid` beside `interpolate`: evaluate, diagnose, compare. Each parses, calls, and prints."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add them to the application; imports neither torch nor diffusers."""
+    from .compare import compare
+    from .diagnose import diagnose
+    from .evaluate import evaluate
+
+    app.command()(evaluate)
+    app.command()(compare)
+    app.command()(diagnose)
