@@ -39,8 +39,8 @@ class Results:
         if not changed:
             return ""
         files = ", ".join(f"`{Path(path).name}`" for path in changed)
-        made = f"; `{result['command']}` measures it anew" if "command" in result else ""
-        return f"**Stale**: since this was measured the code of {files} has changed{made}.\n\n"
+        made = f"; `{result['command']}` makes it anew" if "command" in result else ""
+        return f"**Stale**: the code of {files} has changed since{made}.\n\n"
 
 
 def read(root: Path = machine.ROOT) -> Results:

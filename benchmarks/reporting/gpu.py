@@ -21,7 +21,7 @@ def measured(results: Results) -> str:
     parts = []
     for folder, result in results.gpu.items():
         name = result["machine"].get("gpu", folder)
-        parts.append(f"### {name}\n\n{results.stale(result)}{machine.line(result['machine'])}.\n")
+        parts.append(f"### {name}\n\n{results.stale(result)}{_machine(result)}.\n")
         parts += [_ceilings(result), _operator(result), _predicted_and_measured(name, result)]
         rows = [row for row in result["rows"] if row.get("part") == "denoiser"]
         parts.append(f"{denoiser.NOTE}\n\n{denoiser.table(rows)}" if rows else "")
@@ -69,6 +69,13 @@ def best(result: Result, mode: str, frames: int) -> dict[str, dict[str, Row]]:
 def matmul_ceiling(result: Result) -> float | None:
     """Measured TFLOP/s of a large matrix product."""
     return next((row["tflops"] for row in result["rows"] if row.get("part") == "ceilings" and "tflops" in row), None)
+
+
+def _machine(result: Result) -> str:
+    """The usual line, and what else a GPU run says of its machine."""
+    named = ("capability", "driver", "cuda", "cudnn", "triton")
+    beside = [f"{name} {result['machine'][name]}" for name in named if name in result["machine"]]
+    return ", ".join([machine.line(result["machine"]), *beside])
 
 
 def _ceilings(result: Result) -> str:

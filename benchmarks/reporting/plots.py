@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COLOURS = {
     "ours": "#0072B2",
     "auto": "#0072B2",
+    "triton": "#CC79A7",
     "sdpa": "#56B4E9",
     "sdpa_concat": "#E69F00",
     "flex": "#009E73",
@@ -34,7 +35,8 @@ LABELS = {
     "flex": "FlexAttention",
     "materialized": "probabilities written out",
     "public": "public schedule",
-    "auto": "here, one batch",
+    "auto": "here, one batch, auto",
+    "triton": "here, triton",
 }
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "aid_kernels",
@@ -85,17 +87,14 @@ def _planned(results: Results) -> Iterator[tuple[str, Any, Any]]:
         ]
         yield "cpu_speedup", {"title": "CPU: how many times faster this package (sdpa) is", "entries": entries}, speedup
         yield "cpu_memory", _memory_by_frames(operator), memory
-    steps = results.cpu.get("denoiser")
-    if steps:
-        rows = [row for row in steps["rows"] if "extrapolated_s" in row and row["compiled"] == "no"]
-        lines: dict[str, list[tuple[int, float]]] = {}
-        for row in sorted(rows, key=lambda row: row["m"]):
-            lines.setdefault(row["peer"], []).append((row["m"], row["peak_mib"]))
-        title: dict[str, Any] = {"title": "CPU: peak memory of the miniature's denoiser", "unit": "MiB"}
-        yield "cpu_denoiser_memory", title | {"lines": lines}, memory
+    if "denoiser" in results.cpu:
+        yield from _denoisers("cpu", "CPU", results.cpu["denoiser"])
     for folder, result in results.gpu.items():
         layers = best(result, "outer", FRAMES)
         name = result["machine"].get("gpu", folder)
+        yield from _denoisers(folder, name, result)
+        if not layers:
+            continue
         speeds = [
             (shape, {peer: row["useful_tflops"] for peer, row in peers.items() if peer in COLOURS})
             for shape, peers in layers.items()
@@ -112,6 +111,19 @@ def _planned(results: Results) -> Iterator[tuple[str, Any, Any]]:
             {"title": f"{name}: how many times faster this package is, outer, {FRAMES} frames", "entries": gains},
             speedup,
         )
+
+
+def _denoisers(prefix: str, machine: str, result: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Peak memory over the number of frames, for each model."""
+    models: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    rows = [row for row in result["rows"] if row["part"] == "denoiser" and "extrapolated_s" in row]
+    for row in sorted(rows, key=lambda row: row["m"]):
+        if row["compiled"] == "no":
+            lines = models.setdefault(row["shape"], {})
+            lines.setdefault(row["peer"], []).append((row["m"], row["peak_mib"]))
+    for model, lines in models.items():
+        title = f"{machine}: peak memory of a denoiser step, {model}"
+        yield f"{prefix}_{model}_memory", {"title": title, "unit": "MiB", "lines": lines}, memory
 
 
 def speedup(data: dict[str, Any]) -> Figure:

@@ -46,6 +46,8 @@ def root(tmp_path: Path) -> Path:
         result = json.loads(path.read_text())
         result["sources"] = sources.recorded(sources.STOCK, tmp_path)
         path.write_text(json.dumps(result))
+    kernels = tmp_path / "benchmarks/results/compile_report/sources.json"
+    kernels.write_text(json.dumps(sources.recorded(sources.KERNELS, tmp_path)))
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(PAGE)
     (tmp_path / "docs/performance.md").write_text(DOCS)
@@ -60,6 +62,12 @@ def gpu_result(root: Path, slower: float = 1.0) -> dict:
         row = {"part": "operator", "shape": shape.name, "mode": "outer", "m": 7, "heads": shape.heads, "peer": peer}
         row |= {"query_length": 4096, "key_length": 4096, "head_dim": 64, "median_ms": milliseconds}
         rows.append(row | {"useful_tflops": 400 / milliseconds, "ceiling_share": 0.57, "peak_mib": 50.0})
+    for m, peer in ((3, "public"), (7, "public"), (3, "auto"), (7, "auto")):
+        about = {"part": "denoiser", "shape": "sdxl-1024", "m": m, "compiled": "no", "peer": peer}
+        rows += [about | {"what": what, "median_ms": 90.0, "peak_mib": 1.0} for what in ("plain step", "warm-up step")]
+        rows.append(about | {"peer": "stock", "what": "plain step", "median_ms": 80.0, "peak_mib": 1.0})
+        rates = {"seconds_per_frame": 1.0, "frames_per_second": 1.0, "peak_mib": 9000.0 + m}
+        rows.append(about | {"what": "50 steps", "extrapolated_s": 4.0, "low_s": 3.0, "high_s": 5.0} | rates)
     return {"machine": MACHINE | {"gpu": GPU_NAME}, "sources": sources.recorded(sources.GPU, root), "rows": rows}
 
 
@@ -109,7 +117,7 @@ def test_a_change_of_code_makes_a_result_stale(root: Path) -> None:
     path.write_text("# a comment\n" + code.replace('"""Equations (1) and (2).', '"""Other words.') + "\nadded = 1\n")
     assert page() == before
     path.write_text(code.replace("PIECES = 8", "PIECES = 4"))
-    assert page().count("**Stale**: since this was measured the code of `sdpa.py` has changed") == 2
+    assert page().count("**Stale**: the code of `sdpa.py` has changed since") == 2
     path.unlink()
     assert "sdpa.py" in page()
 
@@ -171,6 +179,7 @@ def test_without_a_gpu_nothing_is_claimed(root: Path) -> None:
     assert "predicted ms" in text
     assert "measured" not in text
     h100 = next(line for line in text.splitlines() if line.startswith("| H100 | sd21-768 self 9216"))
+    assert "Stale" not in text
     line = next(
         line
         for line in results.compiled
@@ -190,7 +199,8 @@ def test_gpu_results_beside_predictions(root: Path) -> None:
         line for line in gpu.measured(collect.read(root)).splitlines() if "`ours`" in line
     )
     drawn = dict(plots.draw_all(collect.read(root)))
-    assert {"h100_achieved", "h100_speedup"} <= drawn.keys()
+    assert {"h100_achieved", "h100_speedup", "h100_sdxl-1024_memory"} <= drawn.keys()
+    assert "| sdxl-1024 | 7 | no | `auto` | 90 | 80 | 4.0 (3.0 to 5.0) | 1.00 | 1.000 | 9007 |" in text
     assert "matrix product 700" in drawn["h100_achieved"]
 
 
