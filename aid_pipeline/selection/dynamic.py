@@ -16,6 +16,7 @@ from ..coefficients import BetaPrior
 from ..distances import Distance, distance_name, measured
 from .beta_fit import PRIOR, fit_beta, propose
 from .path import evenest_path, reachable_pairs
+from .retiming import propose_even
 from .settings import Selection
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,9 @@ def select_dynamically(
 ) -> Choice:
     """Explore, fit and choose.
 
-    Every round splits the widest gaps where the fitted Beta CDF is halfway, several at once, with the fit's predicted
-    distances standing in for those that are not measured yet.
+    Every round places several frames at once, by measured distances where there are any and by predicted ones where
+    not. `Selection.placing` says where: into the widest gaps, split where the fitted Beta CDF is halfway, or, once a
+    first gap is split, to where even spacing lacks a frame.
 
     Args:
         make: makes the frames; never asked for the same coefficient twice.
@@ -102,7 +104,10 @@ def select_dynamically(
         prior = fit_beta(t, gaps, prior)
         fits.append((prior.alpha, prior.beta))
         count = round_size(len(t), wanted, settings.per_round, most_per_call)
-        new = tuple(propose(t, gaps, prior, count, min_gap))
+        even = settings.placing == "even" and len(rounds) > 1
+        places = propose_even(t, gaps, frames, count, min_gap) if even else []
+        filled, steps = _with_places(t, gaps, places)
+        new = tuple(sorted([*places, *propose(filled, steps, prior, count - len(places), min_gap)]))
         if not new:
             break
         rounds.append(new)
@@ -135,9 +140,9 @@ def select_dynamically(
 def round_size(made: int, wanted: int, per_round: int | None, most_per_call: int | None) -> int:
     """How many frames the next round makes.
 
-    At most one for each gap there is: then at least half of what the next fit rests on is measured, not predicted.
+    At most half as many as there are: then most of what places them is measured, not predicted.
     """
-    return max(0, min(wanted - made, made - 1, *(most for most in (per_round, most_per_call) if most is not None)))
+    return max(0, min(wanted - made, made // 2, *(most for most in (per_round, most_per_call) if most is not None)))
 
 
 def planned_rounds(wanted: int, per_round: int | None, most_per_call: int | None) -> int:
@@ -162,6 +167,13 @@ class _Distances:
             for (i, j), found in zip(new, measured(self._measure, first, second).tolist(), strict=True):
                 self._known[t[i], t[j]] = found
         return [self._known[t[i], t[j]] for i, j in pairs]
+
+
+def _with_places(t: list[float], gaps: list[float], places: list[float]) -> tuple[list[float], list[float]]:
+    """Coefficients with further ones among them, and the distances as they are, or as a straight line divides them."""
+    filled = sorted([*t, *places])
+    way = np.interp(filled, t, np.concatenate([[0.0], np.cumsum(gaps)]))
+    return filled, np.diff(way).tolist() if places else gaps
 
 
 def _evenest(known: _Distances, t: list[float], pictures: list[Tensor], frames: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import SelectionError
 
 METHODS = ("dynamic", "bayes")
+PLACINGS = ("even", "halves")
 EXPLORED_PER_FRAME = 1.5  # arXiv 2403.17924, appendix D
 MIN_GAP = 0.01
 FEWEST = 3  # frames of a sequence that leave anything to choose
@@ -25,8 +26,11 @@ class Selection:
         distance: how pictures are compared: a name that `distances.distance` takes, or a callable.
         explore: dynamic: frames to make in all, ends included; None: 1.5 for each frame kept, rounded down.
         min_gap: dynamic: no two frames lie nearer than this in t; None: 0.01, or less where many frames need it.
+        placing: dynamic: where new frames go. "even": the first splits the widest gap, the others go to where the
+            measured distances put evenly spaced frames. "halves", the paper's way: all split the widest gaps, where the
+            fitted Beta CDF is halfway.
         per_round: dynamic: most new frames between two measurements; None: as many as fit one denoiser call, but no
-            more than there are gaps. 1 is the paper's own order, one frame at a time.
+            more than half of the frames there are. 1 is the paper's own order, one frame at a time.
         steps: bayes: sequences to try after the nine probes.
 
     Raises:
@@ -37,6 +41,7 @@ class Selection:
     distance: str | Callable[..., Any] = "miniature"
     explore: int | None = None
     min_gap: float | None = None
+    placing: str = "even"
     per_round: int | None = None
     steps: int = 15
 
@@ -45,6 +50,8 @@ class Selection:
             raise SelectionError(f"select must be one of {', '.join(METHODS)}, got {self.method!r}")
         if not isinstance(self.distance, str) and not callable(self.distance):
             raise SelectionError(f"distance must be a name or a callable, got {self.distance!r}")
+        if self.placing not in PLACINGS:
+            raise SelectionError(f"placing must be one of {', '.join(PLACINGS)}, got {self.placing!r}")
         for name, least in (("explore", FEWEST), ("per_round", 1), ("steps", 0)):
             value = getattr(self, name)
             if value is None and name != "steps":

@@ -50,7 +50,7 @@ def test_a_late_transition_is_spaced_evenly():
     assert choice.coefficients == tuple(choice.explored[i] for i in choice.kept)
     assert choice.distances == pytest.approx(np.diff([late(t) for t in choice.coefficients]), abs=1e-6)
     assert spread(late, choice.coefficients) < spread(late, np.linspace(0, 1, 7)) / 3
-    assert choice.fits[-1] == pytest.approx((40, 20), rel=0.15)
+    assert choice.fits[-1] == pytest.approx((40, 20), rel=0.2)
     assert not choice.jumps
     assert choice.distance == "brightness"
 
@@ -72,13 +72,13 @@ def test_no_other_choice_of_the_explored_frames_is_evener():
 
 def test_one_at_a_time_as_in_the_paper():
     gallery = Gallery(late)
-    choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection(per_round=1))
+    choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection(per_round=1, placing="halves"))
     assert [len(round) for round in choice.rounds] == [3] + [1] * 7
     assert choice.rounds[1] == (pytest.approx(0.6405638352103529),)  # the first split under Beta(3, 3)
 
 
 def test_rounds_grow_with_what_is_known_and_fit_a_call():
-    assert [round_size(made, 22, None, None) for made in (3, 5, 9, 17, 22)] == [2, 4, 8, 5, 0]
+    assert [round_size(made, 22, None, None) for made in (3, 4, 6, 9, 13, 19, 22)] == [1, 2, 3, 4, 6, 3, 0]
     assert round_size(9, 22, None, 3) == 3
     assert round_size(9, 22, 2, 3) == 2
     for wanted, per_round, most in ((10, None, None), (10, 1, None), (40, None, 4)):
@@ -99,6 +99,20 @@ def test_a_jump_is_said_and_recorded(caplog):
     assert "jumps: 98 % of the whole change" in caplog.text
     assert min(np.diff(choice.explored)) >= 0.01 - 1e-12
     assert choice.record()["jumps"] == [[low, high, apart]]
+
+
+@pytest.mark.parametrize("frames", [5, 7, 15])
+def test_what_is_even_already_stays_so(frames):
+    gallery = Gallery(lambda t: 0.8 * t)
+    choice = select_dynamically(gallery.make, gallery.brightness, frames, Selection())
+    assert spread(gallery.curve, choice.coefficients) < 0.1 * 0.8 / (frames - 1)
+
+
+@pytest.mark.parametrize("placing", ["even", "halves"])
+def test_two_transitions_of_different_sizes(placing):
+    gallery = Gallery(lambda t: 0.7 * beta.cdf(t, 4, 9) + 0.3 * beta.cdf(t, 20, 6))
+    choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection(placing=placing))
+    assert spread(gallery.curve, choice.coefficients) < 0.6 * spread(gallery.curve, np.linspace(0, 1, 7))
 
 
 def test_equal_pictures_are_no_trouble():
@@ -123,6 +137,7 @@ def test_the_same_again():
         ({"method": "best"}, 7, "dynamic, bayes"),
         ({"explore": 2}, 7, "explore must be"),
         ({"explore": 10.0}, 7, "explore must be"),
+        ({"placing": "random"}, 7, "placing must be one of"),
         ({"per_round": 0}, 7, "per_round must be"),
         ({"per_round": True}, 7, "per_round must be"),
         ({"steps": -1}, 7, "steps must be"),

@@ -1,0 +1,75 @@
+"""Even spacing along the way the pictures go: arc length in a distance, inverted (for selection and for videos)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from ..coefficients import check_frames, uniform
+from ..errors import SelectionError
+
+NEAR = 0.02  # of an even step: a frame this near a wanted place is there already
+FAR = 0.25  # likewise: only a frame missing by this much is put beside a wanted place that is too near another frame
+
+
+def even_coefficients(coefficients: Sequence[float], distances: Sequence[float], frames: int) -> tuple[float, ...]:
+    """Where `frames` frames would lie that are equally far apart, by the distances of a sequence that is there.
+
+    With s(t) the cumulative distance from the first frame, t_i = s^-1(s(1) (i - 1) / (frames - 1)); between the frames
+    that are known s^-1 is the monotone cubic of Fritsch and Carlson (SciPy's PCHIP), in float64.
+
+    Args:
+        coefficients: of the n frames that are there, from 0 to 1.
+        distances: d_j >= 0 between frames j and j + 1, n - 1 of them. All 0: the result is uniform.
+        frames: any number >= 2, more or fewer than n.
+
+    Returns:
+        `frames` coefficients, the first 0 and the last 1, never decreasing.
+
+    Raises:
+        CoefficientsError: fewer than 2 frames.
+        SelectionError: lengths that do not fit, distances that are negative or not finite.
+    """
+    t, d = np.asarray(coefficients, float), np.asarray(distances, float)
+    if t.ndim != 1 or d.shape != (len(t) - 1,) or not np.isfinite(d).all() or (d < 0).any():
+        raise SelectionError(f"{t.size} coefficients need {t.size - 1} finite distances >= 0, got {d.tolist()}")
+    check_frames(frames)
+    total = float(d.sum())
+    if total == 0:
+        return uniform(frames)
+    way = np.concatenate([[0.0], np.cumsum(d)])
+    further = np.concatenate([[True], np.diff(way) > 0])  # of equal pictures the first
+    inverse = PchipInterpolator(way[further], t[further])(total * np.arange(1, frames - 1) / (frames - 1))
+    return (0.0, *np.clip(inverse, 0.0, 1.0).tolist(), 1.0)
+
+
+def propose_even(
+    coefficients: Sequence[float], distances: Sequence[float], frames: int, count: int, min_gap: float
+) -> list[float]:
+    """Where the next frames should lie so that `frames` evenly spaced ones are among them.
+
+    The places of evenly spaced frames, by what is measured so far; those that lack a frame by most come first.
+
+    Args: as `propose` in `beta_fit.py`, with `frames` to keep in the end.
+
+    Returns:
+        At most `count` new coefficients, ascending; fewer where frames lie already, or too near.
+    """
+    way = np.concatenate([[0.0], np.cumsum(distances)])
+    if way[-1] == 0:
+        return []
+    step = way[-1] / (frames - 1)
+    wanted = even_coefficients(coefficients, distances, frames)[1:-1]
+    lacking = [(float(abs(way - step * index).min()) / step, t) for index, t in enumerate(wanted, start=1)]
+    found: list[float] = []
+    for lack, t in sorted(lacking, key=lambda place: (-place[0], place[1])):
+        low, high = next(gap for gap in pairwise(sorted([*coefficients, *found])) if gap[0] <= t <= gap[1])
+        if len(found) == count or lack < NEAR or high - low < 2 * min_gap:
+            continue
+        allowed = min(max(t, low + min_gap), high - min_gap)
+        if allowed == t or lack > FAR:
+            found.append(allowed)
+    return sorted(found)

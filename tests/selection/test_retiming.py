@@ -1,0 +1,55 @@
+"""Even spacing by arc length, on curves whose inverse is known."""
+
+import numpy as np
+import pytest
+
+from aid_pipeline.errors import CoefficientsError, SelectionError
+from aid_pipeline.selection.retiming import even_coefficients, propose_even
+
+
+@pytest.mark.parametrize("frames", [2, 3, 9, 40])
+def test_a_known_way_is_inverted(frames):
+    t = np.linspace(0, 1, 25)
+    found = even_coefficients(t, np.diff(t**2), frames)  # s = t^2, so t = sqrt(s)
+    assert found[0] == 0
+    assert found[-1] == 1
+    assert found == pytest.approx(np.sqrt(np.linspace(0, 1, frames)), abs=2e-3)
+
+
+def test_what_is_even_stays():
+    t = [0.0, 0.1, 0.5, 0.9, 1.0]
+    assert even_coefficients(t, [1, 1, 1, 1], 5) == pytest.approx(t)
+
+
+def test_never_decreasing_whatever_is_measured():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        t = np.unique([0, *rng.random(6), 1])
+        found = even_coefficients(t, rng.random(len(t) - 1) ** 8, 20)
+        assert (np.diff(found) >= 0).all()
+
+
+def test_equal_pictures_are_passed_over():
+    assert even_coefficients([0, 0.4, 0.6, 1], [0.0, 0.0, 0.0], 5) == (0, 0.25, 0.5, 0.75, 1)
+    found = even_coefficients([0, 0.4, 0.6, 1], [1.0, 0.0, 1.0], 3)
+    assert 0.4 <= found[1] <= 0.6
+    assert even_coefficients([0, 0.5, 1], [1.0, 0.0], 3)[1] <= 0.5
+
+
+def test_frames_are_proposed_where_even_spacing_lacks_them():
+    t, d = [0, 0.25, 0.5, 0.75, 1], [1.0, 1.0, 1.0, 3.0]
+    assert propose_even(t, d, 7, 9, 0.01) == pytest.approx([0.875, 0.965], abs=0.001)  # the other five are there
+    assert len(propose_even(t, d, 7, 1, 0.01)) == 1
+    assert propose_even(t, d, 7, 9, 0.2) == []
+    assert propose_even([0, 0.5, 1], [0, 0], 7, 9, 0.01) == []
+
+
+@pytest.mark.parametrize("d", [[1.0], [1.0, -1.0], [1.0, float("inf")]])
+def test_wrong_distances(d):
+    with pytest.raises(SelectionError, match="need 2 finite distances"):
+        even_coefficients([0, 0.5, 1], d, 4)
+
+
+def test_too_few_frames():
+    with pytest.raises(CoefficientsError, match="frames must be"):
+        even_coefficients([0, 0.5, 1], [1, 1], 1)
