@@ -150,7 +150,8 @@ def _options(arguments: list[str] | None) -> tuple[argparse.Namespace, argparse.
 
 def _line(row: Row) -> str:
     """A row to read while it runs."""
-    shown = {name: value for name, value in row.items() if name not in ("part", "smoke")}
+    hidden = ("part", "smoke", "heads", "query_length", "key_length", "head_dim", "rounds", "masked")
+    shown = {name: value for name, value in row.items() if name not in hidden}
     return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in shown.items()
     )

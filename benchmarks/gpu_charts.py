@@ -5,7 +5,9 @@ Outer attention with the usual number of frames, a group of bars per layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
+from typing import Any
 
 from benchmarks.gpu_settings import Row
 from benchmarks.shapes import FRAMES
@@ -81,13 +83,12 @@ def bars(title: str, groups: Groups, line: float | None, *, smoke: bool) -> str:
     )
 
 
-def _groups(rows: list[Row], smoke: bool, value: object, needs_ours: bool = False) -> Groups:
-    """Values by layer and peer, in the order measured."""
-    assert callable(value)
+def _groups(rows: list[Row], smoke: bool, value: Callable[[Row, Any], float], needs_ours: bool = False) -> Groups:
+    """Values, of a row and that of `ours`, by layer and peer, in the order measured."""
     found: dict[str, dict[str, Row]] = {}
     for row in rows:
-        wanted = row["part"] == "operator" and row["mode"] == "outer" and (smoke or row["m"] == FRAMES)
-        if wanted and "median_ms" in row and row["peer"] in PEERS:
+        timed = row["part"] == "operator" and "median_ms" in row and row["peer"] in PEERS
+        if timed and row["mode"] == "outer" and (smoke or row["m"] == FRAMES):
             found.setdefault(row["shape"], {})[row["peer"]] = row
     return {
         shape: {peer: value(row, peers.get("ours")) for peer, row in peers.items()}

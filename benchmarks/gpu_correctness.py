@@ -31,7 +31,7 @@ class Outcome:
 
 
 def estimated_minutes(settings: Settings) -> float:
-    return 0.3 if settings.smoke else 1.5
+    return 0.3 if settings.smoke else 2.0
 
 
 def check(settings: Settings) -> Outcome:
