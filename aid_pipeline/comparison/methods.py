@@ -96,8 +96,9 @@ def pick(names: list[str] | tuple[str, ...], methods: Mapping[str, Method]) -> d
 def runs(methods: Mapping[str, Method], frames: int) -> dict[AIDConfig, tuple[tuple[float, ...], tuple[str, ...]]]:
     """Which calls make these methods: by configuration, the coefficients of all its frames, and the methods served.
 
-    A frame depends on its own coefficient and the ends alone, so methods that differ only in spacing share one call,
-    its ends and every coefficient they have in common.
+    A frame depends on its own coefficient and the ends alone, so methods that differ only in spacing share one call
+    and every coefficient they have in common. Configurations that interpolate attention come first: their ends leave
+    the keys and values that all others can do with.
     """
     grouped: dict[AIDConfig, list[str]] = {}
     for name, method in methods.items():
@@ -107,16 +108,16 @@ def runs(methods: Mapping[str, Method], frames: int) -> dict[AIDConfig, tuple[tu
         raise ArgumentError("a cross-fade alone has no ends; add a method that makes them, such as tei")
     return {
         config: (
-            tuple(sorted({t for name in names for t in frame_coefficients(methods[name].prior, frames)})),
-            tuple(names),
+            tuple(sorted({t for name in grouped[config] for t in frame_coefficients(methods[name].prior, frames)})),
+            tuple(grouped[config]),
         )
-        for config, names in grouped.items()
+        for config in sorted(grouped, key=lambda config: config.mode in ("none", "denoising"))
     }
 
 
 def rows(methods: Mapping[str, Method], frames: int) -> int:
-    """Frames denoised to make these methods once, ends counted in every call."""
-    return sum(len(coefficients) for coefficients, _ in runs(methods, frames).values())
+    """Frames denoised to make these methods once: both ends, and those between of every call."""
+    return 2 + sum(len(coefficients) - 2 for coefficients, _ in runs(methods, frames).values())
 
 
 def make(
@@ -126,46 +127,48 @@ def make(
     methods: Mapping[str, Method],
     frames: int = 7,
     seed: int | tuple[int, int] = 0,
+    num_inference_steps: int = 25,
+    guidance_scale: float = 5.0,
     progress: Callable[[int, int], None] | None = None,
-    **arguments: Any,
 ) -> Iterator[tuple[str, Made]]:
-    """Every method's frames, in the order they are ready, from equal prompts and noise.
+    """Every method's frames, in the order they are ready, from equal prompts and noise; the ends are denoised once.
 
     Args:
-        methods: by name; a cross-fade is made of the ends of the first call.
+        methods: by name, with one share of interpolated steps; a cross-fade is made of the ends of the first call.
+        seed, num_inference_steps, guidance_scale: as `interpolate`.
         progress: called with (frames times steps done, in all).
-        arguments: of `interpolate`, the same for all.
 
     Raises:
         MetricsError: frames that are not finite or that the model's safety checker blacked out.
         AIDError: as `interpolate`.
     """
-    from ..interpolation import interpolate
+    from ..denoising import Denoising
+    from ..embeddings import check_guidance, encode_prompts, text_family
+    from ..endpoint_memory import EndpointMemory
+    from ..latents import check_seed
+    from ..prompts import check_prompts
+    from ..stock_call import private_copy
 
-    total, before = rows(methods, frames), 0
+    prompts, family = check_prompts(prompt_a, prompt_b, None, None, frames), text_family(pipe)
+    call = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+    guided = check_guidance(pipe, family, call, False)
+    encoded = encode_prompts(private_copy(pipe), family, prompts, guided, {})
+    memory, total, done = EndpointMemory(), rows(methods, frames), 0
     ends: Tensor | None = None
     for config, (coefficients, names) in runs(methods, frames).items():
+        count = len(coefficients) - (2 if memory.filled else 0)
 
-        def step(done: int, steps: int, before: int = before, count: int = len(coefficients)) -> None:
+        def step(steps_done: int, steps: int, done: int = done, count: int = count) -> None:
             if progress is not None:
-                progress(before * steps + count * done, total * steps)
+                progress(done * steps + count * steps_done, total * steps)
 
-        sequence = interpolate(
-            pipe,
-            prompt_a,
-            prompt_b,
-            frames=len(coefficients),
-            config=config,
-            coefficients=coefficients,
-            seed=seed,
-            output_type="pt",
-            progress=step,
-            **arguments,
-        )
-        if sequence.faults:
-            raise MetricsError(f"{names[0]} of {prompt_a!r} and {prompt_b!r}: {'; '.join(sequence.faults)}")
-        pictures = (sequence.images.detach().float().cpu() * 255).round() / 255
-        before += len(coefficients)
+        denoising = Denoising(pipe, config, encoded, False, check_seed(seed), None, "auto", call, "pt")
+        made = denoising.frames(coefficients, step, memory)
+        if made.not_finite or made.flagged:
+            wrong = "not finite" if made.not_finite else "blacked out by the safety checker"
+            raise MetricsError(f"{names[0]} of {prompt_a!r} and {prompt_b!r}: frames are {wrong}")
+        pictures = (made.images.detach().float().cpu() * 255).round() / 255
+        done += count
         if ends is None:
             ends = torch.stack([pictures[0], pictures[-1]])
         for name in names:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from aid_pipeline import AIDConfig, BetaPrior, interpolate, load_model
+from aid_pipeline import BetaPrior, interpolate, load_model
 from aid_pipeline.comparison.methods import all_methods, make, pick, rows, runs
 from aid_pipeline.errors import ArgumentError, MetricsError, OutputFolderError
 from aid_pipeline.metrics.instruments import preset
@@ -76,18 +76,27 @@ def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
 def test_methods_that_share_a_call_get_their_own_frames(miniature):  # noqa: F811
     """Frames made together with another spacing's are those that `interpolate` makes alone."""
     pipe = load_model(str(miniature), device="cpu")
-    call = {"num_inference_steps": 1, "guidance_scale": 3.0}
-    wanted = pick(["aid-o", "aid-o-uniform", "cross-fade"], METHODS)
-    assert len(runs(wanted, 4)) == 1
-    assert rows(wanted, 4) == 6
-    made = dict(make(pipe, "a red sphere", "a blue cube", wanted, 4, seed=3, **call))
-    for name, coefficients in (("aid-o", BetaPrior(3, 3)), ("aid-o-uniform", None)):
+    call = {"num_inference_steps": 2, "guidance_scale": 3.0}
+    wanted = pick(["tei", "di", "aid-o", "aid-o-uniform", "aid-i-unfused", "cross-fade"], METHODS)
+    assert len(runs(wanted, 4)) == 4
+    assert rows(wanted, 4) == 2 + 2 + 2 + 4 + 2
+    reports: list[tuple[int, int]] = []
+    made = dict(
+        make(pipe, "a red sphere", "a blue cube", wanted, 4, 3, **call, progress=lambda *done: reports.append(done))
+    )
+    assert reports[-1] == (24, 24)
+    assert reports == sorted(reports)
+    assert list(made)[:2] == ["aid-o", "aid-o-uniform"]
+    for name in ("tei", "di", "aid-o", "aid-o-uniform", "aid-i-unfused"):
+        method = METHODS[name]
         alone = interpolate(
-            pipe, "a red sphere", "a blue cube", frames=4, config=AIDConfig(), coefficients=coefficients, seed=3,
+            pipe, "a red sphere", "a blue cube", frames=4, config=method.config, coefficients=method.prior, seed=3,
             output_type="pt", **call,
         )  # fmt: skip
+        names = list(made)
+        assert not torch.equal(made[name].pictures[1], made[names[names.index(name) - 1]].pictures[1]), name
         assert made[name].coefficients == alone.coefficients
-        assert (made[name].pictures - alone.images).abs().max() < 2 / 255
+        assert (made[name].pictures - alone.images).abs().max() < 2 / 255, name
     assert not torch.equal(made["aid-o"].pictures[1], made["aid-o-uniform"].pictures[1])
     fade = made["cross-fade"].pictures
     assert torch.equal(fade[[0, -1]], made["aid-o"].pictures[[0, -1]])
