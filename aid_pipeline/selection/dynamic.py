@@ -16,7 +16,7 @@ from ..coefficients import BetaPrior
 from ..distances import Distance, distance_name, measured
 from .beta_fit import PRIOR, fit_beta, propose
 from .path import evenest_path, reachable_pairs
-from .retiming import propose_even
+from .retiming import lengths, propose_even
 from .settings import Selection
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ class Choice:
         explored_distances: between neighbours among them.
         distances: between neighbours among the frames kept.
         rounds: coefficients in the order they were made, call by call.
-        fits: (alpha, beta) before each round after the first, and last the fit to all.
+        fits: (alpha, beta) before each round after the first, and last the fit to all; of distances as they are for
+            placing "halves", of `lengths` for "even".
         jumps: gaps (t, next t, distance) narrower than twice `min_gap` that still hold more than `JUMP` even steps.
         distance: name of the distance.
         min_gap: in force.
@@ -101,13 +102,17 @@ def select_dynamically(
     prior, fits = PRIOR, []
     while True:
         gaps = known.between(t, pictures, list(pairwise(range(len(t)))))
-        prior = fit_beta(t, gaps, prior)
+        steps = gaps
+        if settings.placing == "even":
+            spans = known.between(t, pictures, [(i, i + 2) for i in range(len(t) - 2)])
+            steps = lengths(gaps, spans)
+        prior = fit_beta(t, steps, prior)
         fits.append((prior.alpha, prior.beta))
         count = round_size(len(t), wanted, settings.per_round, most_per_call)
         even = settings.placing == "even" and len(rounds) > 1
-        places = propose_even(t, gaps, frames, count, min_gap) if even else []
-        filled, steps = _with_places(t, gaps, places)
-        new = tuple(sorted([*places, *propose(filled, steps, prior, count - len(places), min_gap)]))
+        places = propose_even(t, steps, frames, count, min_gap) if even else []
+        filled, predicted = _with_places(t, steps, places)
+        new = tuple(sorted([*places, *propose(filled, predicted, prior, count - len(places), min_gap)]))
         if not new:
             break
         rounds.append(new)
@@ -169,11 +174,11 @@ class _Distances:
         return [self._known[t[i], t[j]] for i, j in pairs]
 
 
-def _with_places(t: list[float], gaps: list[float], places: list[float]) -> tuple[list[float], list[float]]:
+def _with_places(t: list[float], steps: list[float], places: list[float]) -> tuple[list[float], list[float]]:
     """Coefficients with further ones among them, and the distances as they are, or as a straight line divides them."""
     filled = sorted([*t, *places])
-    way = np.interp(filled, t, np.concatenate([[0.0], np.cumsum(gaps)]))
-    return filled, np.diff(way).tolist() if places else gaps
+    way = np.interp(filled, t, np.concatenate([[0.0], np.cumsum(steps)]))
+    return filled, np.diff(way).tolist() if places else steps
 
 
 def _evenest(known: _Distances, t: list[float], pictures: list[Tensor], frames: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from scipy.interpolate import PchipInterpolator
 from ..coefficients import check_frames, uniform
 from ..errors import SelectionError
 
+POWERS = np.linspace(1.0, 3.0, 81)  # tried by `lengths`; below 1 distances saturate, which says nothing of their scale
 NEAR = 0.02  # of an even step: a frame this near a wanted place is there already
 FAR = 0.25  # likewise: only a frame missing by this much is put beside a wanted place that is too near another frame
 
@@ -44,6 +45,28 @@ def even_coefficients(coefficients: Sequence[float], distances: Sequence[float],
     further = np.concatenate([[True], np.diff(way) > 0])  # of equal pictures the first
     inverse = PchipInterpolator(way[further], t[further])(total * np.arange(1, frames - 1) / (frames - 1))
     return (0.0, *np.clip(inverse, 0.0, 1.0).tolist(), 1.0)
+
+
+def lengths(distances: Sequence[float], spans: Sequence[float]) -> list[float]:
+    """Distances as lengths that add up along the way, l = d^(1/p).
+
+    Many perceptual distances are squares at heart (1 - cosine, LPIPS): over half of a gap they are a quarter, and where
+    gaps differ their sum is no measure of the way. p makes l_j + l_{j+1} = (d of frames j and j + 2)^(1/p) hold best,
+    by least squares of the logarithms; p = 1 for distances that add up, 2 for squares. Order and equality stay as they
+    are.
+
+    Args:
+        distances: d_j between frames j and j + 1, n - 1 of them.
+        spans: between frames j and j + 2, n - 2 of them.
+    """
+    d, whole = np.asarray(distances, float), np.asarray(spans, float)
+    known = (d[:-1] > 0) & (d[1:] > 0) & (whole > 0)
+    if not known.any():
+        return d.tolist()
+    first, second, both = (np.log(part[known])[:, None] / POWERS for part in (d[:-1], d[1:], whole))
+    error = np.square(np.logaddexp(first, second) - both).sum(axis=0)
+    lengthened: list[float] = (d ** (1 / POWERS[int(error.argmin())])).tolist()
+    return lengthened
 
 
 def propose_even(

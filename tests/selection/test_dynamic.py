@@ -23,6 +23,9 @@ class Gallery:
         self.made.append(tuple(coefficients))
         return torch.tensor([float(self.curve(t)) for t in coefficients]).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
 
+    def squares(self, first, second):
+        return (first - second).square().mean((1, 2, 3))
+
     def brightness(self, first, second):
         self.measured += len(first)
         return (first - second).abs().mean((1, 2, 3))
@@ -101,11 +104,18 @@ def test_a_jump_is_said_and_recorded(caplog):
     assert choice.record()["jumps"] == [[low, high, apart]]
 
 
-@pytest.mark.parametrize("frames", [5, 7, 15])
-def test_what_is_even_already_stays_so(frames):
+@pytest.mark.parametrize("kind", ["brightness", "squares"])
+@pytest.mark.parametrize("frames", [4, 5, 7, 15])
+def test_what_is_even_already_stays_so(frames, kind):
     gallery = Gallery(lambda t: 0.8 * t)
-    choice = select_dynamically(gallery.make, gallery.brightness, frames, Selection())
+    choice = select_dynamically(gallery.make, getattr(gallery, kind), frames, Selection())
     assert spread(gallery.curve, choice.coefficients) < 0.1 * 0.8 / (frames - 1)
+
+
+def test_a_distance_that_is_a_square_is_spaced_as_well():
+    gallery = Gallery(late)
+    choice = select_dynamically(gallery.make, gallery.squares, 7, Selection())
+    assert spread(late, choice.coefficients) < spread(late, np.linspace(0, 1, 7)) / 3
 
 
 @pytest.mark.parametrize("placing", ["even", "halves"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aid_pipeline.errors import CoefficientsError, SelectionError
-from aid_pipeline.selection.retiming import even_coefficients, propose_even
+from aid_pipeline.selection.retiming import even_coefficients, lengths, propose_even
 
 
 @pytest.mark.parametrize("frames", [2, 3, 9, 40])
@@ -34,6 +34,15 @@ def test_equal_pictures_are_passed_over():
     found = even_coefficients([0, 0.4, 0.6, 1], [1.0, 0.0, 1.0], 3)
     assert 0.4 <= found[1] <= 0.6
     assert even_coefficients([0, 0.5, 1], [1.0, 0.0], 3)[1] <= 0.5
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 1.5])
+def test_lengths_add_up(power):
+    place = np.cumsum([0, 0.1, 0.3, 0.05, 0.4, 0.2])
+    found = lengths(abs(np.diff(place)) ** power, abs(place[2:] - place[:-2]) ** power)
+    assert found == pytest.approx(np.diff(place))
+    assert lengths([0.5, 0.0], [0.5]) == [0.5, 0.0]  # nothing to tell from
+    assert lengths([0.9, 0.9], [1.0]) == [0.9, 0.9]  # saturated: as they are
 
 
 def test_frames_are_proposed_where_even_spacing_lacks_them():

@@ -1,0 +1,235 @@
+"""`python -m benchmarks.selection --pairs 50`: dynamic selection against uniform coefficients, pair by pair.
+
+For random pairs of the miniature's world: one uniform and one selected sequence of the same prompts and noise, their
+smoothness, and the denoiser rows each took (a count, no time). Differences are paired, with 95 % bootstrap intervals. A
+second distance, of pixels, which selection never saw, tells whether the evenness is more than fitting one's own ruler.
+Resumable: every pair is saved, and the same command goes on. Writes selection.json and selection.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aid_pipeline import AIDConfig, Selection, interpolate
+from aid_pipeline.apply import find_denoiser
+from aid_pipeline.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
+from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
+from aid_pipeline.metrics.steps import consistency, smoothness
+from aid_pipeline.miniature import MODEL_PATH
+from aid_pipeline.models import MINIATURE, load_model
+from aid_pipeline.output_folder import write_json
+from aid_pipeline.recipe import model_identity
+from aid_pipeline.selection.settings import PLACINGS
+from benchmarks import machine, sequence_cpu
+from benchmarks.paper.pairs import Pair, draw_pairs
+
+RESULTS = Path(__file__).parent / "results"
+COST_LIMIT = 1.6
+METHODS = ("uniform", "dynamic")
+
+
+def pixels(first: Tensor, second: Tensor) -> Tensor:
+    """Root mean square difference of colours, (n,) of (n, 3, height, width) in [0, 1]."""
+    return (first - second).square().mean((1, 2, 3)).sqrt()
+
+
+class RowCount:
+    """Counts the rows that a denoiser runs, in whatever batches."""
+
+    def __init__(self, pipe: Any) -> None:
+        self.rows = 0
+        denoiser = find_denoiser(pipe)
+        first = next(
+            module for name, module in denoiser.named_modules() if name in ("conv_in", "pos_embed", "x_embedder")
+        )
+        first.register_forward_pre_hook(self._count)
+
+    def _count(self, module: Any, args: tuple[Any, ...]) -> None:
+        self.rows += len(args[0])
+
+    def taken(self) -> int:
+        """Rows since the last call."""
+        rows, self.rows = self.rows, 0
+        return rows
+
+
+def load(model: str, which: str) -> tuple[Any, Distance, bool]:
+    """A pipeline, the distance to select by, and whether weights are trained; random ones serve to try the command."""
+    if model != MINIATURE or (MODEL_PATH / "model_index.json").is_file():
+        return load_model(model), distance(which), True
+    from transformers import CLIPVisionModelWithProjection
+
+    from aid_pipeline.miniature import components
+
+    pipe, _ = sequence_cpu.pipeline()
+    torch.manual_seed(1)
+    tower = CLIPVisionModelWithProjection(components.new_clip(components.new_tokenizer()).config.vision_config)
+    return pipe, TokenDistance(tower, "random tower (no result)", 64, [0.5] * 3, [0.5] * 3), False
+
+
+def measure_pair(
+    pipe: Any, pair: Pair, measure: Distance, count: RowCount, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Both sequences of one pair: smoothness and consistency in both distances, and rows."""
+    found: dict[str, Any] = {"pair": pair.name, "prompts": [pair.prompt_a, pair.prompt_b], "seed": pair.seed}
+    count.taken()
+    for method in METHODS:
+        selection = Selection(distance=measure, placing=options.placing) if method == "dynamic" else None
+        sequence = interpolate(
+            pipe,
+            pair.prompt_a,
+            pair.prompt_b,
+            frames=options.frames,
+            config=AIDConfig(mode=options.mode, warmup=options.warmup),
+            seed=pair.seed,
+            num_inference_steps=options.steps,
+            output_type="pt",
+            select=selection,
+        )
+        pictures = sequence.images.float()
+        steps = {
+            name: adjacent_distances(one, pictures).tolist() for name, one in (("own", measure), ("pixels", pixels))
+        }
+        found[method] = {
+            "rows": count.taken(),
+            "coefficients": list(sequence.coefficients),
+            **{
+                f"{figure.__name__} {name}": figure(distances)
+                for name, distances in steps.items()
+                for figure in (smoothness, consistency)
+            },
+        }
+        if selection is not None:
+            found["jumps"] = sequence.settings["selection"]["jumps"]
+    return found
+
+
+def paired(rows: Sequence[dict[str, Any]], figure: str) -> tuple[Estimate, Estimate, Estimate]:
+    """Means of both methods and of their difference within each pair."""
+    uniform, dynamic = ([row[method][figure] for row in rows] for method in METHODS)
+    differences = [b - a for a, b in zip(uniform, dynamic, strict=True)]
+    return bootstrap_mean(uniform), bootstrap_mean(dynamic), bootstrap_mean(differences)
+
+
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    """What the pairs say together."""
+    rows = result["rows"]
+    figures = [f"{figure} {name}" for figure in ("smoothness", "consistency") for name in ("own", "pixels")]
+    ratios = [row["dynamic"]["rows"] / row["uniform"]["rows"] for row in rows]
+    return {
+        "figures": {
+            figure: {
+                name: estimate.figures()
+                for name, estimate in zip((*METHODS, "difference"), paired(rows, figure), strict=True)
+            }
+            for figure in figures
+        },
+        "cost": max(ratios),
+        "pairs": len(rows),
+        "smoother": sum(row["dynamic"]["smoothness own"] > row["uniform"]["smoothness own"] for row in rows),
+        "jumps": sum(bool(row["jumps"]) for row in rows),
+    }
+
+
+def markdown(result: dict[str, Any]) -> str:
+    told, settings = summary(result), result["settings"]
+    lines = [
+        "# Dynamic selection against uniform coefficients",
+        "",
+        f"{machine.line(result['machine'])}. {settings['model']} "
+        f"({'trained' if result['trained'] else 'RANDOM'} weights), {told['pairs']} random pairs of "
+        f"{settings['prompts']}, {settings['frames']} frames, {settings['steps']} steps, {settings['mode']}, warm-up "
+        f"{settings['warmup']:g}, placing {settings['placing']}. Means over pairs with 95 % bootstrap intervals; "
+        "differences within pairs.",
+        "",
+        f'"own" is the distance selection evens out: {settings["distance"]}. "pixels" is the root mean square '
+        "difference of colours, which selection never saw. Smoothness: higher is better; consistency: lower is.",
+        "",
+        "| figure | uniform | dynamic | difference |",
+        "|---|---|---|---|",
+    ]
+    for figure, by_method in told["figures"].items():
+        cells = [Estimate(**by_method[name]).text() for name in (*METHODS, "difference")]
+        lines.append(f"| {figure} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"Smoother in {told['smoother']} of {told['pairs']} pairs. Denoiser rows: at most {told['cost']:.3f} times "
+        f"those of the uniform sequence (limit {COST_LIMIT}). In {told['jumps']} pairs a transition was reported as a "
+        "jump.",
+        "",
+        f"Made by `{result['command']}`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.selection", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=50)
+    parser.add_argument("--model", default=MINIATURE, help="miniature, a local folder or a hub id")
+    parser.add_argument("--prompts", default="world", help="world, cifar10 or a text file with a caption a line")
+    parser.add_argument("--distance", default="miniature", help="as aid interpolate --distance")
+    parser.add_argument("--placing", choices=PLACINGS, default=Selection().placing)
+    parser.add_argument("--mode", default="outer")
+    parser.add_argument("--warmup", type=float, default=0.5)
+    parser.add_argument("--frames", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
+    parser.add_argument("--out", type=Path, default=RESULTS / "cpu", help="folder to write to; default %(default)s")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    pipe, measure, trained = load(options.model, options.distance)
+    if not trained and options.out.resolve().is_relative_to(RESULTS):
+        raise SystemExit(
+            "the miniature has no trained weights here; random ones make no result, try them with --out DIR"
+        )
+    pipe.set_progress_bar_config(disable=True)
+    path = options.out / "selection.json"
+    asked = {name: getattr(options, name) for name in ("prompts", "placing", "mode", "warmup", "frames", "steps")}
+    identity = model_identity(pipe)
+    settings = {
+        "model": identity["id"] or "miniature",
+        "fingerprint": identity["fingerprint"],
+        "distance": distance_name(measure),
+        **asked,
+    }
+    result = {
+        "command": "python -m benchmarks.selection " + f"--pairs {options.pairs}",
+        "machine": machine.describe(),
+        "trained": trained,
+        "settings": settings,
+        "rows": [],
+    }
+    if path.is_file():
+        before = json.loads(path.read_text("utf-8"))
+        if before["settings"] != settings:
+            raise SystemExit(f"{path} holds results of other settings or weights; move it away or use another --out")
+        result["rows"] = before["rows"]
+    options.out.mkdir(parents=True, exist_ok=True)
+    pairs = draw_pairs(options.prompts, options.pairs, 1)
+    done = {row["pair"] for row in result["rows"]}
+    count = RowCount(pipe)
+    for index, pair in enumerate(pairs):
+        if pair.name in done:
+            continue
+        row = measure_pair(pipe, pair, measure, count, options)
+        result["rows"].append(row)
+        write_json(path, result)
+        gain = row["dynamic"]["smoothness own"] - row["uniform"]["smoothness own"]
+        print(f"pair {index + 1} of {len(pairs)}: smoothness {gain:+.4f}", flush=True)
+    result["rows"] = [row for row in result["rows"] if row["pair"] in {pair.name for pair in pairs}]
+    result["summary"] = summary(result)
+    write_json(path, result)
+    (options.out / "selection.md").write_text(markdown(result), encoding="utf-8")
+    print(markdown(result))
+
+
+if __name__ == "__main__":
+    main()
