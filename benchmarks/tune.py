@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,8 @@ def run(settings: Settings) -> Iterator[Row]:
     frames = 4 if settings.smoke else FRAMES
     shapes = list(SMOKE_SHAPES.values())[:1] if settings.smoke else list(SHAPES.values())
     layers = [(mode, shape) for mode in MODES for shape in shapes]
-    with tune_compile.start() if settings.device.type == "cuda" else nullcontext() as pool:
+    pool = tune_compile.start() if settings.device.type == "cuda" else None
+    try:
         ahead = _few(pool, *layers[0], frames, settings)
         more: Iterator[Row] = iter(())
         for place, (mode, shape) in enumerate(layers):
@@ -68,6 +68,7 @@ def run(settings: Settings) -> Iterator[Row]:
             yield from more
             more = _with_more_sources(pool, mode, shape, chosen, rows, inputs, settings)
         yield from more
+    finally:
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -138,8 +139,10 @@ def _tune(task: Task, chosen: list[Candidate], verdicts: Verdicts, inputs: Input
     for candidate in chosen:
         if settings.expired():
             return
-        problem = verdicts[candidate].result(max(1.0, settings.time_left())) if candidate in verdicts else None
+        problem = None
         try:
+            if candidate in verdicts:
+                problem = verdicts[candidate].result(max(1.0, settings.time_left()))
             if problem is None:
                 check_sample(mode, _attend(mode, candidate, inputs, 0), *inputs.sets[0], inputs.plan)
                 timing = timed(candidate, FIRST_MS)

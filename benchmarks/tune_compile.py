@@ -38,7 +38,7 @@ def problem_of(
     """Compile one candidate as a launch of it would be; why it is not worth a measurement, or None."""
     from aid_kernels import InterpolationPlan
     from aid_kernels.interpolated_attention.triton_launch import attention_launch
-    from benchmarks.compiled_kernel import CHIPS, compile_launch, read_resources
+    from benchmarks.compiled_kernel import CHIPS, CUOBJDUMP, compile_launch, read_resources
 
     def empty(length: int) -> torch.Tensor:
         views = torch.empty(frames, length, shape.heads, shape.head_dim, dtype=getattr(torch, dtype), device="meta")
@@ -60,7 +60,10 @@ def problem_of(
             shape.head_dim**-0.5,
             candidate.setting,
         )  # fmt: skip
-        found = read_resources(compile_launch(launch, target), target)
+        compiled = compile_launch(launch, target)
+        if not CUOBJDUMP.exists():
+            return None  # the measurement will tell
+        found = read_resources(compiled, target)
     except Exception as error:  # noqa: BLE001 - whatever the compiler raises, the candidate is out and the row says why
         return f"does not compile: {type(error).__name__}: {' '.join(str(error).split())[-200:]}"
     if found.shared > CHIPS[target].shared_limit:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,3 +130,27 @@ def test_more_sources_keep_the_order_of_sums() -> None:
             replace(made.setting, slices=chosen.setting.slices, num_stages=chosen.setting.num_stages) == chosen.setting
         )
     assert {made.setting.slices for made in for_many(chosen)} >= {2, 4}
+
+
+COMPILES = """
+from dataclasses import replace
+from benchmarks import compiled_kernel
+from benchmarks.shapes import Shape
+from benchmarks.tune_compile import problem_of
+from benchmarks.tune_space import usual
+
+shape = Shape("tiny", 2, 64, 64, 16)
+first = usual("inner", "sm_90", 2, 16, 64)
+assert problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, replace(first, mix="before")) is None
+compiled_kernel.CHIPS["sm_90"] = replace(compiled_kernel.CHIPS["sm_90"], shared_limit=16)
+problem = problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, replace(first, mix="before"))
+assert "bytes of shared memory, the chip has 16" in problem, problem
+impossible = replace(first, setting=replace(first.setting, block_n=48), mix="before")
+assert "does not compile" in problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, impossible)
+"""
+
+
+def test_candidates_are_compiled_ahead_and_those_that_cannot_run_are_named() -> None:
+    pytest.importorskip("triton")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    subprocess.run([sys.executable, "-c", COMPILES], env=environment, check=True, timeout=280)
