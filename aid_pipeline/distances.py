@@ -36,8 +36,8 @@ def distance(which: str | Distance = "miniature") -> Distance:
               weights (`TokenDistance`). "miniature:FOLDER" takes the tower of another folder of that kind.
             - "clip:FOLDER": 1 - cosine of the image embeddings of a CLIP model's transformers folder.
             - "dino:FOLDER": 1 - cosine of the class token of a DINO or DINOv2 model's transformers folder.
-            - "lpips:FILE": LPIPS-VGG16 v0.1 (extra `paper-metrics`) with weights from a safetensors file. Upstream ships
-              .pth files, which this package does not unpickle; convert them once:
+            - "lpips:FILE": LPIPS-VGG16 v0.1 (extra `paper-metrics`) with weights from a safetensors file. Upstream
+              ships .pth files, which this package does not unpickle; convert them once:
               `safetensors.torch.save_model(lpips.LPIPS(net="vgg"), "lpips_vgg.safetensors")`.
             - any callable with the signature of `Distance`; its `name`, or else its `__name__`, goes into reports.
 

@@ -1,4 +1,4 @@
-"""The commands of `aid` beside `interpolate`: evaluate, diagnose, compare. Each parses, calls, and prints."""
+"""The commands of `aid` beside `interpolate`: evaluate, diagnose, compare, retime. Each parses, calls, and prints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ def register(app: typer.Typer) -> None:
     from .compare import compare
     from .diagnose import diagnose
     from .evaluate import evaluate
+    from .retime import retime
 
     app.command()(evaluate)
     app.command()(compare)
     app.command()(diagnose)
+    app.command()(retime)

@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
+from torch import Tensor
 
 from ..coefficients import check_frames, uniform
+from ..distances import Distance, adjacent_distances, measured
 from ..errors import SelectionError
 
 POWERS = np.linspace(1.0, 3.0, 81)  # tried by `lengths`; below 1 distances saturate, which says nothing of their scale
@@ -45,6 +47,13 @@ def even_coefficients(coefficients: Sequence[float], distances: Sequence[float],
     further = np.concatenate([[True], np.diff(way) > 0])  # of equal pictures the first
     inverse = PchipInterpolator(way[further], t[further])(total * np.arange(1, frames - 1) / (frames - 1))
     return (0.0, *np.clip(inverse, 0.0, 1.0).tolist(), 1.0)
+
+
+def even_spacing(pictures: Tensor, coefficients: Sequence[float], measure: Distance, frames: int) -> tuple[float, ...]:
+    """`even_coefficients` of a sequence's pictures, (n, 3, height, width) in [0, 1], by the `lengths` between them."""
+    steps = adjacent_distances(measure, pictures).tolist()
+    spans = measured(measure, pictures[:-2], pictures[2:]).tolist() if len(pictures) > 2 else []
+    return even_coefficients(coefficients, lengths(steps, spans), frames)
 
 
 def lengths(distances: Sequence[float], spans: Sequence[float]) -> list[float]:
