@@ -36,6 +36,8 @@ def problem_of(
     mode: str, target: str, shape: Shape, dtype: str, frames: int, sources: int, candidate: Candidate
 ) -> str | None:
     """Compile one candidate as a launch of it would be; why it is not worth a measurement, or None."""
+    from triton.compiler.errors import CompilationError
+
     from aid_kernels import InterpolationPlan
     from aid_kernels.interpolated_attention.triton_launch import attention_launch
     from benchmarks.compiled_kernel import CHIPS, CUOBJDUMP, compile_launch, read_resources
@@ -64,8 +66,10 @@ def problem_of(
         if not CUOBJDUMP.exists():
             return None  # the measurement will tell
         found = read_resources(compiled, target)
-    except Exception as error:  # noqa: BLE001 - whatever the compiler raises, the candidate is out and the row says why
-        return f"does not compile: {type(error).__name__}: {' '.join(str(error).split())[-200:]}"
+    except CompilationError as error:
+        return f"does not compile: {' '.join(str(error).split())[-200:]}"
+    except Exception:  # noqa: BLE001 - not this process's to judge: the launch that is measured will raise it again
+        return None
     if found.shared > CHIPS[target].shared_limit:
         return f"wants {found.shared} bytes of shared memory, the chip has {CHIPS[target].shared_limit}"
     return f"spills {found.spilled} bytes" if found.spilled > SPILL_LIMIT else None
