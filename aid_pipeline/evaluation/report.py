@@ -26,7 +26,7 @@ def write_report(out: Path, result: dict[str, Any], measured: Sequence[Measured]
         steps = {name: (s.frames.coefficients, s.steps.distances) for name, s in named.items()}
         said = result["instruments"]["distance"]
         pictures["distances.png"] = plots.profiles(steps, said)
-        boxes = {f"{index + 1}-{index + 2}": [s.steps.distances[index] for s in measured] for index in _steps(measured)}
+        boxes = {f"{index}-{index + 1}": [s.steps.distances[index] for s in measured] for index in _steps(measured)}
         pictures["boxes.png"] = plots.boxes(boxes, said, "between frames")
         pictures["strips.png"] = plots.strips(worst_first(measured)[:STRIPS])
     files = {**pictures, "evaluation.md": page(result, sorted(pictures)).encode()}

@@ -82,7 +82,11 @@ class StepMeasures:
 
     @property
     def path_ratio(self) -> float | None:
-        """Length of the way over the distance of its ends: 1 is straight on; None where the ends are equal."""
+        """Length of the way over the distance of its ends; None where the ends are equal.
+
+        A distance that obeys the triangle inequality gives 1 for the straight way and more for detours. Squared
+        ones (LPIPS, the miniature's, 1 - cosine) do not: small steps then add up to less than 1.
+        """
         return math.fsum(self.distances) / self.endpoint_distance if self.endpoint_distance > 0 else None
 
     def figures(self) -> dict[str, Any]:

@@ -32,11 +32,14 @@ from aid_pipeline.recipe import model_identity
 from benchmarks import machine
 
 from .pairs import Pair, draw_pairs
+from .prior import fit_prior, known_prior
 from .store import Store, Unit
 from .table import RESAMPLES, page, sequences_csv, summarise
 
 OUT = Path("runs") / "paper"
 FRAMES, STEPS, GUIDANCE = 7, 25, 5.0
+CALL = ("frames", "num_inference_steps", "guidance_scale", "two_seeds")
+FITTED_TRIAL = 9_999  # its pairs are only ever fitted to
 
 
 def run(
@@ -124,6 +127,7 @@ def settings_of(pipe: Any, options: argparse.Namespace, instruments: Instruments
         "guidance_scale": options.guidance_scale,
         "warmup": options.warmup,
         "beta": options.beta,
+        "beta_from": options.beta_from,
         "noise": "a noise for each end, slerped" if options.two_seeds else "the same noise at both ends",
         "instruments": instruments.describe(),
     }
@@ -143,7 +147,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--num-inference-steps", type=int, default=STEPS)
     made.add_argument("--guidance-scale", type=float, default=GUIDANCE)
     made.add_argument("--warmup", type=float, default=0.5)
-    made.add_argument("--beta", default="3,3", help="the prior of methods that have one; default %(default)s")
+    made.add_argument("--beta", default="3,3", help='the prior of methods that have one, or "fit"; default %(default)s')
+    made.add_argument(
+        "--fit-pairs", type=int, default=20, help="other pairs that --beta fit makes; default %(default)s"
+    )
     made.add_argument("--two-seeds", action="store_true", help="a noise for each end; default: the same for both")
     made.add_argument("--preset", default="miniature", choices=PRESETS, help="what measures; default %(default)s")
     made.add_argument("--distance", help="another distance, such as lpips:FILE")
@@ -161,24 +168,42 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def check(options: argparse.Namespace) -> tuple[dict[str, Method], list[Pair]]:
+def fitted(pipe: Any, options: argparse.Namespace, instruments: Instruments, call: dict[str, Any]) -> str:
+    """The prior of a run with `--beta fit`, as "alpha,beta"."""
+    others = draw_pairs(options.prompts, options.fit_pairs, 1, first=FITTED_TRIAL)
+    arguments = {name: value for name, value in call.items() if name != "two_seeds"}
+    prior = fit_prior(pipe, others, instruments, options.warmup, arguments)
+    print(f"the prior is Beta({prior.alpha:g}, {prior.beta:g})", flush=True)
+    return f"{prior.alpha:g},{prior.beta:g}"
+
+
+def check(options: argparse.Namespace) -> list[Pair]:
     """What can be said before the model is loaded. Raises AIDError."""
-    for name, least in (("pairs", 1), ("trials", 1), ("frames", 3), ("num_inference_steps", 1), ("resamples", 0)):
+    least_of = {"pairs": 1, "trials": 1, "fit_pairs": 1, "frames": 3, "num_inference_steps": 1, "resamples": 0}
+    for name, least in least_of.items():
         if getattr(options, name) < least:
             raise ArgumentError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
+    if options.beta == "fit" and options.frames < 4:
+        raise ArgumentError("--beta fit needs at least 4 frames: fewer distances do not decide two numbers")
+    options.beta_from = f"fitted to {options.fit_pairs} other pairs" if options.beta == "fit" else "given"
+    pick(options.methods.split(","), all_methods(BetaPrior(1, 1) if options.beta == "fit" else prior_of(options.beta)))
+    return draw_pairs(options.prompts, options.pairs, options.trials)
+
+
+def prior_of(text: str) -> BetaPrior:
+    """Of "alpha,beta". Raises ArgumentError."""
     try:
-        prior = BetaPrior(*(float(part) for part in options.beta.split(",")))
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f'--beta takes two positive numbers such as "3,3", got {options.beta!r}') from error
-    methods = pick(options.methods.split(","), all_methods(prior, options.warmup))
-    return methods, draw_pairs(options.prompts, options.pairs, options.trials)
+        alpha, beta = (float(part) for part in text.split(","))
+        return BetaPrior(alpha, beta)
+    except ValueError as error:
+        raise ArgumentError(f'--beta takes two positive numbers such as "3,3", or fit; got {text!r}') from error
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(words)
     try:
-        methods, pairs = check(options)
+        pairs = check(options)
         if options.threads:
             torch.set_num_threads(options.threads)
         if options.nice:
@@ -188,10 +213,11 @@ def main(arguments: Iterable[str] | None = None) -> None:
         instruments = preset(options.preset, options.distance, options.features)
         pipe = load_model(MINIATURE if options.model == "mini" else options.model, None, options.device, options.dtype)
         pipe.set_progress_bar_config(disable=True)
+        call = {name: getattr(options, name) for name in CALL}
+        if options.beta == "fit":
+            options.beta = known_prior(options.out, options.beta_from) or fitted(pipe, options, instruments, call)
+        methods = pick(options.methods.split(","), all_methods(prior_of(options.beta), options.warmup))
         settings = settings_of(pipe, options, instruments)
-        call = {
-            name: getattr(options, name) for name in ("frames", "num_inference_steps", "guidance_scale", "two_seeds")
-        }
         if not options.table:
             seconds = estimate(pipe, pairs[0], methods, call, len(pairs))
             print(

@@ -29,20 +29,21 @@ class Pair:
         return f"{self.trial}-{self.index:04d}"
 
 
-def draw_pairs(source: str, pairs: int, trials: int) -> list[Pair]:
+def draw_pairs(source: str, pairs: int, trials: int, first: int = 0) -> list[Pair]:
     """`pairs` random pairs for each trial, a fresh draw each, in the order of work: trial by trial.
 
     A pair does not depend on how many are asked for, so that a longer run goes on where a shorter one ended.
 
     Args:
         source: "world", "cifar10", or the path of a text file with one caption a line.
+        first: number of the first trial.
 
     Raises:
         ArgumentError: no such file, or fewer than two different captions in it.
     """
     captions = None if source == "world" else _captions(source)
     made = []
-    for trial in range(trials):
+    for trial in range(first, first + trials):
         for index in range(pairs):
             seed = [_WORLD_SEED, trial, index]
             prompts = _of_world(seed) if captions is None else _of_captions(captions, seed)

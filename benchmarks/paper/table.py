@@ -96,6 +96,7 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"Measured with: steps by **{said['distance']}**, fidelity by **{said['features']}**, frames {said['frames']}.",
         *_warnings(summary, said),
+        f"The Beta prior ({settings['beta']}) was {settings['beta_from']}.",
         "Intervals are 95 %, by bootstrap over sequences.",
         "",
         *_rows(summary, [name for name in MAIN if name in summary["methods"]]),

@@ -10,6 +10,7 @@ from aid_pipeline.comparison.methods import all_methods, make, pick, rows, runs
 from aid_pipeline.errors import ArgumentError, MetricsError, OutputFolderError
 from aid_pipeline.metrics.instruments import preset
 from aid_pipeline.metrics.steps import StepMeasures
+from aid_pipeline.selection.beta_fit import fit_beta
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper.claims import CLAIMS, PAPER_TABLE, check_claims
 from benchmarks.paper.pairs import Pair, draw_pairs
@@ -102,6 +103,32 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):  # noqa: F81
     assert torch.equal(fade[[0, -1]], made["aid-o"].pictures[[0, -1]])
     middle = torch.lerp(fade[0], fade[-1], 1 / 3)
     assert (fade[1] - middle).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
+    """It is fitted once, kept in the settings, and part of what decides the figures."""
+    command = arguments(loaded_once, tmp_path / "out", "--methods", "tei+beta", "--pairs", "2", "--frames", "4")
+    paper.main([*command, "--beta", "fit", "--fit-pairs", "1"])
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    assert settings["beta_from"] == "fitted to 1 other pairs"
+    assert f"({settings['beta']}) was fitted to 1 other pairs" in (tmp_path / "out" / "paper.md").read_text()
+    alpha, beta = map(float, settings["beta"].split(","))
+    made = dict(make(
+        paper.load_model(), *_prompts(draw_pairs("world", 1, 1, first=paper.FITTED_TRIAL)[0]),
+        pick(["aid-o-uniform"], METHODS), 4, paper.FITTED_TRIAL * 1000, 1, 1.0,
+    ))  # fmt: skip
+    steps = paper.preset().steps(made["aid-o-uniform"].pictures).distances
+    expected = fit_beta((0, 1 / 3, 2 / 3, 1), steps)
+    assert (alpha, beta) == pytest.approx((expected.alpha, expected.beta), rel=0.05)
+    capsys.readouterr()
+    paper.main([*command, "--beta", "fit", "--fit-pairs", "1"])
+    assert "the prior is" not in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="other settings"):
+        paper.main([*command, "--beta", "3,3", "--table"])
+
+
+def _prompts(pair: Pair) -> tuple[str, str]:
+    return pair.prompt_a, pair.prompt_b
 
 
 def test_unknown_methods_and_a_cross_fade_alone():
@@ -208,7 +235,7 @@ def test_the_papers_own_figures_stand_apart():
     said = {"distance": "LPIPS-VGG16", "features": "Inception v3", "frames": "as they are"}
     settings = {
         "model": {"name": "a model"}, "prompts": "world", "frames": 4, "num_inference_steps": 2, "guidance_scale": 5.0,
-        "warmup": 0.5, "noise": "one", "instruments": said,
+        "warmup": 0.5, "noise": "one", "beta": "3,3", "beta_from": "given", "instruments": said,
     }  # fmt: skip
     asked = {"pairs": 3, "trials": 1}
     text = page({"summary": summary, "settings": settings, "asked": asked, "machine_line": "m", "command": "c"})
