@@ -64,7 +64,10 @@ def run(settings: Settings) -> Iterator[Row]:
         with torch._dynamo.config.patch(recompile_limit=64):  # one code object serves all blocks, whatever their widths
             unet.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=backend)
             compiled = [peer for peer in peers if peer != "triton"]
-            yield from _rows(unet, model, min(COMPILED_FRAMES, max(frames)), compiled, backend, settings)
+            try:
+                yield from _rows(unet, model, min(COMPILED_FRAMES, max(frames)), compiled, backend, settings)
+            except Exception as error:  # noqa: BLE001 - a compiler that fails takes no eager row along
+                yield {"part": "denoiser", "shape": model, "compiled": backend, "problem": _told(error)}
         del unet
         torch._dynamo.reset()
 
@@ -124,12 +127,16 @@ def _checked(unet: nn.Module, model: str, peers: list[str], settings: Settings) 
                 with interpolating(unet, step, peer):
                     difference = _difference(step.batch.run(unet)[4], expected)
             except Exception as error:  # noqa: BLE001 - whatever one peer's kernels raise, the others are timed
-                problem = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                problem = _told(error)
             else:
                 problem = f"differs from the public schedule by {difference:.1e}, the stock step by {plain:.1e}"
                 if difference < min(SAME, plain / 4):
                     continue
             yield {"part": "denoiser", "shape": model, "peer": peer, "problem": problem + ": not timed"}
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _difference(actual: Tensor, expected: Tensor) -> float:
