@@ -170,6 +170,16 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+    """What makes this result again: options that are not the defaults, without places and threads."""
+    given = [
+        f"--{name} {value}"
+        for name, value in vars(options).items()
+        if name not in ("out", "threads", "pairs") and value != parser.get_default(name)
+    ]
+    return " ".join(["python -m benchmarks.selection", f"--pairs {options.pairs}", *given])
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.selection", description=__doc__)
     parser.add_argument("--pairs", type=int, default=50)
@@ -200,8 +210,8 @@ def main(arguments: list[str] | None = None) -> None:
         "distance": distance_name(measure),
         **asked,
     }
-    result = {
-        "command": "python -m benchmarks.selection " + f"--pairs {options.pairs}",
+    result: dict[str, Any] = {
+        "command": _command(options, parser),
         "machine": machine.describe(),
         "trained": trained,
         "settings": settings,
