@@ -160,6 +160,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--device", default="auto")
     made.add_argument("--dtype", default="auto")
+    made.add_argument(
+        "--shard", default="0/1", help="k/n: make only every n-th pair from the k-th on (0/2 and 1/2 beside)"
+    )
     made.add_argument("--threads", type=int, help="of the CPU; default: torch's own")
     made.add_argument("--nice", type=int, default=0, help="give way to other work, 1 to 19")
     made.add_argument("--minutes", type=float, help="stop then, with the table of what is there")
@@ -185,9 +188,18 @@ def check(options: argparse.Namespace) -> list[Pair]:
             raise ArgumentError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
     if options.beta == "fit" and options.frames < 4:
         raise ArgumentError("--beta fit needs at least 4 frames: fewer distances do not decide two numbers")
+    options.share = shard_of(options.shard)
     options.beta_from = f"fitted to {options.fit_pairs} other pairs" if options.beta == "fit" else "given"
     pick(options.methods.split(","), all_methods(BetaPrior(1, 1) if options.beta == "fit" else prior_of(options.beta)))
     return draw_pairs(options.prompts, options.pairs, options.trials)
+
+
+def shard_of(text: str) -> slice:
+    """Of "k/n": the pairs that this process makes; processes of one folder share its results. Raises ArgumentError."""
+    first, _, count = text.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and int(first) < int(count)):
+        raise ArgumentError(f'--shard takes k/n with k < n, such as "0/2", got {text!r}')
+    return slice(int(first), None, int(count))
 
 
 def prior_of(text: str) -> BetaPrior:
@@ -219,9 +231,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
         methods = pick(options.methods.split(","), all_methods(prior_of(options.beta), options.warmup))
         settings = settings_of(pipe, options, instruments)
         if not options.table:
-            seconds = estimate(pipe, pairs[0], methods, call, len(pairs))
+            mine = pairs[options.share]
+            seconds = estimate(pipe, pairs[0], methods, call, len(mine))
             print(
-                f"{len(pairs)} pairs x {rows(methods, options.frames)} frames x {options.num_inference_steps} steps: "
+                f"{len(mine)} pairs x {rows(methods, options.frames)} frames x {options.num_inference_steps} steps: "
                 f"about {duration(seconds)} on this machine as it is now",
                 flush=True,
             )
@@ -230,7 +243,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         store = Store(options.out, settings, str(instruments.describe()["distance"]))
         if not options.table:
             try:
-                run(pipe, pairs, methods, instruments, store, call, until)
+                run(pipe, mine, methods, instruments, store, call, until)
             except KeyboardInterrupt:
                 print("interrupted; the same command goes on. The table of what is there:", flush=True)
         units = [store.read(pair) for pair in pairs]

@@ -43,7 +43,9 @@ def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
     paper.main(arguments(loaded_once, out, "--methods", "tei,cross-fade", "--pairs", "2"))
     assert "about" in capsys.readouterr().out
     first = Store(out, json.loads((out / "settings.json").read_text()), "").read(draw_pairs("world", 1, 1)[0])
-    paper.main(arguments(loaded_once, out, "--pairs", "2"))
+    with pytest.raises(SystemExit, match="at least 2 pictures"):  # it has one complete pair of 3 frames
+        paper.main(arguments(loaded_once, out, "--pairs", "2", "--shard", "1/2"))
+    paper.main(arguments(loaded_once, out, "--pairs", "2", "--shard", "0/2"))
     result = json.loads((out / "paper.json").read_text())
     assert set(result["summary"]["methods"]) == set(METHODS)
     assert result["summary"]["sequences"] == 2
@@ -215,6 +217,8 @@ def test_a_unit_comes_back_as_it_was(tmp_path):
     ("more", "said"),
     [
         (["--pairs", "0"], "--pairs must be at least 1"),
+        (["--shard", "2/2"], "--shard takes k/n"),
+        (["--beta", "fit"], "--beta fit needs at least 4 frames"),
         (["--frames", "2"], "--frames must be at least 3"),
         (["--beta", "3"], "--beta takes two"),
         (["--beta", "3,-1"], "--beta takes two"),
