@@ -29,6 +29,7 @@ class Measured:
         interior, faded_interior: (m - 2, d) features of the frames between.
         clip: CLIP score of each frame with each prompt (a, b and the guide if there is one), where the features are a
             CLIP's and the prompts are known.
+        clip_missing: why there are none although the prompts are known.
     """
 
     frames: FrameSet
@@ -38,6 +39,7 @@ class Measured:
     interior: Tensor
     faded_interior: Tensor
     clip: dict[str, list[float]]
+    clip_missing: str | None = None
 
     def figures(self) -> dict[str, Any]:
         """As `evaluation.json` holds them."""
@@ -47,6 +49,8 @@ class Measured:
             **self.steps.figures(),
             "cross_fade": {name: getattr(self.faded, name) for name in ("smoothness", "consistency", "largest_step")},
         }
+        if self.clip_missing:
+            found["clip_scores_missing"] = self.clip_missing
         if self.clip:
             found |= {"prompts": list(self.frames.prompts), "guide": self.frames.guide, "clip_scores": self.clip}
         return found
@@ -66,7 +70,11 @@ def measure(frames: FrameSet, instruments: Instruments) -> Measured:
     texts = {"a": frames.prompts[0], "b": frames.prompts[1]} if len(frames.prompts) == 2 else {}
     if texts and frames.guide is not None:
         texts["guide"] = frames.guide
-    scores = instruments.clip_scores(features, tuple(texts.values()))
+    missing = None
+    try:
+        scores = instruments.clip_scores(features, tuple(texts.values()))
+    except MetricsError as error:  # a prompt that this text tower does not read; all else can still be measured
+        scores, missing = None, str(error)
     return Measured(
         frames=frames,
         steps=instruments.steps(pictures),
@@ -75,6 +83,7 @@ def measure(frames: FrameSet, instruments: Instruments) -> Measured:
         interior=features[1:-1],
         faded_interior=instruments.embed(faded[1:-1]),
         clip={} if scores is None else {name: scores[:, index].tolist() for index, name in enumerate(texts)},
+        clip_missing=missing,
     )
 
 

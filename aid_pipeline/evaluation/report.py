@@ -69,6 +69,9 @@ def page(result: dict[str, Any], pictures: Sequence[str] = ()) -> str:
             for name, figures in summary["clip_scores"].items()
         )
         lines += ["", f"CLIP score (100 cos) of the frames between with {scores}."]
+    missing = [sequence for sequence in result["sequences"] if "clip_scores_missing" in sequence]
+    if missing:
+        lines += ["", f"No CLIP scores of {len(missing)} sequence(s): {_cell(missing[0]['clip_scores_missing'])}."]
     lines += [
         "",
         "| sequence | smoothness | consistency | largest step | between frames | cross-fade: smoothness, consistency |",

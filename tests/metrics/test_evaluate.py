@@ -12,6 +12,7 @@ from aid_pipeline.evaluation.measure import measure, summarise
 from aid_pipeline.evaluation.prompts_file import PromptPair, read_prompts
 from aid_pipeline.evaluation.report import page, worst_first
 from aid_pipeline.evaluation.time_left import TimeLeft, duration
+from aid_pipeline.metrics.clip import Clip
 from aid_pipeline.metrics.folder import read_frames
 from aid_pipeline.metrics.instruments import Instruments
 
@@ -48,6 +49,17 @@ def test_a_set_of_sequences_beside_their_cross_fades(tmp_path):
     assert "colours (of a test)" in text
     assert "| *pixel cross-fade* | 1.0000" in text
     json.dumps(result, allow_nan=False)
+
+
+def test_a_prompt_that_the_text_tower_does_not_read_is_said(miniature, tmp_path):
+    for index, image in enumerate(moving_square(4, pixels=64)):
+        image.save(tmp_path / f"{index:03d}.png")
+    document = {"coefficients": [0, 0.3, 0.6, 1], "arguments": {"prompt_a": "a red ring " * 20, "prompt_b": "b"}}
+    (tmp_path / "sequence.json").write_text(json.dumps(document))
+    clip = Instruments(pixel_distance, Clip(miniature), "own")
+    result = summarise([measure(read_frames(tmp_path), clip)], clip, resamples=0)
+    assert "tokens" in result["sequences"][0]["clip_scores_missing"]
+    assert "No CLIP scores of 1 sequence(s): the prompt 'a red ring" in page(result)
 
 
 def test_a_folder_on_the_command_line(miniature, tmp_path):
