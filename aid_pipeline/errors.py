@@ -60,7 +60,7 @@ class SelectionError(AIDError):
 
 
 class MetricsError(AIDError):
-    """Something cannot be measured: a folder that is no sequence, a damaged picture, too few frames, a missing extra."""
+    """Something cannot be measured: a folder that is no sequence, a damaged picture, a missing extra."""
 
 
 class IncomparableError(MetricsError):
