@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,7 +74,7 @@ def compare(
         from ..recipe import model_identity, versions
 
         made = {}
-        call = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        call: dict[str, Any] = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
         with progress_bar(console) as bar:
             for one in seeds:
                 task = bar.add_task(f"seed {one}", total=None)
