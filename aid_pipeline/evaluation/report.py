@@ -58,7 +58,7 @@ def page(result: dict[str, Any], pictures: Sequence[str] = ()) -> str:
         _line("these", rows["sequences"]),
         _line("*pixel cross-fade*", rows["cross-fade"]),
         "",
-        "A cross-fade is smoother and more consistent than any generator: only fidelity tells it apart. FID and KID "
+        "A cross-fade is likely to be the smoother and more consistent one: only fidelity tells it apart. FID and KID "
         f"compare {counts[1]} frames between with {counts[0]} ends.",
     ]
     if rows["sequences"]["few_pictures"]:

@@ -61,7 +61,7 @@ def imagenet_normalised(pictures: Tensor) -> Tensor:
 def cross_fade(pictures: Tensor) -> Tensor:
     """A pixel cross-fade between the first and the last picture, of as many frames, evenly spaced.
 
-    It shows why smoothness and consistency say nothing alone: it beats every generator on both.
+    It shows why smoothness and consistency say nothing alone: it tends to beat every generator on both.
 
     Args:
         pictures: (m, 3, height, width) in [0, 1].

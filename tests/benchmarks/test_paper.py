@@ -15,7 +15,7 @@ from benchmarks.paper import __main__ as paper
 from benchmarks.paper.claims import CLAIMS, PAPER_TABLE, check_claims
 from benchmarks.paper.pairs import Pair, draw_pairs
 from benchmarks.paper.store import Store, Unit
-from benchmarks.paper.table import page, sequences_csv, summarise
+from benchmarks.paper.table import _beside_the_cross_fade, page, sequences_csv, summarise
 from tests.metrics.conftest import _one_thread, miniature  # noqa: F401 - fixtures
 
 pytest.importorskip("torchmetrics")
@@ -193,6 +193,17 @@ def test_only_complete_pairs_count():
     assert sequences_csv(units, methods).count("\n") == 12
     with pytest.raises(MetricsError, match="no pair has been made with every method"):
         summarise(units[-1:], methods, "drawn")
+
+
+def test_what_the_cross_fade_wins_is_read_from_the_figures():
+    units = drawn_units(4, 0.5)
+    for unit in units:
+        unit.steps["cross-fade"] = StepMeasures((0.9, 0.9, 0.9), 2.0, "drawn")
+        unit.interior["cross-fade"] = unit.interior["tei"]
+    rows = summarise(units, pick(["tei", "aid-o", "cross-fade"], METHODS), "drawn", resamples=0)["methods"]
+    assert "beats every method on smoothness:" in _beside_the_cross_fade(rows)[0]
+    rows["cross-fade"]["consistency"]["value"] = 0.0
+    assert "on smoothness and consistency:" in _beside_the_cross_fade(rows)[0]
 
 
 def test_a_unit_comes_back_as_it_was(tmp_path):
