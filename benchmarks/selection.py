@@ -26,7 +26,7 @@ from aid_pipeline.metrics.steps import consistency, smoothness
 from aid_pipeline.miniature import MODEL_PATH
 from aid_pipeline.models import MINIATURE, load_model
 from aid_pipeline.output_folder import write_json
-from aid_pipeline.recipe import model_identity
+from aid_pipeline.recipe import fingerprint, model_identity
 from aid_pipeline.selection.settings import PLACINGS
 from benchmarks import machine, sequence_cpu
 from benchmarks.paper.pairs import Pair, draw_pairs
@@ -170,6 +170,13 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _weights(pipe: Any) -> dict[str, str]:
+    """Fingerprints of the parts that decide the frames; an adapter beside them changes nothing here."""
+    folder = Path(pipe.name_or_path or "")
+    parts = [name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)]
+    return {name: fingerprint(folder / name)[:16] for name in sorted(parts) if (folder / name).is_dir()}
+
+
 def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
     """What makes this result again: options that are not the defaults, without places and threads."""
     given = [
@@ -206,7 +213,8 @@ def main(arguments: list[str] | None = None) -> None:
     identity = model_identity(pipe)
     settings = {
         "model": identity["id"] or "miniature",
-        "fingerprint": identity["fingerprint"],
+        "revision": identity["revision"],
+        "weights": _weights(pipe),
         "distance": distance_name(measure),
         **asked,
     }
