@@ -18,21 +18,50 @@ from .stages import Denoising, Job, frozen
 
 IMAGE_TOKENS = 4  # the number diffusers assumes for this kind of adapter
 IMAGE_DROPOUT, TEXT_DROPOUT = 0.1, 0.7
+FITTED = 6000  # scenes the start of the projection is fitted to
 
 
-def new_ip_state(unet: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """Untrained adapter weights; keys and values start as those of the text."""
-    projection = nn.Linear(WIDTH, IMAGE_TOKENS * WIDTH)
-    norm = nn.LayerNorm(WIDTH)
-    image = {f"proj.{k}": v for k, v in projection.state_dict().items()} | {
-        f"norm.{k}": v for k, v in norm.state_dict().items()
-    }
+def new_ip_state(unet: nn.Module, image: dict[str, Tensor] | None = None) -> dict[str, dict[str, Tensor]]:
+    """Adapter weights to start from: keys and values are those of the text; ``image`` is the image projection."""
+    if image is None:
+        projection, norm = nn.Linear(WIDTH, IMAGE_TOKENS * WIDTH), nn.LayerNorm(WIDTH)
+        image = {f"proj.{k}": v for k, v in projection.state_dict().items()}
+        image |= {f"norm.{k}": v for k, v in norm.state_dict().items()}
     layers = {}
     for index, name in enumerate(k for k in unet.attn_processors if k.endswith("attn2.processor")):
         attention = unet.get_submodule(name.removesuffix(".processor"))
         layers[f"{2 * index + 1}.to_k_ip.weight"] = attention.to_k.weight.detach().clone()
         layers[f"{2 * index + 1}.to_v_ip.weight"] = attention.to_v.weight.detach().clone()
     return {"image_proj": image, "ip_adapter": layers}
+
+
+def fitted_projection(embeds: Tensor, states: Tensor, ends: Tensor, empty: Tensor, norm: nn.LayerNorm) -> dict:
+    """The image projection that best turns a picture's embedding into what the text tower says of it.
+
+    Least squares, before the normalisation that both end with. The tokens stand for the text states where the caption
+    ends, halfway through the padding after it, at the very end, and halfway through the caption; the denoiser reads all
+    of these. The adapter's attention is added to that of the empty prompt, whose state is therefore taken off.
+
+    Args:
+        embeds: (n, width) image embeddings.
+        states: (n, length, width) text states of the same scenes' captions.
+        ends: (n,) where each caption ends.
+        empty: (length, width) text states of the empty prompt.
+        norm: the text tower's last normalisation.
+    """
+    last = states.shape[1] - 1
+    places = (ends, (ends + last) // 2, torch.full_like(ends, last), ends // 2)
+    rows = torch.arange(len(states))
+    targets = torch.stack([(states[rows, place] - norm.bias) / norm.weight for place in places], 1).flatten(1)
+    known = torch.cat([embeds, torch.ones(len(embeds), 1)], 1).double()
+    ridge = 1e-3 * torch.eye(known.shape[1], dtype=torch.float64)
+    fit = torch.linalg.solve(known.T @ known + ridge, known.T @ targets.double()).float()
+    return {
+        "proj.weight": fit[:-1].T.contiguous(),
+        "proj.bias": fit[-1].contiguous(),
+        "norm.weight": norm.weight.detach().clone(),
+        "norm.bias": norm.bias.detach() - empty.mean(0),
+    }
 
 
 def ip_state(unet: nn.Module) -> dict[str, Tensor]:
@@ -81,15 +110,6 @@ def train_ip_adapter(job: Job) -> None:
     from transformers import CLIPVisionModelWithProjection
 
     torch.manual_seed(job.recipe.seed)
-    teacher = frozen(UNet2DConditionModel, job.part("unet"))
-    unet = frozen(UNet2DConditionModel, job.part("unet"))
-    state = read_ip_state(job.start / IP_ADAPTER_FOLDER / IP_ADAPTER_WEIGHTS) if job.start else new_ip_state(unet)
-    unet._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
-    if next(unet.parameters()).device.type == "cpu":
-        _with_explicit_attention(unet)
-    for name, parameter in unet.named_parameters():
-        parameter.requires_grad_("encoder_hid_proj" in name or "_ip." in name)
-
     task = Denoising(job)
     words = (task.data.tokens != task.data.tokens[..., -1:]).sum(2)  # the last token pads, as no caption is that long
     fullest = words.argmax(1)
@@ -97,6 +117,23 @@ def train_ip_adapter(job: Job) -> None:
     with torch.no_grad():
         parts = torch.arange(len(task.data)).split(256)
         embeds = torch.cat([vision(task.data.pixels(part)).image_embeds.float() for part in parts])
+
+    teacher = frozen(UNet2DConditionModel, job.part("unet"))
+    unet = frozen(UNet2DConditionModel, job.part("unet"))
+    if job.start:
+        state = read_ip_state(job.start / IP_ADAPTER_FOLDER / IP_ADAPTER_WEIGHTS)
+    else:
+        some = torch.arange(min(FITTED, len(task.data)))
+        said = torch.cat([task.states(task.data.tokens[part, fullest[part]].long()) for part in some.split(256)])
+        ends = words[some, fullest[some]]
+        empty = task.states(task.empty)[0]
+        projection = fitted_projection(embeds[some], said, ends, empty, task.text.final_layer_norm)
+        state = new_ip_state(unet, projection)
+    unet._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
+    if next(unet.parameters()).device.type == "cpu":
+        _with_explicit_attention(unet)
+    for name, parameter in unet.named_parameters():
+        parameter.requires_grad_("encoder_hid_proj" in name or "_ip." in name)
     loop = Loop("ip_adapter", unet, job.recipe, job.runs)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
