@@ -98,22 +98,25 @@ def generate(pipe: StableDiffusionPipeline, prompts: list[str], seed: int, **ext
 
 
 def _from_images(pipe: StableDiffusionPipeline, images: np.ndarray, seed: int) -> np.ndarray:
-    """One picture for each image prompt, with empty text."""
+    """One picture for each image prompt, with empty text. The stock call takes one image prompt at a time for all
+    rows.
+    """
     import torch
     from PIL import Image
+    from tqdm import tqdm
 
-    with torch.no_grad():
-        # the stock call takes one image prompt for all rows, but embeddings row by row
-        embedded = [
-            pipe.prepare_ip_adapter_image_embeds([Image.fromarray(image)], None, pipe.device, 1, True)[0]
-            for image in images
-        ]
     pictures = []
-    for first in range(0, len(images), _BATCH):
-        negative, positive = zip(*(pair.chunk(2) for pair in embedded[first : first + _BATCH]), strict=True)
-        rows = [torch.cat([*negative, *positive])]
-        pictures.append(generate(pipe, [""] * len(positive), seed + first, ip_adapter_image_embeds=rows))
-    return np.concatenate(pictures)
+    for i, image in enumerate(tqdm(images, desc="image prompts", mininterval=10)):
+        out = pipe(
+            "",
+            ip_adapter_image=Image.fromarray(image),
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
+            generator=torch.Generator().manual_seed(seed + i),
+            output_type="np",
+        )
+        pictures.append((out.images[0] * 255).round().astype(np.uint8))
+    return np.stack(pictures)
 
 
 def measure_vae(pipe: StableDiffusionPipeline, pictures: np.ndarray) -> float:
