@@ -249,6 +249,7 @@ def check_whole(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # it can be asked for many kills
 def test_killed_at_random_the_command_can_be_repeated(model, tmp_path, request):
     lottery, out = random.Random(time.time_ns()), tmp_path / "out"
     began = time.monotonic()
