@@ -125,7 +125,8 @@ def summarise(measured: Sequence[Measured], instruments: Instruments, resamples:
     }
 
 
-def _row(steps: Sequence[StepMeasures], faithful: Fidelity) -> dict[str, Any]:
+def means(steps: Sequence[StepMeasures], faithful: Fidelity) -> dict[str, Any]:
+    """Means over sequences with their intervals, and never without fidelity."""
     ratios = [measures.path_ratio for measures in steps if measures.path_ratio is not None]
     return {
         "smoothness": bootstrap_mean([measures.smoothness for measures in steps]).figures(),
@@ -135,6 +136,11 @@ def _row(steps: Sequence[StepMeasures], faithful: Fidelity) -> dict[str, Any]:
         "fid": faithful.fid.figures(),
         "kid": faithful.kid.figures(),
         "fid_all": faithful.fid_all,
+    }
+
+
+def _row(steps: Sequence[StepMeasures], faithful: Fidelity) -> dict[str, Any]:
+    return means(steps, faithful) | {
         "pictures": list(faithful.counts),
         "few_pictures": faithful.few,
     }

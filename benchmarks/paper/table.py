@@ -7,8 +7,9 @@ from typing import Any
 
 from aid_pipeline.comparison.methods import ABLATION, CROSS_FADE, MAIN, Method
 from aid_pipeline.errors import MetricsError
+from aid_pipeline.evaluation.measure import means
 from aid_pipeline.metrics.fidelity import fidelity
-from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
+from aid_pipeline.metrics.intervals import Estimate
 from aid_pipeline.metrics.steps import check_comparable
 
 from .claims import LEAST, PAPER_TABLE, check_claims
@@ -44,18 +45,11 @@ def summarise(
     rows = {}
     for name, method in methods.items():
         steps = [unit.steps[name] for unit in complete]
-        ratios = [measures.path_ratio for measures in steps if measures.path_ratio is not None]
         faithful = fidelity(endpoints, [unit.interior[name] for unit in complete], features, resamples)
         rows[name] = {
             "title": method.title,
             "what": method.describe(),
-            "smoothness": bootstrap_mean([measures.smoothness for measures in steps]).figures(),
-            "consistency": bootstrap_mean([measures.consistency for measures in steps]).figures(),
-            "largest_step": bootstrap_mean([measures.largest_step for measures in steps]).figures(),
-            "path_ratio": bootstrap_mean(ratios).figures() if ratios else None,
-            "fid": faithful.fid.figures(),
-            "kid": faithful.kid.figures(),
-            "fid_all": faithful.fid_all,
+            **means(steps, faithful),
         }
     return {
         "sequences": len(complete),
