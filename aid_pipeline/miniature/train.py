@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"--resume-from {args.resume_from}: no such folder")
     import torch
 
-    from .training import ip_adapter, stages, workers
+    from .training import denoiser, ip_adapter, stages, workers
     from .training.assemble import assemble
 
     workers.start()
@@ -58,7 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
     for stage in STAGES if args.stage == "all" else (args.stage,):
         recipe = replace(stages.RECIPES[stage], **changes)
         job = stages.Job(args.runs, output, recipe, args.scenes, args.resume_from)
-        getattr(ip_adapter if stage == "ip_adapter" else stages, f"train_{stage}")(job)
+        rooms = {"unet": denoiser, "ip_adapter": ip_adapter}
+        getattr(rooms.get(stage, stages), f"train_{stage}")(job)
         if stage == "ip_adapter" and not workers.rank():
             assemble(output)
 

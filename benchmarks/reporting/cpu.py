@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import denoiser, machine, throughput
 from benchmarks.reporting.collect import Result, Results, table
+from benchmarks.sequence_cpu import MEMORY_LINES
 
 UNITS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
@@ -47,7 +48,7 @@ def sequence(results: Results) -> str:
     short, long = memory["frames"]
     head = [f"peak memory, chunks of {memory['chunk']}", f"{short} frames", f"{long} frames", "ratio"]
     rows: list[list[object]] = []
-    for what, name in (("the process", "process_bytes"), ("weights and tensors alone", "tensor_bytes")):
+    for what, name in MEMORY_LINES.items():
         low, high = memory[name]
         rows.append([what, f"{low / 1e6:.1f} MB", f"{high / 1e6:.1f} MB", f"{high / low:.3f}"])
     return _about(results, result) + _schedules(result) + "\n" + results.stale(memory) + table(head, rows, 1)

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from aid_pipeline.miniature.components import new_tokenizer
 from aid_pipeline.miniature.train import main
+from aid_pipeline.miniature.training.data import LOOK, make_scene_data
 from aid_pipeline.miniature.training.loop import Loop, Recipe
 
 RECIPE = Recipe(steps=8, batch=4, learning_rate=1e-2, warmup=2, seed=3)
@@ -25,7 +27,7 @@ def _loop(folder: Path, recipe: Recipe) -> tuple[Loop, list[float]]:
     def loss(generator: torch.Generator, progress: float):
         x = torch.randn(recipe.batch, 3, generator=generator)
         value = (module(x).float() - x[:, :2]).square().mean()
-        losses.append(float(value))
+        losses.append(float(value.detach()))
         return value, {}
 
     loop.run(loss)
@@ -70,6 +72,23 @@ def test_later_stages_ask_for_earlier_ones(tmp_path: Path) -> None:
 def test_numbers_below_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="--steps -1"):
         main(["vae", "--runs", str(tmp_path), "--steps", "-1"])
+
+
+def test_cells_know_the_look_of_what_they_show() -> None:
+    data = make_scene_data(new_tokenizer(), 40, seed=3, pairs=0.5)
+    looks = data.looks(torch.arange(40))
+    assert looks.shape == (40, len(LOOK), 8, 8)
+    for shown, found, labels in zip(data.items, looks, data.labels, strict=True):
+        assert (shown == 1).any()
+        for item in range(3):
+            expected = labels[4 * (item - 1) :][:3] if item else torch.zeros(3, dtype=torch.int64)
+            assert (found[:, shown == item] == expected[:, None]).all()
+
+
+def test_half_of_the_captions_say_all_that_there_is() -> None:
+    data = make_scene_data(new_tokenizer(), 60, seed=4)
+    said = (data.tokens != data.tokens[..., -1:]).sum(2).float().mean(0)
+    assert min(said[1], said[3]) > max(said[0], said[2]) + 1
 
 
 @pytest.mark.slow

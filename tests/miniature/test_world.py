@@ -21,6 +21,7 @@ from aid_pipeline.miniature.world import (
     looks,
     random_scenes,
     render,
+    render_with_items,
     words,
 )
 from aid_pipeline.miniature.world.solids import distance_to_hit, normal_at
@@ -140,3 +141,30 @@ def test_shares_outside_0_to_1_are_refused(share: float) -> None:
         random_scenes(0, 3, pairs=share)
     with pytest.raises(ValueError, match=f"detail={share}"):
         caption(random_scenes(0, 1)[0], detail=share)
+
+
+def test_shares_tell_which_item_a_pixel_shows() -> None:
+    scenes = random_scenes(21, 60, pairs=0.8)
+    pictures, shares = render_with_items(scenes)
+    np.testing.assert_array_equal(pictures, render(scenes))
+    assert shares.min() >= 0
+    assert shares.sum(-1).max() <= 1 + 1e-6
+    across, down = np.arange(64), np.arange(64)[:, None]
+    for s, share in zip(scenes, shares, strict=True):
+        area = share.sum((0, 1))
+        assert area[0] > 20
+        if len(s.items) == 1:
+            assert area[1] == 0
+            continue
+        (x, x_other), (y, y_other) = (
+            (share * across[:, None]).sum((0, 1)) / area,
+            (share * down[..., None]).sum((0, 1)) / area,
+        )
+        assert {"left": x < x_other, "right": x > x_other, "on": y < y_other}[s.relation]
+
+
+def test_shares_belong_to_the_colour_of_their_item() -> None:
+    shares = render_with_items(scene(colour="red"))[1][0, ..., 0]
+    picture = render(scene(colour="red"))[0].astype(int)
+    inside = picture[shares == 1]
+    assert (inside[:, 0] > 2 * inside[:, 2]).mean() > 0.95

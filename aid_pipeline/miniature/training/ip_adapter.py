@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ..components import WIDTH
 from ..weights import IP_ADAPTER_FOLDER, IP_ADAPTER_WEIGHTS
+from .denoiser import Denoising
 from .loop import Loop
-from .stages import Denoising, Job, frozen
+from .stages import Job, frozen
 
 IMAGE_TOKENS = 4  # the number diffusers assumes for this kind of adapter
 IMAGE_DROPOUT, TEXT_DROPOUT = 0.1, 0.7

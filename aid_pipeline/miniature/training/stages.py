@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import world
-from ..components import LATENT_CHANNELS, LATENT_SIZE, WIDTH, new_clip, new_scheduler, new_tokenizer, new_unet, new_vae
+from ..components import WIDTH, new_clip, new_tokenizer, new_vae
 from . import workers
-from .data import CAPTIONS, QUESTIONS, SceneData, tokenize, training_data
+from .data import CAPTIONS, LOOK, QUESTIONS, SceneData, training_data
 from .loop import Loop, Recipe
 from .patches import fit_encoder
 
@@ -23,7 +22,7 @@ RECIPES = {
     "unet": Recipe(steps=20000, batch=32, learning_rate=1e-3, ema=0.998, weight_decay=0.01),
     "ip_adapter": Recipe(steps=2000, batch=48, learning_rate=2e-3, ema=0.995),
 }
-CAPTION_DROPOUT = 0.12
+SEEN_WEIGHT = 2.0  # of what the vision tower is asked; shapes are the last thing it learns
 CROP = 32  # pixels; what the autoencoder is trained on
 LATENT_NOISE = 0.02
 
@@ -55,8 +54,12 @@ class Job:
         return workers.in_turn(lambda: training_data(new_tokenizer(), self.runs, self.scenes, seed=1))
 
 
-def _export(module, folder: Path) -> None:
+def export_fp16(module, folder: Path) -> None:
     module.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+
+
+def frozen(cls, path: Path):
+    return cls.from_pretrained(path, dtype=torch.float32).requires_grad_(False).eval()
 
 
 def _object_crops(data: SceneData) -> Tensor:
@@ -115,13 +118,16 @@ def train_vae(job: Job) -> None:
             z = twin.encoder(data.pixels(torch.arange(min(1000, len(data)))))
         if not job.start:
             twin.register_to_config(scaling_factor=round(1 / float(z.std()), 5))
-        _export(twin, job.output / "vae")
+        export_fp16(twin, job.output / "vae")
 
     loop.run(loss, export)
 
 
 class ClipWithQuestions(nn.Module):
-    """CLIP with linear read-outs that ask both towers about the scene; they make words bind, and are not shipped."""
+    """CLIP with linear read-outs that ask both towers about the scene, and the patches what they show.
+
+    They make words bind, and are not shipped.
+    """
 
     def __init__(self, clip: nn.Module):
         super().__init__()
@@ -129,11 +135,18 @@ class ClipWithQuestions(nn.Module):
         classes = sum(len(options) + 1 for options in QUESTIONS.values())
         self.image_answers = nn.Linear(WIDTH, classes)
         self.text_answers = nn.Linear(WIDTH, classes)
+        self.patch_answers = nn.Linear(WIDTH, sum(len(options) + 1 for options in LOOK.values()))
 
 
 def _question_loss(logits: Tensor, labels: Tensor) -> Tensor:
     parts = logits.float().split([len(options) + 1 for options in QUESTIONS.values()], dim=1)
     return torch.stack([F.cross_entropy(part, labels[:, i]) for i, part in enumerate(parts)]).mean()
+
+
+def look_loss(logits: Tensor, looks: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (n, classes, 8, 8) against ``looks`` (n, 3, 8, 8)."""
+    parts = logits.split([len(options) + 1 for options in LOOK.values()], dim=1)
+    return torch.stack([F.cross_entropy(part, looks[:, i]) for i, part in enumerate(parts)]).mean()
 
 
 def train_clip(job: Job) -> None:
@@ -155,29 +168,26 @@ def train_clip(job: Job) -> None:
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         n = job.batch
-        index = torch.randint(len(data), (3 * n,), generator=generator)
-        which = torch.randint(CAPTIONS, (3 * n,), generator=generator)
+        texts_asked = n if job.start else 3 * n
+        index = torch.randint(len(data), (texts_asked,), generator=generator)
+        which = torch.randint(CAPTIONS, (texts_asked,), generator=generator)
         tokens = data.tokens[index, which].long()
         tokens = tokens[:, : int((tokens != tokenizer.pad_token_id).sum(1).max()) + 1]
         read = model.clip.text_model(input_ids=tokens).pooler_output
         texts = F.normalize(model.clip.text_projection(read[:n]).float(), dim=1)
-        images = model.clip.visual_projection(
-            model.clip.vision_model(pixel_values=data.pixels(index[:n])).pooler_output
-        )
-        images = F.normalize(images.float(), dim=1)
+        looked = model.clip.vision_model(pixel_values=data.pixels(index[:n]))
+        images = F.normalize(model.clip.visual_projection(looked.pooler_output).float(), dim=1)
         logits = model.clip.logit_scale.exp() * texts @ images.T
         match = torch.arange(n)
         contrast = (F.cross_entropy(logits, match) + F.cross_entropy(logits.T, match)) / 2
         # The state at the end token must know what was said; the image embedding must know what is seen.
         asked = _question_loss(model.text_answers(read), data.labels[index])
         seen = _question_loss(model.image_answers(images * WIDTH**0.5), data.labels[index[:n]])
-        right = (logits.argmax(1) == match).float().mean()
-        return contrast + asked + seen, {
-            "contrast": contrast.detach(),
-            "asked": asked.detach(),
-            "seen": seen.detach(),
-            "top1": right,
-        }
+        cells = model.patch_answers(looked.last_hidden_state[:, 1:]).float().transpose(1, 2).unflatten(2, (8, 8))
+        patches = look_loss(cells, data.looks(index[:n]))
+        figures = {"contrast": contrast, "asked": asked, "seen": seen, "patches": patches}
+        figures["top1"] = (logits.argmax(1) == match).float().mean()
+        return contrast + asked + SEEN_WEIGHT * (seen + patches), {k: v.detach() for k, v in figures.items()}
 
     def export() -> None:
         twin = loop.averaged().clip
@@ -187,97 +197,10 @@ def train_clip(job: Job) -> None:
         text.load_state_dict(
             {k.removeprefix("text_model."): v for k, v in shared.items() if k.startswith("text_model.")}
         )
-        _export(text, job.output / "text_encoder")
+        export_fp16(text, job.output / "text_encoder")
         vision = CLIPVisionModelWithProjection(twin.config.vision_config)
         vision.load_state_dict({k: v for k, v in shared.items() if k in vision.state_dict()})
-        _export(vision, job.output / "image_encoder")
-        _export(twin, job.output / "clip")
-
-    loop.run(loss, export)
-
-
-def _latents(vae, data: SceneData, runs: Path) -> Tensor:
-    """Scaled latents of the whole training set, (n, 4, 16, 16) fp16, kept in ``runs`` for the next stage."""
-    from safetensors.torch import load_file, save_file
-
-    weights = b"".join(p.detach().float().numpy().tobytes() for p in vae.encoder.parameters())
-    path = runs / f"latents-{len(data)}-{hashlib.sha256(weights).hexdigest()[:12]}.safetensors"
-    if path.exists():
-        return load_file(path)["latents"]
-    found = torch.empty(len(data), LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for part in torch.arange(len(data)).split(64):
-            found[part] = (vae.encode(data.pixels(part)).latents * vae.config.scaling_factor).half()
-    unfinished = path.with_suffix(".tmp")
-    save_file({"latents": found}, unfinished)
-    unfinished.replace(path)
-    return found
-
-
-def frozen(cls, path: Path):
-    return cls.from_pretrained(path, dtype=torch.float32).requires_grad_(False).eval()
-
-
-class Denoising:
-    """What the denoiser and the IP-Adapter share: latents, noise levels and the v-prediction error."""
-
-    def __init__(self, job: Job):
-        from diffusers import AutoencoderTiny
-        from transformers import CLIPTextModel
-
-        vae = frozen(AutoencoderTiny, job.part("vae"))
-        self.text = frozen(CLIPTextModel, job.part("text_encoder"))
-        self.data = job.data()
-        self.batch = job.batch
-        self.latents = workers.in_turn(lambda: _latents(vae, self.data, job.runs))
-        self.empty = tokenize(new_tokenizer(), [""])
-        alphas = new_scheduler().alphas_cumprod
-        self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
-
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Scene numbers, noisy latents, timesteps and the v to predict. Timesteps are spread evenly over the batch."""
-        n = self.batch
-        index = torch.randint(len(self.data), (n,), generator=generator)
-        spread = (torch.arange(n) + torch.rand(n, generator=generator)) / n
-        t = (spread * len(self.signal)).long().clamp_(max=len(self.signal) - 1)
-        x = self.latents[index].float()
-        e = torch.randn(x.shape, generator=generator)
-        a, b = self.signal[t].view(n, 1, 1, 1), self.noise[t].view(n, 1, 1, 1)
-        return index, a * x + b * e, t, a * e - b * x
-
-    def prompts(self, index: Tensor, generator: torch.Generator, dropout: float) -> Tensor:
-        """Text states of one caption of each scene, (n, length, width); a share of them those of the empty prompt."""
-        which = torch.randint(CAPTIONS, (len(index),), generator=generator)
-        tokens = self.data.tokens[index, which].long()
-        tokens[torch.rand(len(index), generator=generator) < dropout] = self.empty
-        return self.states(tokens)
-
-    @torch.no_grad()
-    def states(self, tokens: Tensor) -> Tensor:
-        """Text states of token ids (n, length) int64."""
-        return self.text(tokens).last_hidden_state
-
-
-def train_unet(job: Job) -> None:
-    """v-prediction with an even weight on all noise levels; some captions are dropped, for classifier-free guidance."""
-    from diffusers import UNet2DConditionModel
-    from diffusers.models.attention_processor import AttnProcessor
-
-    torch.manual_seed(job.recipe.seed)
-    task = Denoising(job)
-    unet = UNet2DConditionModel.from_pretrained(job.start / "unet", dtype=torch.float32) if job.start else new_unet()
-    loop = Loop("unet", unet.train(), job.recipe, job.runs)
-    if next(unet.parameters()).device.type == "cpu":
-        unet.set_attn_processor(AttnProcessor())  # going back through fused attention takes twice the time on CPUs
-
-    def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        index, x, t, v = task.draw(generator)
-        states = task.prompts(index, generator, CAPTION_DROPOUT)
-        error = (unet(x, t, states).sample.float() - v).square().mean((1, 2, 3))
-        return error.mean(), {"late": error[t >= 700].mean().detach(), "early": error[t < 300].mean().detach()}
-
-    def export() -> None:
-        _export(loop.averaged(), job.output / "unet")
-        new_scheduler().save_pretrained(job.output / "scheduler")
+        export_fp16(vision, job.output / "image_encoder")
+        export_fp16(twin, job.output / "clip")
 
     loop.run(loss, export)

@@ -1,7 +1,7 @@
 """The world the miniature knows: scenes of one or two objects, their pictures and their captions. NumPy only."""
 
 from .grammar import caption, words
-from .renderer import backdrops, render
+from .renderer import backdrops, render, render_with_items
 from .scene import (
     COLOURS,
     FLOORS,
@@ -39,5 +39,6 @@ __all__ = [
     "random_scene",
     "random_scenes",
     "render",
+    "render_with_items",
     "words",
 ]

@@ -132,13 +132,15 @@ class _Batch:
         self.light = np.stack(  # unit vectors towards the light, (scenes, 3)
             [across * np.sin(azimuth), np.full(len(scenes), math.sin(_ELEVATION)), -across * np.cos(azimuth)], 1
         ).astype(np.float32)
-        rows = []
+        rows, layers = [], []
         for index, scene in enumerate(scenes):
             # Paint from far to near; of two that are stacked the lower one first.
             order = sorted(scene.items, key=lambda i: (i.centre[1] if scene.relation == "on" else 0, -i.centre[2]))
+            layers.append([0, 1] if order[0] is scene.items[0] else [1, 0])
             for layer, item in enumerate(order):
                 kind = SHAPES.index(item.shape), MATERIALS.index(item.material), COLOURS.index(item.colour)
                 rows.append((index, layer, *kind, item.scale, item.yaw, *item.centre))
+        self.layer_of_item = np.array(layers).reshape(-1, 2)
         table = np.array(rows, np.float64).reshape(-1, 10)
         self.scene, self.layer, self.shape, self.material, self.colour = table[:, :5].astype(int).T
         self.scale, self.yaw = table[:, 5].astype(np.float32), table[:, 6].astype(np.float32)
@@ -191,7 +193,10 @@ def _shadows(batch: _Batch, count: int) -> np.ndarray:
 
 
 def _paint_items(batch: _Batch, rows: np.ndarray, canvas: np.ndarray) -> None:
-    """Casts items of one shape, material and layer, and lays them over ``canvas`` (scenes, 64+2*tile, 64+2*tile, 3)."""
+    """Casts items of one shape, material and layer, and lays them over ``canvas`` (scenes, 64+2*tile, 64+2*tile, 5).
+
+    The last two of its numbers say how much of a pixel shows the item of layer 0, and of layer 1.
+    """
     shape, material = SHAPES[batch.shape[rows[0]]], MATERIALS[batch.material[rows[0]]]
     scene, centre, scale = batch.scene[rows], batch.centre[rows], batch.scale[rows, None]
     # The tile starts at a whole pixel; what is left over shifts the rays, so that objects move smoothly.
@@ -247,7 +252,9 @@ def _paint_items(batch: _Batch, rows: np.ndarray, canvas: np.ndarray) -> None:
     ys = (upper[:, None] + _TILE + np.arange(_TILE))[:, :, None]
     xs = (left[:, None] + _TILE + np.arange(_TILE))[:, None, :]
     under = canvas[scene[:, None, None], ys, xs]
-    canvas[scene[:, None, None], ys, xs] = under * (1 - tile[..., 3:]) + tile[..., :3]
+    share = tile[..., 3:]
+    shown = share * (np.arange(2) == batch.layer[rows[0]])
+    canvas[scene[:, None, None], ys, xs] = under * (1 - share) + np.concatenate([tile[..., :3], shown], -1)
 
 
 def _unhidden(
@@ -273,25 +280,38 @@ def _unhidden(
     return free
 
 
-def _render_chunk(scenes: Sequence[Scene]) -> np.ndarray:
+def _render_chunk(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (scenes, 64, 64, 3) uint8, and the share of each pixel that shows each item (scenes, 64, 64, 2)."""
     batch = _Batch(scenes)
     backdrops, on_floor = _backdrops()
     lit = np.where(on_floor, _shadows(batch, len(scenes)), 1)
-    canvas = np.zeros((len(scenes), SIZE + 2 * _TILE, SIZE + 2 * _TILE, 3), np.float32)
-    canvas[:, _TILE:-_TILE, _TILE:-_TILE] = backdrops[batch.floor, batch.setting] * lit[..., None]
+    canvas = np.zeros((len(scenes), SIZE + 2 * _TILE, SIZE + 2 * _TILE, 5), np.float32)
+    canvas[:, _TILE:-_TILE, _TILE:-_TILE, :3] = backdrops[batch.floor, batch.setting] * lit[..., None]
     for layer in (0, 1):
         kind = batch.shape * len(MATERIALS) + batch.material
         for group in np.unique(kind[batch.layer == layer]):
             _paint_items(batch, np.flatnonzero((batch.layer == layer) & (kind == group)), canvas)
-    picture = canvas[:, _TILE:-_TILE, _TILE:-_TILE]
-    return _encoded(picture)
+    canvas = canvas[:, _TILE:-_TILE, _TILE:-_TILE]
+    # Layers are in the order of painting; which item is in which layer differs from scene to scene.
+    layer = batch.layer_of_item[:, None, None, :].repeat(SIZE, 1).repeat(SIZE, 2)
+    return _encoded(canvas[..., :3]), np.take_along_axis(canvas[..., 3:], layer, -1)
 
 
 def render(scenes: Sequence[Scene] | Scene) -> np.ndarray:
     """Pictures of scenes, (number, 64, 64, 3) uint8 sRGB; deterministic, and independent of how scenes are grouped."""
+    return render_with_items(scenes)[0]
+
+
+def render_with_items(scenes: Sequence[Scene] | Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures as of ``render``, and the share of each pixel that shows each of the scene's ``items``.
+
+    The shares are (number, 64, 64, 2) float32 in 0..1; those of a missing second item are 0.
+    """
     if isinstance(scenes, Scene):
         scenes = [scenes]
     pictures = np.empty((len(scenes), SIZE, SIZE, 3), np.uint8)
+    shares = np.empty((len(scenes), SIZE, SIZE, 2), np.float32)
     for first in range(0, len(scenes), _CHUNK):
-        pictures[first : first + _CHUNK] = _render_chunk(scenes[first : first + _CHUNK])
-    return pictures
+        part = slice(first, first + _CHUNK)
+        pictures[part], shares[part] = _render_chunk(scenes[part])
+    return pictures, shares
