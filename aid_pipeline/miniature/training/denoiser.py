@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from . import workers
 from .data import CAPTIONS, LOOK, SceneData, tokenize
 from .loop import Loop
 from .stages import Job, export_fp16, frozen, look_loss
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 CAPTION_DROPOUT = 0.12
 LOOK_WEIGHT = 0.2  # of the read-out, whose loss is otherwise small beside the denoiser's
@@ -84,10 +88,10 @@ class Denoising:
 class UNetWithQuestions(nn.Module):
     """The denoiser with a linear read-out of its middle: which look does each 8x8 cell show? It is not shipped.
 
-    Told of objects as objects, the denoiser learns shapes, and what belongs to which of two, in fewer steps.
+    It tells the denoiser of objects as objects: their shapes, and what belongs to which of two.
     """
 
-    def __init__(self, unet: nn.Module):
+    def __init__(self, unet: UNet2DConditionModel):
         super().__init__()
         self.unet = unet
         classes = sum(len(options) + 1 for options in LOOK.values())

@@ -293,8 +293,8 @@ def _render_chunk(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
             _paint_items(batch, np.flatnonzero((batch.layer == layer) & (kind == group)), canvas)
     canvas = canvas[:, _TILE:-_TILE, _TILE:-_TILE]
     # Layers are in the order of painting; which item is in which layer differs from scene to scene.
-    layer = batch.layer_of_item[:, None, None, :].repeat(SIZE, 1).repeat(SIZE, 2)
-    return _encoded(canvas[..., :3]), np.take_along_axis(canvas[..., 3:], layer, -1)
+    layers = batch.layer_of_item[:, None, None, :].repeat(SIZE, 1).repeat(SIZE, 2)
+    return _encoded(canvas[..., :3]), np.take_along_axis(canvas[..., 3:], layers, -1)
 
 
 def render(scenes: Sequence[Scene] | Scene) -> np.ndarray:
