@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tests.pipeline.families import double
+from tests.pipeline.variations import double
 
 FIRST, FRAME, LAST = range(3)
 

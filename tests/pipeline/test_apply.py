@@ -16,7 +16,7 @@ from aid_pipeline import AIDConfig, AIDError, Frames, aid, apply_aid
 from aid_pipeline.errors import BusyError, ConfigError, UnsupportedPipelineError
 from aid_pipeline.processors import InterpolatedAttnProcessor
 from aid_pipeline.rebinding import is_rebound
-from tests.pipeline import families
+from tests.pipeline import stock_pipelines
 from tests.pipeline.families import FAMILIES
 from tests.pipeline.running import UNEVEN, describe, distance, interpolated, stock
 
@@ -230,7 +230,7 @@ def test_unfit_pipelines(call):
     with pytest.raises(UnsupportedPipelineError, match="no attention layers"):
         apply_aid(nn.Linear(2, 2), CONFIG, frames)
     with pytest.raises(UnsupportedPipelineError, match="heads of 4 channels"):
-        apply_aid(families.unet(attention_head_dim=4), CONFIG, frames)
+        apply_aid(stock_pipelines.unet(attention_head_dim=4), CONFIG, frames)
     assert issubclass(UnsupportedPipelineError, AIDError)
     assert issubclass(AIDError, ValueError)
 

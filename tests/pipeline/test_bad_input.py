@@ -8,7 +8,8 @@ from diffusers.models.attention_processor import Attention
 from aid_pipeline import AIDConfig, interpolate
 from aid_pipeline import errors as e
 
-from .families import FAMILIES, clip_tokenizer, image_vae
+from .families import FAMILIES
+from .stock_pipelines import clip_tokenizer, image_vae
 
 NAN = float("nan")
 SIZE = {"height": 16, "width": 16}

@@ -5,7 +5,7 @@ import torch
 import torch._dynamo
 
 from aid_pipeline.config import AIDConfig
-from tests.pipeline import families
+from tests.pipeline import stock_pipelines
 from tests.pipeline.families import FAMILIES, Family
 from tests.pipeline.oracle import Settings, oracle_frames
 from tests.pipeline.running import TOLERANCE, UNEVEN, distance, interpolated, stock
@@ -13,7 +13,7 @@ from tests.pipeline.running import TOLERANCE, UNEVEN, distance, interpolated, st
 # One resolution, no middle block: tracing takes time for every layer.
 SMALLEST = Family(
     "smallest",
-    lambda: families.sd1(
+    lambda: stock_pipelines.sd1(
         block_out_channels=(16,),
         down_block_types=("CrossAttnDownBlock2D",),
         mid_block_type=None,

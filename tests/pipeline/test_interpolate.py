@@ -13,8 +13,10 @@ import transformers
 from aid_pipeline import AIDConfig, BetaPrior, FrameWarning, interpolate
 from aid_pipeline.errors import BusyError
 
-from .families import FAMILIES, GUIDE, NEGATIVE, PIXELS, PROMPTS, T5_TOKENS, Family, sd1, with_controlnet, with_lcm
+from .families import FAMILIES, GUIDE, NEGATIVE, PIXELS, PROMPTS, T5_TOKENS, Family
 from .running import UNEVEN, distance, stock
+from .stock_pipelines import sd1
+from .variations import with_controlnet, with_lcm
 
 STEPS = 3
 TEI = AIDConfig(mode="none")

@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, AIDError, aid, apply_aid, interpolate
 from aid_pipeline.errors import BusyError, ConfigError, RowsError, UnsupportedAttentionError, UnsupportedPipelineError
-from tests.pipeline import families as makers
+from tests.pipeline import variations
 from tests.pipeline.families import FAMILIES, NEGATIVE, PIXELS, PROMPTS
 from tests.pipeline.oracle import Settings, oracle_frames
 from tests.pipeline.running import TOLERANCE, UNEVEN, describe, distance, interpolated, processors, stock
@@ -326,7 +326,7 @@ def test_nothing_of_a_sequence_is_kept():
 def test_weights_and_names_are_the_same_while_on(untouched):
     """Saving or hashing the model in between must not notice."""
     pipe, call = untouched
-    pipe = makers.with_ip_adapter(copy.deepcopy(pipe))
+    pipe = variations.with_ip_adapter(copy.deepcopy(pipe))
     names = list(pipe.unet.state_dict())
     with aid(pipe, FULL, describe(call, UNEVEN)):
         assert list(pipe.unet.state_dict()) == names

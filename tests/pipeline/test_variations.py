@@ -7,8 +7,8 @@ import torch
 from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, interpolate
 from aid_pipeline.errors import ArgumentError
-from tests.pipeline import families as makers
-from tests.pipeline.families import FAMILIES, GUIDE, PIXELS, Family
+from tests.pipeline import stock_pipelines, variations
+from tests.pipeline.families import FAMILIES, GUIDE, PIXELS, PROMPTS, Family
 from tests.pipeline.oracle import Settings, oracle_frames
 from tests.pipeline.running import TOLERANCE, UNEVEN, distance, interpolated, stock
 
@@ -101,7 +101,7 @@ def test_three_ends_in_one_batch(name, mode, plan):
     pipe = family.pipeline()
     legs = [(0.0, 0.3, 1.0), (0.0, 0.6, 1.0)]
     first = family.call(pipe, legs[0], steps=2)
-    second = family.call(pipe, legs[1], steps=2, prompts=(makers.PROMPTS[1], GUIDE), seed=1)
+    second = family.call(pipe, legs[1], steps=2, prompts=(PROMPTS[1], GUIDE), seed=1)
     second["latents"][0] = first["latents"][2]
     call = {k: torch.cat([v, second[k][1:]]) if isinstance(v, torch.Tensor) else v for k, v in first.items()}
     weights = [[1, 0, 0], [0.7, 0.3, 0], [0, 1, 0], [0, 0.4, 0.6], [0, 0, 1]]
@@ -139,7 +139,7 @@ def test_a_batch_of_other_peoples_size():
 @modes
 def test_heun_counts_a_step_once(mode):
     family = FAMILIES["sd1"]
-    pipe = makers.with_heun(family.fresh())
+    pipe = variations.with_heun(family.fresh())
     check(pipe, family.call(pipe, UNEVEN, steps=4), mode)
 
 
@@ -165,15 +165,15 @@ def test_other_schedulers(scheduler, mode):
 @modes
 def test_lcm_without_guidance(mode):
     family = FAMILIES["sd1"]
-    pipe = makers.with_lcm(family.fresh())
+    pipe = variations.with_lcm(family.fresh())
     check(pipe, family.call(pipe, UNEVEN, cfg=False) | {"generator": generators()}, mode, negative_rows="none")
 
 
 @modes
 def test_lcm_with_guidance_as_an_embedding(mode):
     """`guidance_scale` > 1, yet no unconditional rows."""
-    family = Family("lcm", lambda: makers.sd1(time_cond_proj_dim=8))
-    pipe = makers.with_lcm(family.fresh())
+    family = Family("lcm", lambda: stock_pipelines.sd1(time_cond_proj_dim=8))
+    pipe = variations.with_lcm(family.fresh())
     call = family.call(pipe, UNEVEN, cfg=False) | {"generator": generators(), "guidance_scale": 6.0}
     check(pipe, call, mode, negative_rows="none")
 
@@ -199,7 +199,7 @@ def test_image_to_image(mode, strength):
 def test_controlnet_residuals(mode):
     """The ControlNet attends plainly; its residuals, one per row, are split as the rows are."""
     family = FAMILIES["sd1"]
-    pipe = makers.with_controlnet(family.fresh())
+    pipe = variations.with_controlnet(family.fresh())
     image = torch.rand(M, 3, PIXELS, PIXELS, generator=torch.Generator().manual_seed(4))
     call = family.call(pipe, UNEVEN) | {"image": image}
     check(pipe, call, mode)
@@ -209,7 +209,7 @@ def test_controlnet_residuals(mode):
 def test_controlnet_guess_mode(mode):
     """Residuals of the conditional rows only, zeros for the others."""
     family = FAMILIES["sd1"]
-    pipe = makers.with_controlnet(family.fresh())
+    pipe = variations.with_controlnet(family.fresh())
     image = torch.rand(M, 3, PIXELS, PIXELS, generator=torch.Generator().manual_seed(4))
     check(pipe, family.call(pipe, UNEVEN) | {"image": image, "guess_mode": True}, mode)
 
@@ -221,7 +221,7 @@ def test_controlnet_guess_mode(mode):
 @pytest.mark.parametrize("name", ["sd1", "sdxl", "flux"])
 def test_lora(name, mode):
     family = FAMILIES[name]
-    pipe = makers.with_lora(family.fresh())
+    pipe = variations.with_lora(family.fresh())
     call = family.call(pipe, UNEVEN)
     assert distance(stock(pipe, call), stock(family.pipeline(), call)) > 1e-3, "the LoRA does nothing"
     check(pipe, call, mode, family.negative_rows)
@@ -239,7 +239,7 @@ def test_fused_projections(name, mode):
 @modes
 def test_ip_adapter_with_one_image(mode):
     family = FAMILIES["sd1"]
-    pipe = makers.with_ip_adapter(family.fresh())
+    pipe = variations.with_ip_adapter(family.fresh())
     call = family.call(pipe, UNEVEN)
     embeds = torch.randn(2, 1, 24, generator=torch.Generator().manual_seed(6))
     check(pipe, call | {"ip_adapter_image_embeds": [embeds]}, mode)
@@ -250,7 +250,7 @@ def test_ip_adapter_with_one_image(mode):
 def test_ip_adapter_with_an_image_at_each_end(mode, guided):
     """Image morphing: per-frame image embeddings take the place of the stock call's."""
     family = FAMILIES["sd1"]
-    pipe = makers.with_ip_adapter(family.fresh())
+    pipe = variations.with_ip_adapter(family.fresh())
     call = family.call(pipe, UNEVEN, guide=GUIDE if guided else None)
     generator = torch.Generator().manual_seed(7)
     ends = torch.randn(2, 1, 24, generator=generator)
@@ -269,11 +269,11 @@ def test_ip_adapter_with_an_image_at_each_end(mode, guided):
 
 @pytest.mark.parametrize(("rows", "guidance_scale"), [(2 * M, 4.0), (4, 4.0), (M, 1.0)])
 def test_an_image_per_frame_is_refused_where_stock_would_mix_rows_up(rows, guidance_scale):
-    pipe = makers.with_ip_adapter(FAMILIES["sd1"].fresh())
+    pipe = variations.with_ip_adapter(FAMILIES["sd1"].fresh())
     call = {"height": PIXELS, "width": PIXELS, "guidance_scale": guidance_scale, "frames": M}
     for images, said in ([torch.zeros(rows, 1, 24)], f"got {rows}"), (None, "pass ip_adapter_image"):
         with pytest.raises(ArgumentError, match=said):
-            interpolate(pipe, *makers.PROMPTS, ip_adapter_image_embeds=images, **call)
+            interpolate(pipe, *PROMPTS, ip_adapter_image_embeds=images, **call)
 
 
 def test_every_layer_is_in_the_report():

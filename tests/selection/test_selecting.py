@@ -10,10 +10,11 @@ import torch
 from aid_pipeline import AIDConfig, BetaPrior, Selection, interpolate
 from aid_pipeline.endpoint_memory import EndpointMemory
 from aid_pipeline.errors import AIDError, ArgumentError, DistanceError, LatentsError, PromptError, SelectionError
-from tests.pipeline.families import FAMILIES, GUIDE, PIXELS, PROMPTS, with_controlnet
+from tests.pipeline.families import FAMILIES, GUIDE, PIXELS, PROMPTS
 from tests.pipeline.running import distance as apart
 from tests.pipeline.running import interpolated
 from tests.pipeline.test_interpolate import arguments
+from tests.pipeline.variations import with_controlnet
 
 FULL = AIDConfig(mode="outer", warmup=1.0)
 SD1 = FAMILIES["sd1"]
