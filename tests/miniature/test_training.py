@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from aid_pipeline.miniature.components import new_tokenizer
+from aid_pipeline.miniature.components import WIDTH, new_tokenizer, new_unet
 from aid_pipeline.miniature.train import main
 from aid_pipeline.miniature.training.data import LOOK, make_scene_data
+from aid_pipeline.miniature.training.ip_adapter import new_ip_state
 from aid_pipeline.miniature.training.loop import Loop, Recipe
 
 RECIPE = Recipe(steps=8, batch=4, learning_rate=1e-2, warmup=2, seed=3)
@@ -89,6 +90,19 @@ def test_half_of_the_captions_say_all_that_there_is() -> None:
     data = make_scene_data(new_tokenizer(), 60, seed=4)
     said = (data.tokens != data.tokens[..., -1:]).sum(2).float().mean(0)
     assert min(said[1], said[3]) > max(said[0], said[2]) + 1
+
+
+def test_the_silent_image_token_is_looked_at_and_says_nothing() -> None:
+    unet, silent = new_unet(), torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
+    layers = new_ip_state(unet, silent=silent)["ip_adapter"]
+    plain = new_ip_state(unet)["ip_adapter"]
+    for name, weight in layers.items():
+        if "to_k" in name:
+            assert torch.equal(weight, plain[name])
+        else:
+            assert (weight @ silent).abs().max() < 1e-5 * (plain[name] @ silent).abs().max()
+            across = torch.linalg.qr(torch.stack([silent, torch.ones(WIDTH)], 1))[0][:, 1]
+            torch.testing.assert_close(weight @ across, plain[name] @ across)
 
 
 @pytest.mark.slow

@@ -22,8 +22,16 @@ IMAGE_DROPOUT, TEXT_DROPOUT = 0.1, 0.7
 FITTED = 6000  # scenes the start of the projection is fitted to
 
 
-def new_ip_state(unet: nn.Module, image: dict[str, Tensor] | None = None) -> dict[str, dict[str, Tensor]]:
-    """Adapter weights to start from: keys and values are those of the text; ``image`` is the image projection."""
+def new_ip_state(
+    unet: nn.Module, image: dict[str, Tensor] | None = None, silent: Tensor | None = None
+) -> dict[str, dict[str, Tensor]]:
+    """Adapter weights to start from: keys and values are those of the text; ``image`` is the image projection.
+
+    Values of the token ``silent`` (width,) are made zero.
+    """
+    hears = torch.eye(WIDTH)
+    if silent is not None:
+        hears -= torch.outer(silent, silent) / silent.square().sum()
     if image is None:
         projection, norm = nn.Linear(WIDTH, IMAGE_TOKENS * WIDTH), nn.LayerNorm(WIDTH)
         image = {f"proj.{k}": v for k, v in projection.state_dict().items()}
@@ -32,7 +40,7 @@ def new_ip_state(unet: nn.Module, image: dict[str, Tensor] | None = None) -> dic
     for index, name in enumerate(k for k in unet.attn_processors if k.endswith("attn2.processor")):
         attention = unet.get_submodule(name.removesuffix(".processor"))
         layers[f"{2 * index + 1}.to_k_ip.weight"] = attention.to_k.weight.detach().clone()
-        layers[f"{2 * index + 1}.to_v_ip.weight"] = attention.to_v.weight.detach().clone()
+        layers[f"{2 * index + 1}.to_v_ip.weight"] = attention.to_v.weight.detach() @ hears
     return {"image_proj": image, "ip_adapter": layers}
 
 
@@ -40,8 +48,11 @@ def fitted_projection(embeds: Tensor, states: Tensor, ends: Tensor, empty: Tenso
     """The image projection that best turns a picture's embedding into what the text tower says of it.
 
     Least squares, before the normalisation that both end with. The tokens stand for the text states where the caption
-    ends, halfway through the padding after it, at the very end, and halfway through the caption; the denoiser reads all
-    of these. The adapter's attention is added to that of the empty prompt, whose state is therefore taken off.
+    ends, halfway through the padding after it, at the very end, and at its start. The adapter's attention is added to
+    that of the empty prompt, whose state is therefore taken off.
+
+    The state at the start is the same for all captions, and where the denoiser's attention rests when it needs nothing
+    of the text. An adapter must be able to say nothing too, so values of this last token should be made zero.
 
     Args:
         embeds: (n, width) image embeddings.
@@ -51,7 +62,7 @@ def fitted_projection(embeds: Tensor, states: Tensor, ends: Tensor, empty: Tenso
         norm: the text tower's last normalisation.
     """
     last = states.shape[1] - 1
-    places = (ends, (ends + last) // 2, torch.full_like(ends, last), ends // 2)
+    places = (ends, (ends + last) // 2, torch.full_like(ends, last), torch.zeros_like(ends))
     rows = torch.arange(len(states))
     targets = torch.stack([(states[rows, place] - norm.bias) / norm.weight for place in places], 1).flatten(1)
     known = torch.cat([embeds, torch.ones(len(embeds), 1)], 1).double()
@@ -129,7 +140,7 @@ def train_ip_adapter(job: Job) -> None:
         ends = words[some, fullest[some]]
         empty = task.states(task.empty)[0]
         projection = fitted_projection(embeds[some], said, ends, empty, task.text.final_layer_norm)
-        state = new_ip_state(unet, projection)
+        state = new_ip_state(unet, projection, silent=empty[0] - empty.mean(0))
     unet._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
     if next(unet.parameters()).device.type == "cpu":
         _with_explicit_attention(unet)
