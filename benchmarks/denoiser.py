@@ -12,23 +12,21 @@ over those three are the stock call, which is timed once for all of them, as `st
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aid_pipeline import AIDConfig, aid
-from benchmarks import machine, result_files, sources
+from benchmarks import machine
+from benchmarks.cpu_command import run_command
 from benchmarks.gpu_settings import Row, Settings
 from benchmarks.public_schedule import MaterializedProcessor
 from benchmarks.step_timing import Times, peak_mib, time_call
-from benchmarks.unets import MINIATURE, Step, build, make_step, miniature_weights
+from benchmarks.unets import MINIATURE, Step, build, make_step
 
 STEPS, WARMUP = 50, 0.5
 FRAMES = (7, 3, 15)  # the most telling first, should time run out
@@ -252,16 +250,7 @@ weights), {result["dtype"]}, guidance, so 2 m rows a step.
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.denoiser", description=__doc__)
-    parser.add_argument("--out", type=Path, default=result_files.CPU, help="folder to write to; default %(default)s")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
-    parser.add_argument("--smoke", action="store_true", help="three frames, few rounds; to run the code")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    settings = Settings(torch.device("cpu"), torch.float32, options.smoke)
-    result = result_files.new("python -m benchmarks.denoiser", settings, sources.SEQUENCE)
-    result |= {"weights": miniature_weights(), "rows": result_files.printed(run(settings))}
-    result_files.write(result, options.out, "denoiser", markdown(result))
+    run_command("denoiser", __doc__, run, markdown, arguments)
 
 
 if __name__ == "__main__":

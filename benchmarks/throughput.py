@@ -8,23 +8,21 @@ throughput.md.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aid_kernels import InterpolationPlan, outer_attention
-from benchmarks import machine, result_files, sources
+from benchmarks import machine
+from benchmarks.cpu_command import run_command
 from benchmarks.denoiser import interpolating, measure, sequence
 from benchmarks.gpu_settings import Row, Settings
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.step_timing import Times, time_call
-from benchmarks.unets import MINIATURE, build, make_step, miniature_weights
+from benchmarks.unets import MINIATURE, build, make_step
 
 FRAMES = 7
 TOGETHER, APART = "one batch", "one after another"
@@ -162,16 +160,7 @@ miniature's shapes and UNet ({result["weights"]} weights).
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
-    parser.add_argument("--out", type=Path, default=result_files.CPU, help="folder to write to; default %(default)s")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
-    parser.add_argument("--smoke", action="store_true", help="few users and rounds; to run the code")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    settings = Settings(torch.device("cpu"), torch.float32, options.smoke)
-    result = result_files.new("python -m benchmarks.throughput", settings, sources.SEQUENCE)
-    result |= {"weights": miniature_weights(), "rows": result_files.printed(run(settings))}
-    result_files.write(result, options.out, "throughput", markdown(result))
+    run_command("throughput", __doc__, run, markdown, arguments)
 
 
 if __name__ == "__main__":
