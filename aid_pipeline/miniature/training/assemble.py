@@ -45,9 +45,13 @@ def assemble(folder: Path) -> None:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["dtype"] = "float32"
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    # diffusers writes this key and then warns about it on loading; the class derives it from the decoder's widths.
-    path = folder / "vae" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config.pop("block_out_channels", None)
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    for part in ("unet", "vae"):
+        # diffusers notes where weights that training went on from lay, and, for the vae, a key that it warns about on
+        # loading since the class derives it from the decoder's widths.
+        path = folder / part / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        if part == "vae":
+            config.pop("block_out_channels", None)
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_sums(folder)
