@@ -35,7 +35,8 @@ MEMORY_FRAMES, MEMORY_TARGET = (8, 64), 1.15
 MEMORY_LINES = {
     "the process": "process_bytes",
     "weights and tensors alone": "tensor_bytes",
-    "tensors alone, Stable Diffusion 1.5": "large_activation_bytes",
+    "Stable Diffusion 1.5, weights and tensors": "large_bytes",
+    "Stable Diffusion 1.5, tensors without weights": "large_activation_bytes",
 }
 SAME = 2e-3  # largest difference of the two schedules' latents, in their standard deviations: fp32 over 25 steps
 
@@ -146,11 +147,9 @@ def compare(pipe: Any, frames: int, config: AIDConfig, rounds: int) -> dict[str,
     }
 
 
-def peak_memory(pipe: Any, frames: int, **settings: Any) -> int:
-    """Bytes: the weights and, on top, the most that tensors take at once in a sequence."""
+def weight_bytes(pipe: Any) -> int:
     modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-    weights = sum(parameter.nbytes for module in modules for parameter in module.parameters())
-    return weights + peak_activations(pipe, frames, **settings)
+    return sum(parameter.nbytes for module in modules for parameter in module.parameters())
 
 
 def peak_activations(pipe: Any, frames: int, **settings: Any) -> int:
@@ -167,16 +166,19 @@ def peak_of_process(frames: int) -> int:
 
 def measure_memory(pipe: Any) -> dict[str, Any]:
     large = stable_diffusion(size=256)
+    small_peaks = [peak_activations(pipe, frames, num_inference_steps=2) for frames in MEMORY_FRAMES]
+    large_peaks = [
+        peak_activations(large, frames, num_inference_steps=1, output_type="latent") for frames in MEMORY_FRAMES
+    ]
     return {
         "machine": machine.describe(),
         "sources": sources.recorded(sources.SEQUENCE),
         "frames": MEMORY_FRAMES,
         "chunk": CHUNK,
         "process_bytes": [peak_of_process(frames) for frames in MEMORY_FRAMES],
-        "tensor_bytes": [peak_memory(pipe, frames, num_inference_steps=2) for frames in MEMORY_FRAMES],
-        "large_activation_bytes": [
-            peak_activations(large, frames, num_inference_steps=1, output_type="latent") for frames in MEMORY_FRAMES
-        ],
+        "tensor_bytes": [weight_bytes(pipe) + peak for peak in small_peaks],
+        "large_bytes": [weight_bytes(large) + peak for peak in large_peaks],
+        "large_activation_bytes": large_peaks,
     }
 
 
@@ -219,9 +221,9 @@ def markdown(result: dict[str, Any]) -> str:
     lines += [
         "",
         f"Limit {MEMORY_TARGET}. What grows are the frames' embeddings, noise and pictures, most of them the stock",
-        "pipeline's own; in a model as small as the miniature they count beside the activations. The last line is of",
-        "Stable Diffusion 1.5's networks, bf16, at 256 pixels, and has no weights in it. Memory measured at commit",
-        f"{memory['machine']['commit']}.",
+        "pipeline's own copies; beside activations alone, as small as the miniature's or those of 256 pixels, they",
+        "count. Stable Diffusion 1.5 is its networks with random bf16 weights, at 256 pixels. Memory measured at",
+        f"commit {memory['machine']['commit']}.",
         "",
         f"Made by `{result['command']}`.",
     ]
