@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume-from", type=Path, default=None, metavar="MODEL", help="start from an exported model folder"
     )
-    parser.add_argument("--scenes", type=int, default=48_000, help="scenes in the training set (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=40_000, help="scenes in the training set (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=None, help="optimizer steps (default: the stage's recipe)")
     parser.add_argument("--minutes", type=float, default=None, help="end the stage by the clock instead of by steps")
     parser.add_argument("--batch", type=int, default=None)

@@ -17,10 +17,10 @@ from .loop import Loop, Recipe
 from .patches import fit_encoder
 
 RECIPES = {
-    "vae": Recipe(steps=8000, batch=32, learning_rate=1.5e-3, ema=0.995, weight_decay=0.0),
-    "clip": Recipe(steps=3000, batch=128, learning_rate=1.5e-3, ema=0.995, weight_decay=0.05),
-    "unet": Recipe(steps=20000, batch=32, learning_rate=1e-3, ema=0.998, weight_decay=0.01),
-    "ip_adapter": Recipe(steps=2000, batch=48, learning_rate=2e-3, ema=0.995),
+    "vae": Recipe(steps=3000, batch=32, learning_rate=1.5e-3, ema=0.995, weight_decay=0.0),
+    "clip": Recipe(steps=2400, batch=128, learning_rate=1.5e-3, ema=0.995, weight_decay=0.05),
+    "unet": Recipe(steps=10000, batch=32, learning_rate=1e-3, ema=0.998, weight_decay=0.01),
+    "ip_adapter": Recipe(steps=800, batch=48, learning_rate=1e-3, ema=0.995),
 }
 SEEN_WEIGHT = 2.0  # of what the vision tower is asked; shapes are the last thing it learns
 CROP = 32  # pixels; what the autoencoder is trained on
@@ -36,7 +36,7 @@ class Job:
     runs: Path
     output: Path
     recipe: Recipe
-    scenes: int = 48_000
+    scenes: int = 40_000
     start: Path | None = None
 
     def part(self, name: str) -> Path:
