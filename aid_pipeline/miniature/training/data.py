@@ -88,7 +88,8 @@ class SceneData:
 
     def looks(self, index: Tensor) -> Tensor:
         """Colour, shape and material that each cell shows, (len(index), 3, 8, 8) int64; 0 where there is no object."""
-        first, second = (self.labels[index][:, start : start + len(LOOK)] for start in (0, 4))
+        starts = (list(QUESTIONS).index(name) for name in ("colour", "second colour"))
+        first, second = (self.labels[index][:, start : start + len(LOOK)] for start in starts)
         classes = torch.stack([torch.zeros_like(first), first, second], 2)
         shown = self.items[index].long().flatten(1)
         found = classes.gather(2, shown[:, None].expand(-1, len(LOOK), -1))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -193,9 +193,9 @@ def _shadows(batch: _Batch, count: int) -> np.ndarray:
 
 
 def _paint_items(batch: _Batch, rows: np.ndarray, canvas: np.ndarray) -> None:
-    """Casts items of one shape, material and layer, and lays them over ``canvas`` (scenes, 64+2*tile, 64+2*tile, 5).
+    """Casts items of one shape, material and layer, and lays them over ``canvas`` (scenes, 64+2*tile, 64+2*tile, 3).
 
-    The last two of its numbers say how much of a pixel shows the item of layer 0, and of layer 1.
+    With two more numbers a pixel, these say how much of it shows the item of layer 0, and of layer 1.
     """
     shape, material = SHAPES[batch.shape[rows[0]]], MATERIALS[batch.material[rows[0]]]
     scene, centre, scale = batch.scene[rows], batch.centre[rows], batch.scale[rows, None]
@@ -252,9 +252,10 @@ def _paint_items(batch: _Batch, rows: np.ndarray, canvas: np.ndarray) -> None:
     ys = (upper[:, None] + _TILE + np.arange(_TILE))[:, :, None]
     xs = (left[:, None] + _TILE + np.arange(_TILE))[:, None, :]
     under = canvas[scene[:, None, None], ys, xs]
-    share = tile[..., 3:]
-    shown = share * (np.arange(2) == batch.layer[rows[0]])
-    canvas[scene[:, None, None], ys, xs] = under * (1 - share) + np.concatenate([tile[..., :3], shown], -1)
+    painted, share = tile[..., :3], tile[..., 3:]
+    if canvas.shape[-1] > 3:
+        painted = np.concatenate([painted, share * (np.arange(2) == batch.layer[rows[0]])], -1)
+    canvas[scene[:, None, None], ys, xs] = under * (1 - share) + painted
 
 
 def _unhidden(
@@ -280,18 +281,20 @@ def _unhidden(
     return free
 
 
-def _render_chunk(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (scenes, 64, 64, 3) uint8, and the share of each pixel that shows each item (scenes, 64, 64, 2)."""
+def _render_chunk(scenes: Sequence[Scene], items: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pictures (scenes, 64, 64, 3) uint8 and, if asked, the share of each pixel that shows each item, (..., 2)."""
     batch = _Batch(scenes)
     backdrops, on_floor = _backdrops()
     lit = np.where(on_floor, _shadows(batch, len(scenes)), 1)
-    canvas = np.zeros((len(scenes), SIZE + 2 * _TILE, SIZE + 2 * _TILE, 5), np.float32)
+    canvas = np.zeros((len(scenes), SIZE + 2 * _TILE, SIZE + 2 * _TILE, 5 if items else 3), np.float32)
     canvas[:, _TILE:-_TILE, _TILE:-_TILE, :3] = backdrops[batch.floor, batch.setting] * lit[..., None]
     for layer in (0, 1):
         kind = batch.shape * len(MATERIALS) + batch.material
         for group in np.unique(kind[batch.layer == layer]):
             _paint_items(batch, np.flatnonzero((batch.layer == layer) & (kind == group)), canvas)
     canvas = canvas[:, _TILE:-_TILE, _TILE:-_TILE]
+    if not items:
+        return _encoded(canvas), None
     # Layers are in the order of painting; which item is in which layer differs from scene to scene.
     layers = batch.layer_of_item[:, None, None, :].repeat(SIZE, 1).repeat(SIZE, 2)
     return _encoded(canvas[..., :3]), np.take_along_axis(canvas[..., 3:], layers, -1)
@@ -299,7 +302,9 @@ def _render_chunk(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
 
 def render(scenes: Sequence[Scene] | Scene) -> np.ndarray:
     """Pictures of scenes, (number, 64, 64, 3) uint8 sRGB; deterministic, and independent of how scenes are grouped."""
-    return render_with_items(scenes)[0]
+    return np.concatenate(
+        [np.empty((0, SIZE, SIZE, 3), np.uint8), *(_render_chunk(c, False)[0] for c in _chunks(scenes))]
+    )
 
 
 def render_with_items(scenes: Sequence[Scene] | Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -307,11 +312,13 @@ def render_with_items(scenes: Sequence[Scene] | Scene) -> tuple[np.ndarray, np.n
 
     The shares are (number, 64, 64, 2) float32 in 0..1; those of a missing second item are 0.
     """
+    none = np.empty((0, SIZE, SIZE, 3), np.uint8), np.empty((0, SIZE, SIZE, 2), np.float32)
+    pictures, shares = zip(none, *(_render_chunk(chunk, True) for chunk in _chunks(scenes)), strict=True)
+    return np.concatenate(pictures), np.concatenate(shares)
+
+
+def _chunks(scenes: Sequence[Scene] | Scene) -> Iterator[Sequence[Scene]]:
     if isinstance(scenes, Scene):
         scenes = [scenes]
-    pictures = np.empty((len(scenes), SIZE, SIZE, 3), np.uint8)
-    shares = np.empty((len(scenes), SIZE, SIZE, 2), np.float32)
     for first in range(0, len(scenes), _CHUNK):
-        part = slice(first, first + _CHUNK)
-        pictures[part], shares[part] = _render_chunk(scenes[part])
-    return pictures, shares
+        yield scenes[first : first + _CHUNK]
