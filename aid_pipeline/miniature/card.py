@@ -118,9 +118,9 @@ Autoencoder: {figures["vae_psnr_db"]:.1f} dB PSNR. Loading takes {speed["load_se
 ## Training and limits
 
 `python -m aid_pipeline.miniature.train all` renders the world and trains every part from nothing (autoencoder, CLIP,
-denoiser, IP-Adapter) in about four hours on two CPU cores; `--resume-from` goes on from this folder. These weights
-were made in two legs that together took as long: `all` with 24,000 scenes and without questions about cells, then,
-from its weights, `clip` (the vision tower, 1,550 steps), `unet` (5,300) and `ip_adapter` (750) as they are now.
+denoiser, IP-Adapter); `--resume-from` goes on from this folder. These weights were made in two legs: `all` without
+questions about cells, as an earlier commit had it, then, from its weights, `clip` (the vision tower alone), `unet` and
+`ip_adapter` as they are now.
 
 The model speaks only of its world: other words are accepted and mean little to it. Samples are 64x64.
 """
