@@ -14,9 +14,10 @@ from aid_kernels import InterpolationPlan
 
 from .apply import aid, find_denoiser
 from .config import AIDConfig
-from .embeddings import ENCODER_TEXTS, Encoded
+from .embeddings import ENCODER_TEXTS, Encoded, text_family
 from .endpoint_memory import EndpointMemory
 from .frames import Frames
+from .given_embeddings import hand_over
 from .latents import FrameNoise, image_of_each_frame
 from .prompt_switch import PromptSwitch
 from .stock_arguments import stock_parameters
@@ -82,12 +83,11 @@ class Denoising:
         own = private_copy(self.pipe)
         noise = FrameNoise(coefficients, self.seeds, self.latents)
         noise.install(own)
-        embeddings = self.encoded.frames(coefficients)
-        run = _Run(self, own, coefficients, embeddings, progress, memory)
+        run = _Run(self, own, coefficients, progress, memory)
         if self.config.mode == "denoising":
             run.switch = PromptSwitch(self.encoded, coefficients, lambda: run.watch.steps_done)
-            embeddings = run.switch.frames(embeddings)
-        call = {name: value for name, value in self.call.items() if name not in ENCODER_TEXTS} | embeddings
+        call = {name: value for name, value in self.call.items() if name not in ENCODER_TEXTS}
+        call |= hand_over(own, text_family(self.pipe), run.embeddings)
         call |= {"generator": noise.generators(), "output_type": self.output_type}
         if call.get("image") is not None and not noise.starts_from_noise(self.pipe):
             call["image"] = image_of_each_frame(call["image"], len(coefficients))
@@ -119,7 +119,6 @@ class _Run:
         denoising: Denoising,
         pipe: Any,
         coefficients: tuple[float, ...],
-        embeddings: dict[str, Tensor],
         progress: Progress | None,
         memory: EndpointMemory | None,
     ) -> None:
@@ -128,15 +127,19 @@ class _Run:
         self.switch: PromptSwitch | None = None
         self.report = ""
         self.chunk_used: int | None = None
-        self._of, self._pipe, self._memory = denoising, pipe, memory
-        embeds = embeddings["prompt_embeds"]
-        self._plan, self._embeds = InterpolationPlan.sequence(coefficients, device=embeds.device), embeds
+        self._of, self._pipe, self._memory, self._coefficients = denoising, pipe, memory, coefficients
+
+    def embeddings(self) -> dict[str, Tensor]:
+        """Every frame's, by the stock call's argument names."""
+        lerped = self._of.encoded.frames(self._coefficients)
+        return lerped if self.switch is None else self.switch.frames(lerped)
 
     @contextmanager
     def _denoising(self, steps: int) -> Iterator[None]:
+        encoded, coefficients = self._of.encoded, self._coefficients
         frames = Frames(
-            self._plan,
-            self._embeds,
+            InterpolationPlan.sequence(coefficients, device=encoded.first["prompt_embeds"].device),
+            lambda: encoded.rows("prompt_embeds", coefficients),  # the stock call has them already
             denoiser_steps(self._pipe.scheduler, steps),
             chunk=self._of.chunk,
             guided=self._of.guided,

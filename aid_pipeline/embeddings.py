@@ -116,13 +116,18 @@ class Encoded:
         Raises:
             PromptError: a frame's embedding equals its negative prompt's.
         """
-        first, last = self.first, self.last
-        rows = [{name: _between(first[name], last[name], t) for name in first} for t in coefficients]
-        for row, guide in zip(rows[1:-1], self.guides, strict=False):
-            row.update({name: guide[name] for name in row if not name.startswith("negative_")})
-        frames = {name: _stacked([row[name] for row in rows]) for name in first}
+        frames = {name: self.rows(name, coefficients) for name in self.first}
         _check_guidance_does_something(frames)
         return frames
+
+    def rows(self, name: str, coefficients: Sequence[float]) -> Tensor:
+        """The rows of one argument; see `frames`."""
+        first, last = self.first[name], self.last[name]
+        rows = [_between(first, last, t) for t in coefficients]
+        if not name.startswith("negative_"):
+            for frame, guide in zip(range(1, len(rows) - 1), self.guides, strict=False):
+                rows[frame] = guide[name]
+        return _stacked(rows)
 
 
 @torch.no_grad()

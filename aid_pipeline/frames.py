@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,8 @@ class Frames:
         prompt_embeds: (m, L, C) conditional embeddings, exactly as the denoiser will get them in
             `encoder_hidden_states` (what is passed as `prompt_embeds` to the stock call; for SD3 and SDXL the joined
             one), before `num_images_per_prompt` repeats them. The frames' rows are found by comparing values with
-            these. Frames may share an embedding (equal prompts); they are told apart by their order.
+            these. Frames may share an embedding (equal prompts); they are told apart by their order. Or a function
+            that makes them: it is called whenever they are needed, and nothing is kept in between.
         num_steps: denoising steps the call really runs (img2img skips the first ones: count what is left). A scheduler
             that evaluates a step twice (Heun) still counts it once.
         num_images_per_prompt: n as passed to the stock call; row i * n + k of the batch is image k of frame i, and each
@@ -42,7 +44,7 @@ class Frames:
     """
 
     plan: InterpolationPlan
-    prompt_embeds: Tensor
+    prompt_embeds: Tensor | Callable[[], Tensor]
     num_steps: int
     num_images_per_prompt: int = 1
     chunk: int | str | None = None
@@ -55,11 +57,12 @@ class Frames:
         if not isinstance(self.plan, InterpolationPlan):
             raise ConfigError(f"plan must be an InterpolationPlan, got {type(self.plan).__name__}")
         frames = len(self.plan)
-        if not isinstance(self.prompt_embeds, Tensor) or self.prompt_embeds.ndim != 3:
-            shape = getattr(self.prompt_embeds, "shape", type(self.prompt_embeds).__name__)
+        embeds = self.embeddings()
+        if not isinstance(embeds, Tensor) or embeds.ndim != 3:
+            shape = getattr(embeds, "shape", type(embeds).__name__)
             raise ConfigError(f"prompt_embeds must be a tensor (frames, tokens, channels), got {shape}")
-        if self.prompt_embeds.shape[0] != frames:
-            raise ConfigError(f"the plan has {frames} frames but prompt_embeds {self.prompt_embeds.shape[0]} rows")
+        if embeds.shape[0] != frames:
+            raise ConfigError(f"the plan has {frames} frames but prompt_embeds {embeds.shape[0]} rows")
         if self.plan.bank_size > frames:
             raise ConfigError(
                 f"the plan reads frame {self.plan.bank_size - 1} of {frames}; endpoints must be frames themselves"
@@ -67,7 +70,7 @@ class Frames:
         mixing = self.plan.host_weights != 0
         if mixing.any() and mixing[self.plan.host_sources[mixing].long()].any():
             raise ConfigError("the plan mixes frames that are mixtures themselves; endpoints must be plain rows")
-        if not torch.isfinite(self.prompt_embeds).all():
+        if not torch.isfinite(embeds).all():
             raise ConfigError("prompt_embeds hold NaN or infinity")
         for name in ("num_steps", "num_images_per_prompt"):
             _check_count(name, getattr(self, name))
@@ -86,6 +89,10 @@ class Frames:
                 raise ConfigError(
                     f"negative_image_embeds must have shapes {wanted}, one per entry of image_embeds, got {given}"
                 )
+
+    def embeddings(self) -> Tensor:
+        """`prompt_embeds`, made anew where they are a function."""
+        return self.prompt_embeds() if callable(self.prompt_embeds) else self.prompt_embeds
 
 
 def _check_count(name: str, value: object) -> None:

@@ -77,7 +77,7 @@ def is_linear_cross_attention(denoiser: nn.Module, module: Any) -> bool:
 
 def is_lerp_of_endpoints(frames: Frames) -> bool:
     """Whether every interpolated frame's embedding is the plan's mix of its endpoints', up to rounding."""
-    embeds, plan = frames.prompt_embeds, frames.plan
+    embeds, plan = frames.embeddings(), frames.plan
     sources, weights = plan.host_sources.long().to(embeds.device), plan.host_weights.to(embeds.device)
     for row in (plan.host_weights != 0).any(dim=1).nonzero()[:, 0].tolist():
         ends = embeds[sources[row]].double()

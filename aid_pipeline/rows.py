@@ -24,7 +24,6 @@ class FrameFinder:
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self._expected: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self._seen: dict[tuple[Any, ...], tuple[Tensor, int | None]] = {}
         self._plans: dict[tuple[int, int, torch.device], InterpolationPlan] = {}
         self._first_alone: tuple[Any, ...] | None = None
@@ -101,12 +100,9 @@ class FrameFinder:
 
     def _expected_for(self, embeds: Tensor) -> Tensor:
         """The frames' embeddings as the pipeline hands them on: cast, moved and repeated."""
-        key = (embeds.dtype, embeds.device)
-        if key not in self._expected:
-            cast = self._frames.prompt_embeds.to(embeds.device, embeds.dtype)
-            images = self._frames.num_images_per_prompt
-            self._expected[key] = cast if images == 1 else cast.repeat_interleave(images, dim=0)
-        return self._expected[key]
+        cast = self._frames.embeddings().to(embeds.device, embeds.dtype)
+        images = self._frames.num_images_per_prompt
+        return cast if images == 1 else cast.repeat_interleave(images, dim=0)
 
     def _check_alone(self, key: tuple[Any, ...]) -> None:
         """Conditional and unconditional calls apart: both must not look the same."""

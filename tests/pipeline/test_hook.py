@@ -45,6 +45,13 @@ def test_rows_are_found_in_the_pipelines_dtype():
     assert FrameFinder(frames(EMBEDS.half())).find(half, first_step=True) == 3
 
 
+def test_embeddings_may_be_made_when_they_are_needed():
+    finder = FrameFinder(frames(lambda: EMBEDS.clone()))
+    assert finder.find(torch.cat([OTHER, EMBEDS]), first_step=True) == 3
+    with pytest.raises(ConfigError, match="3 frames but prompt_embeds 2 rows"):
+        frames(lambda: EMBEDS[:2])
+
+
 def test_equal_prompts_are_still_frames():
     same = EMBEDS[:1].expand(3, -1, -1)
     assert FrameFinder(frames(same)).find(torch.cat([OTHER, same]), first_step=True) == 3

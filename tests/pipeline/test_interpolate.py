@@ -1,5 +1,6 @@
 """`interpolate` on tiny random pipelines of every family: what goes into the stock call, and what comes back."""
 
+import gc
 import json
 import logging
 import threading
@@ -11,6 +12,7 @@ import torch
 import transformers
 
 from aid_pipeline import AIDConfig, BetaPrior, FrameWarning, interpolate
+from aid_pipeline.apply import find_denoiser
 from aid_pipeline.errors import BusyError
 
 from .families import FAMILIES, GUIDE, NEGATIVE, PIXELS, PROMPTS, T5_TOKENS, Family
@@ -84,6 +86,25 @@ def test_any_chunk_gives_the_same_frames(family, mode):
         assert (
             distance(interpolate(pipe, *PROMPTS, frames=5, config=config, chunk=chunk, **wanted).images, whole) < 1e-4
         )
+
+
+@pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3", "pixart_sigma"])
+def test_embeddings_are_in_memory_once(name):
+    """Those of all frames, and with guidance as many negative ones: the tensor that the denoiser gets, and no other."""
+    family, frames = FAMILIES[name], 9
+    pipe, found = family.pipeline(), set()
+
+    def look(module, args, kwargs):
+        embeds = kwargs["encoder_hidden_states"]
+        alive = [value for value in gc.get_objects() if issubclass(type(value), torch.Tensor)]
+        alike = [value for value in alive if value.ndim == 3 and value.shape[1:] == embeds.shape[1:]]
+        large = [value for value in alike if value.untyped_storage().nbytes() >= frames * embeds[0].nbytes]
+        found.update(value.untyped_storage().data_ptr() for value in large)
+
+    handle = find_denoiser(pipe).register_forward_pre_hook(look, with_kwargs=True)
+    interpolate(pipe, *PROMPTS, frames=frames, config=FULL, chunk=3, **arguments(family) | {"num_inference_steps": 1})
+    handle.remove()
+    assert len(found) == 1
 
 
 def test_one_seed_starts_all_frames_from_the_same_noise():
