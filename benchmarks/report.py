@@ -1,7 +1,7 @@
 """`python -m benchmarks.report`: tables and plots of what is committed under benchmarks/results.
 
-Fills in what stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->` in README.md and docs/performance.md,
-and draws docs/plots. Results whose code has changed since are marked stale there. `--check` writes nothing and fails if
+Fills in what stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->` in README.md and docs, and draws
+docs/plots. Results whose code has changed since are marked stale there. `--check` writes nothing and fails if
 any of it is not what it would write.
 """
 
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.reporting import collect, cpu, gpu, plots
+from benchmarks.reporting import collect, cpu, gpu, paper, plots
 from benchmarks.reporting.collect import Results
 
-PAGES = ("README.md", "docs/performance.md")
+PAGES = ("README.md", "docs/performance.md", "docs/metrics.md")
 PLOTS = "docs/plots"
 SECTIONS: dict[str, Callable[[Results], str]] = {
     "cpu-headline": cpu.headline,
@@ -27,6 +27,7 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "cpu-throughput": cpu.many_users,
     "gpu": gpu.measured,
     "predictions": gpu.predictions,
+    "paper": paper.comparison,
 }
 _SECTION = re.compile(r"<!-- generated: (?P<name>[\w-]+) -->\n.*?<!-- end of (?P<end>[\w-]+) -->", re.DOTALL)
 

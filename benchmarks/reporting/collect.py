@@ -23,6 +23,7 @@ class Results:
         cpu: by name, "operator", "sequence", "denoiser", "throughput"; those that exist.
         gpu: by folder, results.json of a GPU run.
         compiled: lines of the compile report, and the digests of what it compiled.
+        paper: the paper's comparison.
     """
 
     root: Path
@@ -30,6 +31,7 @@ class Results:
     gpu: dict[str, Result]
     compiled: list[dict[str, str]]
     compiled_sources: dict[str, str]
+    paper: Result | None = None
 
     def stale(self, result: Result) -> str:
         """A paragraph if the code that a result speaks of has changed since, or it does not say what that was."""
@@ -57,7 +59,15 @@ def read(root: Path = machine.ROOT) -> Results:
     if compiled.is_file():
         with compiled.open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
-    return Results(root, cpu, gpu, lines, _load(digests) if digests.is_file() else {})
+    paper = folder / "paper" / "paper.json"
+    return Results(
+        root,
+        cpu,
+        gpu,
+        lines,
+        _load(digests) if digests.is_file() else {},
+        _load(paper) if paper.is_file() else None,
+    )
 
 
 def _load(path: Path) -> Any:

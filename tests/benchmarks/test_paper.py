@@ -12,7 +12,7 @@ from aid_pipeline.metrics.instruments import preset
 from aid_pipeline.metrics.steps import StepMeasures
 from aid_pipeline.selection.beta_fit import fit_beta
 from benchmarks.paper import __main__ as paper
-from benchmarks.paper.claims import CLAIMS, PAPER_TABLE, check_claims
+from benchmarks.paper.claims import CLAIMS, EQUAL_SPACING, PAPER_TABLE, check_claims
 from benchmarks.paper.pairs import Pair, draw_pairs
 from benchmarks.paper.store import Store, Unit
 from benchmarks.paper.table import _beside_the_cross_fade, page, sequences_csv, summarise
@@ -51,6 +51,7 @@ def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
     assert result["summary"]["sequences"] == 2
     assert result["summary"]["pairs_by_trial"] == {"0": 2}
     assert len(result["summary"]["claims"]) == len(CLAIMS)
+    assert len(result["summary"]["equal_spacing"]) == len(EQUAL_SPACING)
     text = (out / "paper.md").read_text()
     assert "miniature CLIP tower (not LPIPS)" in text
     assert "These are not LPIPS-VGG or Inception figures" in text

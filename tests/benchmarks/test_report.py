@@ -18,6 +18,7 @@ DOCS = "".join(
     f"<!-- generated: {name} -->\n<!-- end of {name} -->\n"
     for name in ("gpu", "cpu-operator", "plots", "cpu-sequence", "cpu-denoiser", "cpu-throughput", "predictions")
 )
+METRICS = "<!-- generated: paper -->\n<!-- end of paper -->\n"
 MACHINE = {
     "processor": "Somebody's CPU",
     "cores": "2",
@@ -38,7 +39,7 @@ def root(tmp_path: Path) -> Path:
         ignored = shutil.ignore_patterns("miniature", "__pycache__")
         shutil.copytree(machine.ROOT / folder, tmp_path / folder, ignore=ignored)
     for path in tmp_path.glob("benchmarks/results/*"):
-        if path.name not in ("cpu", "compile_report"):
+        if path.name not in ("cpu", "compile_report", "paper"):
             shutil.rmtree(path)
     shutil.copy(machine.ROOT / "benchmarks/public_schedule.py", tmp_path / "benchmarks")
     for name in ("operator", "sequence"):  # whatever has changed since they were measured
@@ -51,6 +52,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(PAGE)
     (tmp_path / "docs/performance.md").write_text(DOCS)
+    (tmp_path / "docs/metrics.md").write_text(METRICS)
     return tmp_path
 
 
