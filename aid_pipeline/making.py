@@ -131,9 +131,15 @@ def quiet_libraries() -> None:
     import diffusers
     import transformers
 
+    logging.getLogger("diffusers.pipelines.pipeline_utils").addFilter(_says_something)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore", FrameWarning)
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    """Not of the miniature's VAE, a stock class, that stock pipelines are annotated with the larger one."""
+    return not record.getMessage().startswith("Expected types for vae")
 
 
 def _exit(errors: Console, message: str, code: int) -> typer.Exit:

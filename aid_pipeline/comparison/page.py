@@ -20,11 +20,12 @@ body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #1a1a1a; bac
 h1 { font-size: 1.3rem; margin: 0 0 .3rem; } h2 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
 p { margin: .2rem 0; color: #555; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; }
-th { text-align: left; font-weight: 600; padding: 0 1rem 0 0; min-width: 10rem; vertical-align: middle; }
+table, tbody { display: block; }
+tr { display: flex; align-items: center; }  /* frames shrink to fit the window, then scroll */
+th { flex: 0 0 10.5rem; text-align: left; font-weight: 600; padding: 0 .5rem 0 0; }
 th small { display: block; font-weight: 400; color: #555; }
-td { padding: 2px; text-align: center; font-size: 12px; color: #555; }
-img { display: block; border-radius: 3px; }
+td { min-width: 4rem; padding: 2px; text-align: center; font-size: 12px; color: #555; }
+img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
 @media (prefers-color-scheme: dark) {
   body { color: #eee; background: #181818; } p, td, th small { color: #aaa; }
 }
