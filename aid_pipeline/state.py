@@ -14,7 +14,7 @@ from aid_kernels import InterpolationPlan, explain
 from .attention import interpolated_attention, key_mask_of, under_autocast
 from .bank import Entry, Layer
 from .config import AIDConfig
-from .errors import UnsupportedAttentionError
+from .errors import RowsError, UnsupportedAttentionError
 
 if TYPE_CHECKING:
     from .apply import AIDHandle
@@ -103,6 +103,11 @@ class DenoiserState:
             return None
         bank, bank_mask = None, mask
         if current.reads_bank:
+            if call >= len(layer.bank):
+                raise RowsError(
+                    f"layer {layer.name} has no endpoint keys and values for attention call {call}; the run that left "
+                    "them had it plain. Runs that share their endpoints must start with one that interpolates it"
+                )
             entry = layer.bank[call]
             bank, bank_mask = (entry.key, entry.value), entry.mask
         config = current.config

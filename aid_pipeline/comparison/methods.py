@@ -97,8 +97,8 @@ def runs(methods: Mapping[str, Method], frames: int) -> dict[AIDConfig, tuple[tu
     """Which calls make these methods: by configuration, the coefficients of all its frames, and the methods served.
 
     A frame depends on its own coefficient and the ends alone, so methods that differ only in spacing share one call
-    and every coefficient they have in common. Configurations that interpolate attention come first: their ends leave
-    the keys and values that all others can do with.
+    and every coefficient they have in common. The ends are those of the first call, which must leave keys and values
+    for all others: outer comes before inner, which may leave cross-attention plain, and both before plain attention.
     """
     grouped: dict[AIDConfig, list[str]] = {}
     for name, method in methods.items():
@@ -106,12 +106,13 @@ def runs(methods: Mapping[str, Method], frames: int) -> dict[AIDConfig, tuple[tu
             grouped.setdefault(method.config, []).append(name)
     if not grouped:
         raise ArgumentError("a cross-fade alone has no ends; add a method that makes them, such as tei")
+    order = ("outer", "inner", "none", "denoising")
     return {
         config: (
             tuple(sorted({t for name in grouped[config] for t in frame_coefficients(methods[name].prior, frames)})),
             tuple(grouped[config]),
         )
-        for config in sorted(grouped, key=lambda config: config.mode in ("none", "denoising"))
+        for config in sorted(grouped, key=lambda config: order.index(config.mode))
     }
 
 

@@ -134,6 +134,11 @@ def test_endpoints_are_run_once_and_later_calls_need_no_first_frame():
     three_steps = SD1.call(pipe, second, steps=3)
     with pytest.raises(AIDError, match="must make the same calls"):
         interpolated(pipe, three_steps, second, FULL, endpoints=memory)
+    plain_cross = EndpointMemory()
+    interpolated(pipe, call, second, AIDConfig(mode="inner", warmup=1.0), endpoints=plain_cross)
+    plain_cross.filled = True
+    with pytest.raises(AIDError, match=r"attn2 has no endpoint keys and values"):
+        interpolated(pipe, call, second, FULL, endpoints=plain_cross)
 
 
 def test_pictures_come_as_asked():
