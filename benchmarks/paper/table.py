@@ -188,13 +188,12 @@ def _rows(summary: dict[str, Any], names: Sequence[str]) -> list[str]:
 def claim_rows(summary: dict[str, Any]) -> list[str]:
     """The paper's claims and whether they hold here."""
     lines = ["| the paper says | of | difference | here |", "|---|---|---|---|", *_differences(summary, "claims")]
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in summary["claims"]) for verdict in VERDICTS}
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    hold, fail, open_ = (sum(claim["verdict"] == verdict for claim in summary["claims"]) for verdict in VERDICTS)
     return [
         *lines,
         "",
-        f"Of {len(summary['claims'])}: {said} (the interval of the difference includes zero, or there "
-        f"are fewer than {LEAST} sequences).",
+        f"Of {len(summary['claims'])} orderings {hold} hold, {fail} do not, {open_} are not decided (the interval of "
+        f"the difference includes zero, or there are fewer than {LEAST} sequences).",
     ]
 
 
