@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ def compare(
 
         aid compare "a red sphere" "a blue cube" --out runs/comparison --seed 0 --seed 1
 
-    Writes comparison.html (one file, nothing else needed) and comparison.png.
+    Writes comparison.html (one file, nothing else needed) and comparison.png, anew after each seed.
 
     Exit codes: 0 done, 2 bad input, 1 failure.
     """
@@ -46,7 +47,7 @@ def compare(
         from ..errors import ArgumentError
         from ..latents import check_seed
         from ..models import check_model, load_model
-        from ..output_folder import write_atomically, write_json
+        from ..output_folder import write_json
         from ..prompts import check_prompts
         from ..stock_arguments import check_numbers
 
@@ -70,10 +71,10 @@ def compare(
         asked |= {"beta": beta, "warmup": warmup, "num_inference_steps": num_inference_steps}
         asked |= {"guidance_scale": guidance_scale}
         claim(folder, {"command": "compare", "model": model, **asked})
-        from ..comparison.page import html_page, sheet
         from ..recipe import model_identity, versions
 
-        made = {}
+        identity, made = model_identity(pipe), {}
+        settings = f"{identity['pipeline']}, {asked_line(asked)}"
         call: dict[str, Any] = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
         with progress_bar(console) as bar:
             for one in seeds:
@@ -82,18 +83,32 @@ def compare(
                 def step(done: int, total: int, task: object = task) -> None:
                     bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
 
-                made[one] = dict(make(pipe, prompt_a, prompt_b, rows, frames, one, progress=step, **call))
-        identity = model_identity(pipe)
-        files = {
-            "comparison.html": html_page(
-                prompt_a, prompt_b, rows, made, f"{identity['pipeline']}, {asked_line(asked)}"
-            ),
-            "comparison.png": sheet(prompt_a, prompt_b, rows, made),
-        }
-        for name, content in files.items():
-            write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+                try:
+                    made[one] = dict(make(pipe, prompt_a, prompt_b, rows, frames, one, progress=step, **call))
+                except KeyboardInterrupt:
+                    if not made:
+                        raise
+                    done = ", ".join(map(str, made))
+                    errors.print(f"interrupted; {folder} has what was done: seed {done}", soft_wrap=True, markup=False)
+                    raise typer.Exit(1) from None
+                # after each seed, so that an error in the next loses none
+                files = _write(folder, prompt_a, prompt_b, rows, made, settings)
         write_json(folder / "comparison.json", {"model": identity, "versions": versions(), "arguments": asked})
         console.print(f"{folder}: {', '.join(files)}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _write(folder: Path, prompt_a: str, prompt_b: str, rows: Any, made: Any, settings: str) -> list[str]:
+    """The page and the picture of all seeds that are made; returns their names."""
+    from ..comparison.page import html_page, sheet
+    from ..output_folder import write_atomically
+
+    files = {
+        "comparison.html": html_page(prompt_a, prompt_b, rows, made, settings),
+        "comparison.png": sheet(prompt_a, prompt_b, rows, made),
+    }
+    for name, content in files.items():
+        write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+    return list(files)
 
 
 def asked_line(asked: dict[str, object]) -> str:

@@ -85,7 +85,12 @@ def evaluate(
         claim(folder, request)
         if made_of_prompts:
             folders = _made(requests, folder / "sequences", console)
-        _measure(folders, instruments, resamples, folder, plots, console)
+        try:
+            _measure(folders, instruments, resamples, folder, plots, console)
+        except KeyboardInterrupt:
+            said = "interrupted while measuring; all sequences are kept, and the same command measures again"
+            errors.print(said, soft_wrap=True)
+            raise typer.Exit(1) from None
 
 
 def _requests(source: Path, generation: dict[str, Any]) -> list[Any]:

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from aid_pipeline import BetaPrior
 from aid_pipeline.cli import app
-from aid_pipeline.comparison.methods import Made, all_methods, pick
+from aid_pipeline.comparison import methods as making
+from aid_pipeline.comparison.methods import Made, all_methods, make, pick
 from aid_pipeline.comparison.page import html_page, sheet
 from aid_pipeline.diagnosis.replacement import PICTURES, replaced_pictures
-from aid_pipeline.errors import UnsupportedPipelineError
+from aid_pipeline.errors import MetricsError, UnsupportedPipelineError
 from tests.pipeline.families import FAMILIES
 
 pytest.importorskip("matplotlib")
@@ -174,3 +175,29 @@ def test_compare_on_the_command_line(miniature, tmp_path, monkeypatch):
         result = CliRunner().invoke(app, [*command, *wrong])
         assert result.exit_code == 2, said
         assert said in result.stderr.replace("\n", " ")
+
+
+def test_compare_keeps_the_seeds_it_has_made(miniature, tmp_path, monkeypatch):
+    """Interrupted in the second seed, and with an error there."""
+    command = ["compare", "a red sphere", "a blue cube", "--model", str(miniature), "--seed", "0", "--seed", "4"]
+    command += ["--frames", "3", "--num-inference-steps", "1", "--guidance-scale", "1", "--methods", "tei,cross-fade"]
+    faults = ((KeyboardInterrupt(), 1, "what was done: seed 0"), (MetricsError("blacked out"), 2, "blacked out"))
+    for error, code, said in faults:
+
+        def second_fails(*arguments, error=error, **more):
+            if arguments[5] == 4:  # the seed
+                raise error
+            return make(*arguments, **more)
+
+        monkeypatch.setattr(making, "make", second_fails)
+        out = tmp_path / said
+        result = CliRunner().invoke(app, [*command, "--out", str(out)])
+        assert result.exit_code == code, result.output
+        assert said in result.stderr
+        assert len(Page((out / "comparison.html").read_text()).images) == 2 * 3
+        assert not (out / "comparison.json").exists()
+    monkeypatch.setattr(making, "make", make)
+    result = CliRunner().invoke(app, [*command, "--out", str(out)], catch_exceptions=False)  # the same command again
+    assert result.exit_code == 0, result.output
+    assert len(Page((out / "comparison.html").read_text()).images) == 2 * 2 * 3
+    assert (out / "comparison.json").exists()

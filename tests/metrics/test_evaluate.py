@@ -114,6 +114,15 @@ def test_prompts_are_made_once(miniature, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "1 of 2 sequences are there already" in result.output
     assert made == ["a red sphere", "interrupted", "a ring"]
+    with monkeypatch.context() as patch:
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        patch.setattr("aid_pipeline.evaluation.measure.measure", stop)
+        result = aid(*command)
+        assert result.exit_code == 1
+        assert "all sequences are kept" in result.stderr
     assert aid(*command).exit_code == 0
     assert len(made) == 3
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text())
