@@ -13,7 +13,7 @@ TINY = ["--frames", "3", "--steps", "1", "--threads", "1"]
 def row(name, uniform, dynamic, jumps=()):
     def figures(smooth, rows):
         names = [f"{figure} {kind}" for figure in ("smoothness", "consistency") for kind in ("own", "pixels")]
-        return {"rows": rows, **dict.fromkeys(names, smooth)}
+        return {"rows": rows, "seconds": rows / 10, **dict.fromkeys(names, smooth)}
 
     return {"pair": name, "uniform": figures(uniform, 14), "dynamic": figures(dynamic, 20), "jumps": list(jumps)}
 
@@ -27,7 +27,7 @@ def test_differences_are_paired():
     difference = told["figures"]["smoothness own"]["difference"]
     assert difference["value"] == pytest.approx(0.0505)
     assert 0.05 <= difference["low"] <= difference["high"] <= 0.051
-    assert told["cost"] == pytest.approx(20 / 14)
+    assert told["cost"] == told["time"] == told["longest"] == pytest.approx(20 / 14)
     assert (told["pairs"], told["smoother"], told["jumps"]) == (8, 8, 1)
 
 
@@ -42,11 +42,14 @@ def test_it_goes_on_where_it_stopped(tmp_path, capsys):
     selection.main([*place, "--pairs", "1"])
     first = json.loads((tmp_path / "selection.json").read_text())
     assert first["rows"][0]["dynamic"]["rows"] / first["rows"][0]["uniform"]["rows"] == 4 / 3
+    assert first["rows"][0]["uniform"]["seconds"] > 0
     selection.main([*place, "--pairs", "2"])
     second = json.loads((tmp_path / "selection.json").read_text())
     assert second["rows"][0] == first["rows"][0]
     assert len(second["rows"]) == 2
     assert "pair 1 of 2" not in capsys.readouterr().out
-    assert "| smoothness own |" in (tmp_path / "selection.md").read_text()
+    text = (tmp_path / "selection.md").read_text()
+    assert "| smoothness own |" in text
+    assert "seconds of the whole call" in text
     with pytest.raises(SystemExit, match="other settings"):
         selection.main([*place, "--steps", "2", "--pairs", "2"])
