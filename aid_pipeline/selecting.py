@@ -141,8 +141,8 @@ def _dynamic(
     most_per_call: int | None,
     progress: Progress | None,
 ) -> Selected:
-    explored = selection.explored(frames)
-    camera = _Camera(denoising, progress, planned_rounds(explored, selection.per_round, most_per_call))
+    rounds = planned_rounds(selection.explored(frames), selection.per_round, most_per_call)
+    camera = _Camera(denoising, progress, rounds)
     choice = select_dynamically(camera.take, measure, frames, selection, most_per_call)
     camera.finish()
     made = camera.keep(choice.coefficients, denoising.output_type)

@@ -83,9 +83,10 @@ def measure_pair(
 ) -> dict[str, Any]:
     """Both sequences of one pair: smoothness and consistency in both distances, rows and seconds."""
     found: dict[str, Any] = {"pair": pair.name, "prompts": [pair.prompt_a, pair.prompt_b], "seed": pair.seed}
+    choice = Selection(distance=measure, placing=options.placing, per_round=options.per_round)
     count.taken()
     for method in METHODS:
-        selection = Selection(distance=measure, placing=options.placing) if method == "dynamic" else None
+        selection = choice if method == "dynamic" else None
         began = time.perf_counter()
         sequence = interpolate(
             pipe,
@@ -149,14 +150,16 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
 
 def markdown(result: dict[str, Any]) -> str:
     told, settings = summary(result), result["settings"]
+    most = settings["per_round"]
+    rounds = "two rounds" if most is None else f"at most {most} frames a round"
     lines = [
         "# Dynamic selection against uniform coefficients",
         "",
         f"{machine.line(result['machine'])}. {settings['model']} "
         f"({'trained' if result['trained'] else 'RANDOM'} weights), {told['pairs']} random pairs of "
         f"{settings['prompts']}, {settings['frames']} frames, {settings['steps']} steps, {settings['mode']}, warm-up "
-        f"{settings['warmup']:g}, placing {settings['placing']}. Means over pairs with 95 % bootstrap intervals; "
-        "differences within pairs.",
+        f"{settings['warmup']:g}, placing {settings['placing']}, {rounds}. Means over pairs with 95 % bootstrap "
+        "intervals; differences within pairs.",
         "",
         f'"own" is the distance selection evens out: {settings["distance"]}. "pixels" is the root mean square '
         "difference of colours, which selection never saw. Smoothness: higher is better; consistency: lower is.",
@@ -190,7 +193,7 @@ def _weights(pipe: Any) -> dict[str, str]:
 def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
     """What makes this result again: options that are not the defaults, without places and threads."""
     given = [
-        f"--{name} {value}"
+        f"--{name.replace('_', '-')} {value}"
         for name, value in vars(options).items()
         if name not in ("out", "threads", "pairs") and value != parser.get_default(name)
     ]
@@ -204,6 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--prompts", default="world", help="world, cifar10 or a text file with a caption a line")
     parser.add_argument("--distance", default="miniature", help="as aid interpolate --distance")
     parser.add_argument("--placing", choices=PLACINGS, default=Selection().placing)
+    parser.add_argument("--per-round", type=int, help="as Selection; default: two rounds")
     parser.add_argument("--mode", default="outer")
     parser.add_argument("--warmup", type=float, default=0.5)
     parser.add_argument("--frames", type=int, default=7)
@@ -219,7 +223,10 @@ def main(arguments: list[str] | None = None) -> None:
         )
     pipe.set_progress_bar_config(disable=True)
     path = options.out / "selection.json"
-    asked = {name: getattr(options, name) for name in ("prompts", "placing", "mode", "warmup", "frames", "steps")}
+    asked = {
+        name: getattr(options, name)
+        for name in ("prompts", "placing", "per_round", "mode", "warmup", "frames", "steps")
+    }
     identity = model_identity(pipe)
     settings = {
         "model": identity["id"] or "miniature",

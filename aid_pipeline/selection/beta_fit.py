@@ -53,17 +53,19 @@ def fit_beta(coefficients: Sequence[float], distances: Sequence[float], start: B
     return BetaPrior(alpha, second)
 
 
-def split_point(prior: BetaPrior, low: float, high: float) -> float:
-    """The t between `low` and `high` where F is halfway between its values at these two.
+def divide(prior: BetaPrior, low: float, high: float, share: float = 0.5) -> float:
+    """The t between `low` and `high` before which F changes by `share` of its change between these two.
 
-    Where F does not change between them in float64, the middle of the two.
+    Where F does not change between them in float64, that share of the way in t.
     """
     a, b = prior.alpha, prior.beta
     if beta.cdf(low, a, b) > 0.5:  # near 1 the complement keeps the digits
-        t = float(beta.isf((beta.sf(low, a, b) + beta.sf(high, a, b)) / 2, a, b))
+        start, end = beta.sf(low, a, b), beta.sf(high, a, b)
+        t = float(beta.isf(start + share * (end - start), a, b))
     else:
-        t = float(beta.ppf((beta.cdf(low, a, b) + beta.cdf(high, a, b)) / 2, a, b))
-    return t if low < t < high else (low + high) / 2
+        start, end = beta.cdf(low, a, b), beta.cdf(high, a, b)
+        t = float(beta.ppf(start + share * (end - start), a, b))
+    return t if low < t < high else low + share * (high - low)
 
 
 def propose(
@@ -90,7 +92,7 @@ def propose(
         widest = min(wide)  # of equal ones, the first along t
         gaps.remove(widest)
         distance, low, high = widest
-        t = min(max(split_point(prior, low, high), low + min_gap), high - min_gap)
+        t = min(max(divide(prior, low, high), low + min_gap), high - min_gap)
         share = _share(prior, low, t, high)
         gaps += [(distance * share, low, t), (distance * (1 - share), t, high)]
         found.append(t)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..coefficients import BetaPrior
+from ..coefficients import BetaPrior, frame_coefficients
 from ..distances import Distance, distance_name, measured
 from .beta_fit import PRIOR, fit_beta, propose
 from .path import evenest_path, reachable_pairs
@@ -21,12 +22,14 @@ from .settings import Selection
 
 logger = logging.getLogger(__name__)
 
-FIRST_ROUND = (0.0, 0.5, 1.0)
+SHORTEST = (0.0, 0.5, 1.0)  # what the paper starts from
+FIRST_SHARE = 0.6
+"""Part of the explored frames that the first of two rounds makes."""
 JUMP = 2.0
 """A gap that can be split no further is a jump if it holds more than so many even steps."""
 
 MakeFrames = Callable[[tuple[float, ...]], Tensor]
-"""Makes pictures (k, 3, height, width) in [0, 1] at k coefficients; the first call asks for `FIRST_ROUND`."""
+"""Makes pictures (k, 3, height, width) in [0, 1] at k coefficients; the first call asks for both ends and others."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ def select_dynamically(
     """Explore, fit and choose.
 
     Every round places several frames at once, by measured distances where there are any and by predicted ones where
-    not. `Selection.placing` says where: into the widest gaps, split where the fitted Beta CDF is halfway, or, once a
-    first gap is split, to where even spacing lacks a frame.
+    not. `Selection.placing` says where: into the widest gaps, split where the fitted Beta CDF is halfway, or, once
+    there are more gaps than two, to where even spacing lacks a frame.
 
     Args:
         make: makes the frames; never asked for the same coefficient twice.
@@ -95,9 +98,10 @@ def select_dynamically(
     """
     settings.check(frames)
     wanted, min_gap = settings.explored(frames), settings.gap(frames)
-    t = list(FIRST_ROUND)
-    pictures = list(make(FIRST_ROUND))
-    rounds: list[tuple[float, ...]] = [FIRST_ROUND]
+    first = first_round(wanted, settings.per_round, most_per_call)
+    t = list(first)
+    pictures = list(make(first))
+    rounds: list[tuple[float, ...]] = [first]
     known = _Distances(measure)
     prior, fits = PRIOR, []
     while True:
@@ -109,8 +113,9 @@ def select_dynamically(
         prior = fit_beta(t, steps, prior)
         fits.append((prior.alpha, prior.beta))
         count = round_size(len(t), wanted, settings.per_round, most_per_call)
-        even = settings.placing == "even" and len(rounds) > 1
-        places = propose_even(t, steps, frames, count, min_gap) if even else []
+        even = settings.placing == "even" and len(t) > len(SHORTEST)  # two gaps do not say what lies in them
+        shape = prior if len(rounds) == 1 else None
+        places = propose_even(t, steps, frames, count, min_gap, shape) if even else []
         filled, predicted = _with_places(t, steps, places)
         new = tuple(sorted([*places, *propose(filled, predicted, prior, count - len(places), min_gap)]))
         if not new:
@@ -142,17 +147,27 @@ def select_dynamically(
     return choice
 
 
-def round_size(made: int, wanted: int, per_round: int | None, most_per_call: int | None) -> int:
-    """How many frames the next round makes.
+def first_round(wanted: int, per_round: int | None, most_per_call: int | None) -> tuple[float, ...]:
+    """Where exploring starts: more than half of the `wanted` frames, spaced by `PRIOR`; with `per_round` only three."""
+    if per_round is not None:
+        return SHORTEST
+    between = max(1, math.ceil(FIRST_SHARE * wanted) - 2)
+    return frame_coefficients(PRIOR, 2 + (between if most_per_call is None else min(between, most_per_call)))
 
-    At most half as many as there are: then most of what places them is measured, not predicted.
+
+def round_size(made: int, wanted: int, per_round: int | None, most_per_call: int | None) -> int:
+    """How many frames the next round makes: all that lack, if they fit one denoiser call.
+
+    A round is a run of the denoiser, which for few frames is hardly cheaper than for more. With `per_round` at most
+    half as many as there are: then most of what places them is measured, not predicted.
     """
-    return max(0, min(wanted - made, made // 2, *(most for most in (per_round, most_per_call) if most is not None)))
+    limits = [limit for limit in (per_round, most_per_call) if limit is not None]
+    return max(0, min([wanted - made, *limits] if per_round is None else [wanted - made, made // 2, *limits]))
 
 
 def planned_rounds(wanted: int, per_round: int | None, most_per_call: int | None) -> int:
     """How many calls exploring `wanted` frames takes; fewer where gaps close early."""
-    made, rounds = len(FIRST_ROUND), 1
+    made, rounds = len(first_round(wanted, per_round, most_per_call)), 1
     while size := round_size(made, wanted, per_round, most_per_call):
         made, rounds = made + size, rounds + 1
     return rounds

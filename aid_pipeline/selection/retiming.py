@@ -9,9 +9,10 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from ..coefficients import check_frames, uniform
+from ..coefficients import BetaPrior, check_frames, uniform
 from ..distances import Distance, adjacent_distances, measured
 from ..errors import SelectionError
+from .beta_fit import divide
 
 POWERS = np.linspace(1.0, 3.0, 81)  # tried by `lengths`; below 1 distances saturate, which says nothing of their scale
 NEAR = 0.02  # of an even step: a frame this near a wanted place is there already
@@ -78,14 +79,39 @@ def lengths(distances: Sequence[float], spans: Sequence[float]) -> list[float]:
     return lengthened
 
 
+def even_by_prior(
+    coefficients: Sequence[float], distances: Sequence[float], frames: int, prior: BetaPrior
+) -> tuple[float, ...]:
+    """`even_coefficients` where few frames are known: within a gap the change follows F, the CDF of `prior`.
+
+    With s_j the cumulative distance, F(t) = F(t_j) + (F(t_{j+1}) - F(t_j)) (s - s_j) / d_j in the gap that holds s.
+
+    Args: as `even_coefficients`, with `prior` fitted to them.
+    """
+    way = np.concatenate([[0.0], np.cumsum(distances)])
+    if way[-1] == 0:
+        return uniform(frames)
+    found = []
+    for wanted in way[-1] * np.arange(1, frames - 1) / (frames - 1):
+        gap = min(int(np.searchsorted(way, wanted, side="right")), len(distances)) - 1
+        share = (wanted - way[gap]) / (way[gap + 1] - way[gap])
+        found.append(divide(prior, coefficients[gap], coefficients[gap + 1], float(share)))
+    return (0.0, *found, 1.0)
+
+
 def propose_even(
-    coefficients: Sequence[float], distances: Sequence[float], frames: int, count: int, min_gap: float
+    coefficients: Sequence[float],
+    distances: Sequence[float],
+    frames: int,
+    count: int,
+    min_gap: float,
+    prior: BetaPrior | None = None,
 ) -> list[float]:
     """Where the next frames should lie so that `frames` evenly spaced ones are among them.
 
     The places of evenly spaced frames, by what is measured so far; those that lack a frame by most come first.
 
-    Args: as `propose` in `beta_fit.py`, with `frames` to keep in the end.
+    Args: as `propose` in `beta_fit.py`, with `frames` to keep in the end; no prior: a monotone cubic.
 
     Returns:
         At most `count` new coefficients, ascending; fewer where frames lie already, or too near.
@@ -94,7 +120,10 @@ def propose_even(
     if way[-1] == 0:
         return []
     step = way[-1] / (frames - 1)
-    wanted = even_coefficients(coefficients, distances, frames)[1:-1]
+    if prior is None:
+        wanted = even_coefficients(coefficients, distances, frames)[1:-1]
+    else:
+        wanted = even_by_prior(coefficients, distances, frames, prior)[1:-1]
     lacking = [(float(abs(way - step * index).min()) / step, t) for index, t in enumerate(wanted, start=1)]
     found: list[float] = []
     for lack, t in sorted(lacking, key=lambda place: (-place[0], place[1])):

@@ -26,11 +26,12 @@ class Selection:
         distance: how pictures are compared: a name that `distances.distance` takes, or a callable.
         explore: dynamic: frames to make in all, ends included; None: 1.5 for each frame kept, rounded down.
         min_gap: dynamic: no two frames lie nearer than this in t; None: 0.01, or less where many frames need it.
-        placing: dynamic: where new frames go. "even": the first splits the widest gap, the others go to where the
-            measured distances put evenly spaced frames. "halves", the paper's way: all split the widest gaps, where the
-            fitted Beta CDF is halfway.
-        per_round: dynamic: most new frames between two measurements; None: as many as fit one denoiser call, but no
-            more than half of the frames there are. 1 is the paper's own order, one frame at a time.
+        placing: dynamic: where new frames go. "even": to where the measured distances put evenly spaced frames, once
+            there are more than two to go by. "halves", the paper's way: into the widest gaps, where the fitted Beta
+            CDF is halfway.
+        per_round: dynamic: most new frames between two measurements. None: two rounds, or as few as fit denoiser calls;
+            the cheapest. A number starts from three frames and adds at most half as many as there are: more rounds,
+            each a run of the denoiser over few frames, and evener sequences. 1 is the paper's order, one at a time.
         steps: bayes: sequences to try after the nine probes.
 
     Raises:

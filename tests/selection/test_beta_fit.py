@@ -8,7 +8,7 @@ from scipy.stats import beta
 
 from aid_pipeline import BetaPrior
 from aid_pipeline.errors import SelectionError
-from aid_pipeline.selection.beta_fit import PRIOR, fit_beta, propose, split_point
+from aid_pipeline.selection.beta_fit import PRIOR, divide, fit_beta, propose
 
 FIRST_SPLIT = 0.6405638352103529
 LOGS = [
@@ -32,8 +32,8 @@ def test_the_logged_parameters_are_those_of_the_logged_distances(t, d, logged):
 
 
 def test_the_first_split():
-    assert split_point(PRIOR, 0.5, 1) == pytest.approx(FIRST_SPLIT, abs=1e-15)
-    assert split_point(PRIOR, 0, 0.5) == pytest.approx(1 - FIRST_SPLIT, abs=1e-15)
+    assert divide(PRIOR, 0.5, 1) == pytest.approx(FIRST_SPLIT, abs=1e-15)
+    assert divide(PRIOR, 0, 0.5) == pytest.approx(1 - FIRST_SPLIT, abs=1e-15)
 
 
 @pytest.mark.parametrize("parameters", [(1, 1), (0.5, 2), (6, 1.5), (400, 900)])
@@ -61,7 +61,7 @@ def test_a_jump_is_fitted_by_a_steep_curve():
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.1), (0.9, 1.0), (0.995, 1.0)])
 def test_splits_stay_inside_where_the_curve_is_flat(low, high):
     """1 - F is 1e-60 or less at the right: halves are taken of the complement, or else of the gap."""
-    assert low < split_point(BetaPrior(300, 300), low, high) < high
+    assert low < divide(BetaPrior(300, 300), low, high) < high
 
 
 def test_the_widest_gap_is_split_first_and_halves_are_predicted():

@@ -10,7 +10,7 @@ from scipy.stats import beta
 
 from aid_pipeline.errors import SelectionError
 from aid_pipeline.selection import Selection
-from aid_pipeline.selection.dynamic import FIRST_ROUND, planned_rounds, round_size, select_dynamically
+from aid_pipeline.selection.dynamic import first_round, planned_rounds, round_size, select_dynamically
 
 
 class Gallery:
@@ -45,7 +45,8 @@ def test_a_late_transition_is_spaced_evenly():
     choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection())
     asked = [t for round in gallery.made for t in round]
     assert len(asked) == len(set(asked)) == 10
-    assert gallery.made[0] == FIRST_ROUND
+    assert gallery.made[0] == first_round(10, None, None)
+    assert [len(round) for round in gallery.made] == [6, 4]
     assert choice.rounds == tuple(gallery.made)
     assert sorted(asked) == list(choice.explored)
     assert len(choice.coefficients) == 7
@@ -80,10 +81,19 @@ def test_one_at_a_time_as_in_the_paper():
     assert choice.rounds[1] == (pytest.approx(0.6405638352103529),)  # the first split under Beta(3, 3)
 
 
-def test_rounds_grow_with_what_is_known_and_fit_a_call():
-    assert [round_size(made, 22, None, None) for made in (3, 4, 6, 9, 13, 19, 22)] == [1, 2, 3, 4, 6, 3, 0]
-    assert round_size(9, 22, None, 3) == 3
-    assert round_size(9, 22, 2, 3) == 2
+def test_rounds_are_few_and_fit_a_call():
+    """A round is a run of the denoiser, so 1.5 m frames take two; `per_round` asks for more, that know more."""
+    for frames in range(3, 65):
+        assert planned_rounds(Selection().explored(frames), None, None) == 2
+    assert first_round(10, None, None) == pytest.approx((0, *beta.ppf(np.arange(1, 5) / 5, 3, 3), 1))
+    assert len(first_round(4, None, None)) == 3
+    assert len(first_round(10, None, 3)) == 5
+    assert round_size(6, 10, None, None) == 4
+    assert round_size(6, 40, None, 3) == 3
+    assert first_round(10, 1, None) == (0, 0.5, 1)
+    assert [round_size(made, 22, 8, None) for made in (3, 4, 6, 9, 13, 19, 22)] == [1, 2, 3, 4, 6, 3, 0]
+    assert round_size(9, 22, 3, None) == 3
+    assert round_size(9, 22, 3, 2) == 2
     for wanted, per_round, most in ((10, None, None), (10, 1, None), (40, None, 4)):
         gallery = Gallery(late)
         settings = Selection(explore=wanted, per_round=per_round, min_gap=0.001)
@@ -106,10 +116,12 @@ def test_a_jump_is_said_and_recorded(caplog):
 
 @pytest.mark.parametrize("kind", ["brightness", "squares"])
 @pytest.mark.parametrize("frames", [4, 5, 7, 15])
-def test_what_is_even_already_stays_so(frames, kind):
+@pytest.mark.parametrize(("per_round", "of_a_step"), [(None, 0.6), (8, 0.1)])
+def test_what_is_even_already_stays_so(frames, kind, per_round, of_a_step):
+    """By two rounds roughly, the first of which is not even; by more of them nearly."""
     gallery = Gallery(lambda t: 0.8 * t)
-    choice = select_dynamically(gallery.make, getattr(gallery, kind), frames, Selection())
-    assert spread(gallery.curve, choice.coefficients) < 0.1 * 0.8 / (frames - 1)
+    choice = select_dynamically(gallery.make, getattr(gallery, kind), frames, Selection(per_round=per_round))
+    assert spread(gallery.curve, choice.coefficients) < of_a_step * 0.8 / (frames - 1)
 
 
 def test_a_distance_that_is_a_square_is_spaced_as_well():

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
+from aid_pipeline import BetaPrior
+from aid_pipeline.coefficients import frame_coefficients
 from aid_pipeline.errors import CoefficientsError, SelectionError
-from aid_pipeline.selection.retiming import even_coefficients, lengths, propose_even
+from aid_pipeline.selection.retiming import even_by_prior, even_coefficients, lengths, propose_even
 
 
 @pytest.mark.parametrize("frames", [2, 3, 9, 40])
@@ -50,6 +53,22 @@ def test_frames_are_proposed_where_even_spacing_lacks_them():
     assert propose_even(t, d, 7, 9, 0.01) == pytest.approx([0.875, 0.965], abs=0.001)  # the other five are there
     assert len(propose_even(t, d, 7, 1, 0.01)) == 1
     assert propose_even(t, d, 7, 9, 0.2) == []
+
+
+@pytest.mark.parametrize("prior", [BetaPrior(40, 20), BetaPrior(2, 9), BetaPrior(300, 300), BetaPrior(1, 1)])
+def test_a_prior_says_what_lies_in_wide_gaps(prior):
+    """Change that follows the prior is spaced evenly from any frames, as the prior alone would."""
+    for t in ([0, 1], [0, 0.5, 1], [0, 0.3, 0.41, 0.6, 1]):
+        d = np.diff(beta.cdf(t, prior.alpha, prior.beta))
+        assert even_by_prior(t, d, 7, prior) == pytest.approx(frame_coefficients(prior, 7), abs=1e-6)
+
+
+def test_a_prior_where_nothing_changes():
+    assert even_by_prior([0, 0.4, 1], [0.0, 0.0], 5, BetaPrior(3, 3)) == (0, 0.25, 0.5, 0.75, 1)
+    found = even_by_prior([0, 0.4, 0.6, 1], [1.0, 0.0, 1.0], 5, BetaPrior(3, 3))
+    assert 0 < found[1] < 0.4 <= found[2] <= 0.6 < found[3] < 1
+    steep = even_by_prior([0, 0.9, 1], [0.1, 0.9], 5, BetaPrior(5000, 5000))  # F is 1 from 0.6 on: the way in t
+    assert np.all(np.diff(steep) > 0)
     assert propose_even([0, 0.5, 1], [0, 0], 7, 9, 0.01) == []
 
 

@@ -189,18 +189,17 @@ def test_progress_counts_all_calls():
 
 def test_frames_that_are_not_finite_are_reported_by_number():
     pipe = SD1.fresh()
-    decode, seen = pipe.vae.decode, []
+    decode = pipe.vae.decode
 
     def overflowing(latents, *args, **kwargs):
-        seen.append(len(latents))
         output = decode(latents, *args, **kwargs)
-        output[0][1] = float("nan")
+        output[0][1:-1] = float("nan")
         return output
 
     pipe.vae.decode = overflowing
     with pytest.warns(UserWarning, match="hold NaN"):
         made = interpolate(pipe, *PROMPTS, frames=5, select=DYNAMIC, **arguments(SD1))
-    assert len(made.settings["selection"]["not_finite_at"]) == len(seen)
+    assert len(made.settings["selection"]["not_finite_at"]) == 7 - 2
     assert set(made.not_finite) == {
         index for index, t in enumerate(made.coefficients) if t in made.settings["selection"]["not_finite_at"]
     }
