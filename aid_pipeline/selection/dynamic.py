@@ -66,9 +66,19 @@ class Choice:
         return {"method": "dynamic"} | {name: _plain(value) for name, value in vars(self).items()}
 
     def messages(self) -> list[str]:
-        """One line for each jump, for people."""
+        """One line for each jump, and for each gap that holds as much but was not split as far, for people."""
         whole = sum(self.explored_distances)
+        much = JUMP * whole / (len(self.coefficients) - 1)
+        wide = [
+            (low, high, apart)
+            for (low, high), apart in zip(pairwise(self.explored), self.explored_distances, strict=True)
+            if high - low >= 2 * self.min_gap and apart > much
+        ]
         return [
+            f"between t = {low:.4f} and {high:.4f} lies {100 * apart / whole:.0f} % of the whole change, and no frame "
+            "was tried there; Selection(per_round=8), or a larger explore, looks closer"
+            for low, high, apart in wide
+        ] + [
             f"between t = {low:.4f} and {high:.4f} the picture jumps: {100 * apart / whole:.0f} % of the whole change "
             f"in {high - low:.4f} of the way; no choice of coefficients makes this transition even. A guide "
             "between the two prompts, another seed or the other mode may"

@@ -114,6 +114,20 @@ def test_a_jump_is_said_and_recorded(caplog):
     assert choice.record()["jumps"] == [[low, high, apart]]
 
 
+def test_a_wide_gap_that_holds_much_is_said():
+    """Two rounds do not always find where it happens: no jump is known, but the step that is left is said."""
+    gallery = Gallery(lambda t: 0.02 * t + 0.9 * (t > 0.3217))
+    choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection())
+    assert not choice.jumps
+    (message,) = choice.messages()
+    assert "% of the whole change, and no frame was tried there; Selection(per_round=8)" in message
+    low, high = max(zip(choice.explored_distances, itertools.pairwise(choice.explored), strict=True))[1]
+    assert f"t = {low:.4f} and {high:.4f}" in message
+    assert high - low >= 0.02
+    even = select_dynamically(gallery.make, lambda a, b: (a - b).abs().mean((1, 2, 3)) * 0, 5, Selection())
+    assert not even.messages()
+
+
 @pytest.mark.parametrize("kind", ["brightness", "squares"])
 @pytest.mark.parametrize("frames", [4, 5, 7, 15])
 @pytest.mark.parametrize(("per_round", "of_a_step"), [(None, 0.6), (8, 0.1)])
