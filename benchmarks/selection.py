@@ -172,8 +172,8 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {figure} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"Smoother in {told['smoother']} of {told['pairs']} pairs. In {told['jumps']} pairs a transition was reported "
-        "as a jump.",
+        f"Smoother in {told['smoother']} of {told['pairs']} pairs. Pairs with a transition reported as a jump: "
+        f"{told['jumps']}.",
         "",
         f"Cost, in multiples of the uniform sequence's (limit {COST_LIMIT}): denoiser rows at most {told['cost']:.3f}; "
         f"seconds of the whole call {told['time']:.2f} in the median, at most {told['longest']:.2f}.",
