@@ -7,7 +7,6 @@ Trial by trial, and every pair with all methods, so that whenever it stops the t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shlex
@@ -27,7 +26,7 @@ from aid_pipeline.making import quiet_libraries
 from aid_pipeline.metrics.features import features_name
 from aid_pipeline.metrics.instruments import PRESETS, Instruments, preset
 from aid_pipeline.models import MINIATURE, load_model
-from aid_pipeline.output_folder import write_atomically
+from aid_pipeline.output_folder import write_json, write_text
 from aid_pipeline.recipe import model_identity
 from benchmarks import machine
 
@@ -105,13 +104,9 @@ def estimate(pipe: Any, pair: Pair, methods: Mapping[str, Method], arguments: di
 
 def write_results(out: Path, units: Sequence[Unit], methods: Mapping[str, Method], result: dict[str, Any]) -> None:
     """`paper.json`, `paper.md` and `sequences.csv`."""
-    files = {
-        "sequences.csv": sequences_csv(units, methods),
-        "paper.json": json.dumps(result, indent=1, allow_nan=False) + "\n",
-        "paper.md": page(result),
-    }
-    for name, text in files.items():
-        write_atomically(out / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    write_text(out / "sequences.csv", sequences_csv(units, methods))
+    write_json(out / "paper.json", result)
+    write_text(out / "paper.md", page(result))
 
 
 def settings_of(pipe: Any, options: argparse.Namespace, instruments: Instruments) -> dict[str, Any]:
