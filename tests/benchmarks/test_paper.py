@@ -1,5 +1,6 @@
 """The paper's comparison on an untrained miniature: what is shared, kept, gone on with, and said of the claims."""
 
+import itertools
 import json
 
 import pytest
@@ -274,3 +275,18 @@ def test_the_papers_own_figures_stand_apart():
         for _, consistent, fid in figures.values():
             assert f"{consistent:.4f} | {fid:.2f}" in papers
             assert f"{fid:.2f}" not in ours
+
+
+def test_every_ordering_of_the_papers_table_is_a_claim():
+    """By hand: consistency and fidelity from best to worst, smoothness likewise; each order is that of both data sets."""
+    orders = {
+        "smoothness": ("aid-i", "aid-o", "di", "tei"),
+        "consistency": ("aid-o", "aid-i", "tei", "di"),
+        "fidelity": ("aid-o", "di", "aid-i", "tei"),
+    }
+    expected = {(metric, *two) for metric, order in orders.items() for two in itertools.combinations(order, 2)}
+    stated = [(claim.metric, claim.better, claim.worse) for claim in CLAIMS if claim.source == "Table 1"]
+    assert len(stated) == len(expected)
+    assert set(stated) == expected
+    for metric in orders:  # spacing set apart excuses no metric alone
+        assert sum(claim.metric == metric and claim.better.startswith("aid") for claim in EQUAL_SPACING) == 4
