@@ -82,6 +82,9 @@ def interpolate(
     ] = None,
     explore: Annotated[int | None, typer.Option(help="Of --select dynamic: frames to make and choose from.")] = None,
     min_gap: Annotated[float | None, typer.Option(help="Of --select dynamic: least gap between frames in t.")] = None,
+    per_round: Annotated[
+        int | None, typer.Option(help="Of --select dynamic: most new frames a round, such as 8: slower and evener.")
+    ] = None,
     latents: Annotated[
         Path | None, typer.Option(help="safetensors file with the noise of both ends, or of all frames.")
     ] = None,
@@ -137,7 +140,10 @@ def interpolate(
                 else negative_prompt,
                 "height": height,
                 "width": width,
-                **_select(select, {"distance": _located(distance), "explore": explore, "min_gap": min_gap}),
+                **_select(
+                    select,
+                    {"distance": _located(distance), "explore": explore, "min_gap": min_gap, "per_round": per_round},
+                ),
                 **_stock(stock or []),
             }
             config = {"mode": mode, "fuse_self": fuse_self, "warmup": warmup, "impl": impl}

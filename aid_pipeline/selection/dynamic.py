@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 SHORTEST = (0.0, 0.5, 1.0)  # what the paper starts from
 FIRST_SHARE = 0.6
 """Part of the explored frames that the first of two rounds makes."""
-JUMP = 2.0
-"""A gap that can be split no further is a jump if it holds more than so many even steps."""
+JUMP, MOST = 2.0, 0.75
+"""A gap that can be split no further is a jump if it holds more than so many even steps, or than this share of all."""
 
 MakeFrames = Callable[[tuple[float, ...]], Tensor]
 """Makes pictures (k, 3, height, width) in [0, 1] at k coefficients; the first call asks for both ends and others."""
@@ -45,9 +45,10 @@ class Choice:
         rounds: coefficients in the order they were made, call by call.
         fits: (alpha, beta) before each round after the first, and last the fit to all; of distances as they are for
             placing "halves", of `lengths` for "even".
-        jumps: gaps (t, next t, distance) narrower than twice `min_gap` that still hold more than `JUMP` even steps.
+        jumps: gaps (t, next t, distance) narrower than twice `min_gap` that still hold as much as `JUMP` says.
         distance: name of the distance.
         min_gap: in force.
+        per_round: as in `Selection`.
     """
 
     coefficients: tuple[float, ...]
@@ -60,6 +61,7 @@ class Choice:
     jumps: tuple[tuple[float, float, float], ...]
     distance: str
     min_gap: float
+    per_round: int | None
 
     def record(self) -> dict[str, Any]:
         """As `sequence.json` holds it."""
@@ -68,7 +70,8 @@ class Choice:
     def messages(self) -> list[str]:
         """One line for each jump, and for each gap that holds as much but was not split as far, for people."""
         whole = sum(self.explored_distances)
-        much = JUMP * whole / (len(self.coefficients) - 1)
+        much = _much(whole, len(self.coefficients))
+        closer = "per_round=8 or a larger explore looks" if self.per_round is None else "a larger explore looks"
         wide = [
             (low, high, apart)
             for (low, high), apart in zip(pairwise(self.explored), self.explored_distances, strict=True)
@@ -76,12 +79,13 @@ class Choice:
         ]
         return [
             f"between t = {low:.4f} and {high:.4f} lies {100 * apart / whole:.0f} % of the whole change, and no frame "
-            "was tried there; Selection(per_round=8), or a larger explore, looks closer"
+            f"was tried there; {closer} closer"
             for low, high, apart in wide
         ] + [
             f"between t = {low:.4f} and {high:.4f} the picture jumps: {100 * apart / whole:.0f} % of the whole change "
-            f"in {high - low:.4f} of the way; no choice of coefficients makes this transition even. A guide "
-            "between the two prompts, another seed or the other mode may"
+            f"in {high - low:.4f} of the way, too near for a frame between with min_gap={self.min_gap:g}. If it jumps "
+            "with a smaller one too, no coefficients make this transition even; a guide between the two prompts, "
+            "another seed or the other mode may"
             for low, high, apart in self.jumps
         ]
 
@@ -134,11 +138,11 @@ def select_dynamically(
         together = sorted(zip([*t, *new], [*pictures, *make(new)], strict=True), key=lambda frame: frame[0])
         t, pictures = [frame[0] for frame in together], [frame[1] for frame in together]
     kept = _evenest(known, t, pictures, frames)
-    even_step = sum(gaps) / (frames - 1)
+    much = _much(sum(gaps), frames)
     jumps = [
         (low, high, apart)
         for (low, high), apart in zip(pairwise(t), gaps, strict=True)
-        if high - low < 2 * min_gap and apart > JUMP * even_step
+        if high - low < 2 * min_gap and apart > much
     ]
     choice = Choice(
         coefficients=tuple(t[index] for index in kept),
@@ -151,10 +155,16 @@ def select_dynamically(
         jumps=tuple(jumps),
         distance=distance_name(measure),
         min_gap=min_gap,
+        per_round=settings.per_round,
     )
     for message in choice.messages():
         logger.warning("%s", message)
     return choice
+
+
+def _much(whole: float, frames: int) -> float:
+    """What one gap may hold of the whole change."""
+    return whole * min(JUMP / (frames - 1), MOST)
 
 
 def first_round(wanted: int, per_round: int | None, most_per_call: int | None) -> tuple[float, ...]:

@@ -23,7 +23,8 @@ def even_coefficients(coefficients: Sequence[float], distances: Sequence[float],
     """Where `frames` frames would lie that are equally far apart, by the distances of a sequence that is there.
 
     With s(t) the cumulative distance from the first frame, t_i = s^-1(s(1) (i - 1) / (frames - 1)); between the frames
-    that are known s^-1 is the monotone cubic of Fritsch and Carlson (SciPy's PCHIP), in float64.
+    that are known s^-1 is the monotone cubic of Fritsch and Carlson (SciPy's PCHIP), in float64. Where the picture
+    stands still, s^-1 leaps over that stretch: no frame is put into it.
 
     Args:
         coefficients: of the n frames that are there, from 0 to 1.
@@ -41,13 +42,21 @@ def even_coefficients(coefficients: Sequence[float], distances: Sequence[float],
     if t.ndim != 1 or d.shape != (len(t) - 1,) or not np.isfinite(d).all() or (d < 0).any():
         raise SelectionError(f"{t.size} coefficients need {t.size - 1} finite distances >= 0, got {d.tolist()}")
     check_frames(frames)
-    total = float(d.sum())
-    if total == 0:
-        return uniform(frames)
     way = np.concatenate([[0.0], np.cumsum(d)])
-    further = np.concatenate([[True], np.diff(way) > 0])  # of equal pictures the first
-    inverse = PchipInterpolator(way[further], t[further])(total * np.arange(1, frames - 1) / (frames - 1))
-    return (0.0, *np.clip(inverse, 0.0, 1.0).tolist(), 1.0)
+    if way[-1] == 0:
+        return uniform(frames)
+    wanted = way[-1] * np.arange(1, frames - 1) / (frames - 1)
+    found = np.empty_like(wanted)
+    for first, last in _moving(np.diff(way) > 0):
+        here = (way[first] < wanted) & (wanted <= way[last])
+        found[here] = PchipInterpolator(way[first : last + 1], t[first : last + 1])(wanted[here])
+    return (0.0, *np.clip(found, 0.0, 1.0).tolist(), 1.0)
+
+
+def _moving(moves: np.ndarray) -> list[tuple[int, int]]:
+    """First and last frame of every stretch in which each step moves."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], moves, [False]])))
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
 def even_spacing(pictures: Tensor, coefficients: Sequence[float], measure: Distance, frames: int) -> tuple[float, ...]:

@@ -278,7 +278,7 @@ def test_the_papers_own_figures_stand_apart():
 
 
 def test_every_ordering_of_the_papers_table_is_a_claim():
-    """By hand: consistency and fidelity from best to worst, smoothness likewise; each order is that of both data sets."""
+    """By hand, from best to worst; each order is that of both data sets."""
     orders = {
         "smoothness": ("aid-i", "aid-o", "di", "tei"),
         "consistency": ("aid-o", "aid-i", "tei", "di"),

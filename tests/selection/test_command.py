@@ -91,6 +91,8 @@ def test_bad_input_to_retiming(options, said, tmp_path):
     [
         (["--select", "best"], "dynamic, bayes"),
         (["--explore", "9"], "add --select dynamic"),
+        (["--per-round", "8"], "add --select dynamic"),
+        (["--select", "dynamic", "--per-round", "0"], "per_round must be"),
         (["--select", "dynamic", "--explore", "3"], "explore at least 4"),
         (["--select", "dynamic", "--beta", "3,3"], "leave coefficients out"),
         (["--select", "dynamic", "--distance", "ssim"], "must be one of miniature"),

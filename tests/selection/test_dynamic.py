@@ -114,13 +114,45 @@ def test_a_jump_is_said_and_recorded(caplog):
     assert choice.record()["jumps"] == [[low, high, apart]]
 
 
+@pytest.mark.parametrize("frames", [3, 4, 7])
+def test_pictures_that_stand_still_and_jump(frames, caplog):
+    """Nothing but one step: every round after the first ones looks into the gap that holds it."""
+    gallery = Gallery(lambda t: float(t > 0.437))
+    settings = Selection(per_round=2, explore=24)
+    with caplog.at_level(logging.WARNING):
+        choice = select_dynamically(gallery.make, gallery.brightness, frames, settings)
+    ((low, high, apart),) = choice.jumps
+    assert low <= 0.437 < high
+    assert high - low < 2 * settings.gap(frames)
+    assert apart == 1
+    assert f"with min_gap={settings.gap(frames):g}" in caplog.text
+
+
+def test_what_only_min_gap_makes_uneven():
+    """A steep way is no jump: a smaller `min_gap` spaces it evenly, which the message leaves open."""
+
+    def steep(t):
+        return 1 / (1 + np.exp(-300 * (t - 0.6)))
+
+    gallery = Gallery(steep)
+    coarse = select_dynamically(gallery.make, gallery.brightness, 9, Selection(per_round=8, min_gap=0.02))
+    assert coarse.jumps
+    assert "with min_gap=0.02. If it jumps with a smaller one too" in coarse.messages()[0]
+    gallery = Gallery(steep)
+    fine = select_dynamically(gallery.make, gallery.brightness, 9, Selection(per_round=8, min_gap=0.0005, explore=24))
+    assert not fine.jumps
+    assert spread(steep, fine.coefficients) < spread(steep, coarse.coefficients) / 3
+
+
 def test_a_wide_gap_that_holds_much_is_said():
     """Two rounds do not always find where it happens: no jump is known, but the step that is left is said."""
     gallery = Gallery(lambda t: 0.02 * t + 0.9 * (t > 0.3217))
     choice = select_dynamically(gallery.make, gallery.brightness, 7, Selection())
     assert not choice.jumps
     (message,) = choice.messages()
-    assert "% of the whole change, and no frame was tried there; Selection(per_round=8)" in message
+    assert (
+        "% of the whole change, and no frame was tried there; per_round=8 or a larger explore looks closer" in message
+    )
     low, high = max(zip(choice.explored_distances, itertools.pairwise(choice.explored), strict=True))[1]
     assert f"t = {low:.4f} and {high:.4f}" in message
     assert high - low >= 0.02

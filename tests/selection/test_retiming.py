@@ -37,6 +37,11 @@ def test_equal_pictures_are_passed_over():
     found = even_coefficients([0, 0.4, 0.6, 1], [1.0, 0.0, 1.0], 3)
     assert 0.4 <= found[1] <= 0.6
     assert even_coefficients([0, 0.5, 1], [1.0, 0.0], 3)[1] <= 0.5
+    still = even_coefficients([0, 0.5, 1], [0.0, 1.0], 5)
+    assert still == pytest.approx((0, 0.625, 0.75, 0.875, 1))
+    t, d = [0, 0.2, 0.4, 0.5, 0.8, 1], [0.0, 1.0, 0.0, 2.0, 0.0]
+    assert even_coefficients(t, d, 4) == pytest.approx((0, 0.4, 0.65, 1))
+    assert all(0.2 < x <= 0.4 or 0.5 < x <= 0.8 for x in even_coefficients(t, d, 10)[1:-1])
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 1.5])
