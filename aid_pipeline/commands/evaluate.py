@@ -64,6 +64,8 @@ def evaluate(
         request: dict[str, Any] = {"command": "evaluate", "source": str(Path(source).resolve())}
         request |= {"preset": preset, "distance": distance, "features": features}
         if made_of_prompts:
+            if frames < 3:
+                raise ArgumentError(f"frames must be at least 3 to be measured, got {frames}: nothing lies between")
             generation = {name: context.params[name] for name in OF_GENERATION}
             request |= generation
             requests = _requests(Path(source), generation)
@@ -71,7 +73,7 @@ def evaluate(
             refuse(context, OF_GENERATION, "is for a CSV of prompts; a folder's frames are as they are")
             from ..metrics.folder import sequence_folders
 
-            folders = sequence_folders(source)
+            folders = sequence_folders(source, folder)
         from ..evaluation.plots import check_matplotlib
         from ..metrics.instruments import preset as instruments_named
 

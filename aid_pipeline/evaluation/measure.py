@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from ..errors import MetricsError
@@ -14,16 +15,19 @@ from ..metrics.fidelity import Fidelity, fidelity
 from ..metrics.folder import FrameSet
 from ..metrics.instruments import Instruments
 from ..metrics.intervals import bootstrap_mean
-from ..metrics.pictures import cross_fade
+from ..metrics.pictures import as_images, cross_fade
 from ..metrics.steps import StepMeasures, check_comparable
+
+SMALL = 112  # pixels of the longer side that is kept of a frame
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One sequence, measured.
+    """One sequence, measured. Of its frames only small ones are kept, so that many sequences fit in memory.
 
     Attributes:
-        frames: the sequence itself.
+        name, coefficients, prompts, guide: as `FrameSet`.
+        small: the frames, none larger than `SMALL`, to draw.
         steps, faded: of the sequence, and of a pixel cross-fade between its ends.
         endpoints: (2, d) features.
         interior, faded_interior: (m - 2, d) features of the frames between.
@@ -32,7 +36,11 @@ class Measured:
         clip_missing: why there are none although the prompts are known.
     """
 
-    frames: FrameSet
+    name: str
+    coefficients: tuple[float, ...]
+    prompts: tuple[str, ...]
+    guide: str | None
+    small: tuple[Image.Image, ...]
     steps: StepMeasures
     faded: StepMeasures
     endpoints: Tensor
@@ -44,15 +52,15 @@ class Measured:
     def figures(self) -> dict[str, Any]:
         """As `evaluation.json` holds them."""
         found = {
-            "name": self.frames.name,
-            "coefficients": list(self.frames.coefficients),
+            "name": self.name,
+            "coefficients": list(self.coefficients),
             **self.steps.figures(),
             "cross_fade": {name: getattr(self.faded, name) for name in ("smoothness", "consistency", "largest_step")},
         }
         if self.clip_missing:
             found["clip_scores_missing"] = self.clip_missing
         if self.clip:
-            found |= {"prompts": list(self.frames.prompts), "guide": self.frames.guide, "clip_scores": self.clip}
+            found |= {"prompts": list(self.prompts), "guide": self.guide, "clip_scores": self.clip}
         return found
 
 
@@ -76,7 +84,11 @@ def measure(frames: FrameSet, instruments: Instruments) -> Measured:
     except MetricsError as error:  # a prompt that this text tower does not read; all else can still be measured
         scores, missing = None, str(error)
     return Measured(
-        frames=frames,
+        name=frames.name,
+        coefficients=frames.coefficients,
+        prompts=frames.prompts,
+        guide=frames.guide,
+        small=_small(pictures),
         steps=instruments.steps(pictures),
         faded=instruments.steps(faded),
         endpoints=features[[0, -1]],
@@ -85,6 +97,13 @@ def measure(frames: FrameSet, instruments: Instruments) -> Measured:
         clip={} if scores is None else {name: scores[:, index].tolist() for index, name in enumerate(texts)},
         clip_missing=missing,
     )
+
+
+def _small(pictures: Tensor) -> tuple[Image.Image, ...]:
+    images = as_images(pictures)
+    for image in images:
+        image.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+    return tuple(images)
 
 
 def summarise(measured: Sequence[Measured], instruments: Instruments, resamples: int = 200) -> dict[str, Any]:

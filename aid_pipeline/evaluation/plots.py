@@ -10,12 +10,10 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import MetricsError
-from ..metrics.pictures import as_images
-from .measure import Measured
+from .measure import SMALL, Measured
 
 SIZE = (8.0, 4.5)  # inches
 MANY = 12  # more lines than this are drawn thin, without a legend, under their mean
-FRAME_SIDE = 112  # pixels of a frame in a strip
 MARK = (214, 39, 40)
 _GAP, _LABEL = 4, 22
 
@@ -88,15 +86,15 @@ def strips(measured: Sequence[Measured]) -> bytes:
 
 
 def _strip(sequence: Measured) -> Image.Image:
-    images = as_images(sequence.frames.pictures)
-    scale = FRAME_SIDE / max(images[0].size)
+    images = sequence.small
+    scale = SMALL / max(images[0].size)
     width, height = (max(1, round(side * scale)) for side in images[0].size)
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
     row = Image.new("RGB", (len(images) * (width + _GAP) + _GAP, height + _LABEL + 2 * _GAP), "white")
     draw = ImageDraw.Draw(row)
     steps = sequence.steps
     first, second = steps.worst_pair
-    label = f"{sequence.frames.name}   smoothness {steps.smoothness:.3f}   largest step {steps.largest_step:.4f}"
+    label = f"{sequence.name}   smoothness {steps.smoothness:.3f}   largest step {steps.largest_step:.4f}"
     draw.text((_GAP, 5), label, fill="black", font=ImageFont.load_default(size=12))
     for index, image in enumerate(images):
         row.paste(image.resize((width, height), method), (_GAP + index * (width + _GAP), _LABEL + _GAP))

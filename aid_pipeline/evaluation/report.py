@@ -22,8 +22,8 @@ def write_report(out: Path, result: dict[str, Any], measured: Sequence[Measured]
     """
     pictures: dict[str, bytes] = {}
     if with_plots:
-        named = {sequence.frames.name: sequence for sequence in measured}
-        steps = {name: (s.frames.coefficients, s.steps.distances) for name, s in named.items()}
+        named = {sequence.name: sequence for sequence in measured}
+        steps = {name: (s.coefficients, s.steps.distances) for name, s in named.items()}
         said = result["instruments"]["distance"]
         pictures["distances.png"] = plots.profiles(steps, said)
         boxes = {f"{index}-{index + 1}": [s.steps.distances[index] for s in measured] for index in _steps(measured)}

@@ -73,15 +73,19 @@ def read_frames(folder: str | Path) -> FrameSet:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The frames' files in order; of a sequence's folder not its strip and moving pictures."""
+    """The frames' files in order, without hidden ones; of a sequence's folder not its strip and moving pictures."""
     files = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
+    files = [path for path in files if not _hidden(path)]
     if (folder / FINISHED).is_file():
         files = [path for path in files if _FRAME.fullmatch(path.name)]
     return sorted(files, key=_natural)
 
 
-def sequence_folders(folder: str | Path) -> list[Path]:
-    """The folder itself if pictures lie in it, else its folders that hold pictures, in order.
+def sequence_folders(folder: str | Path, out: Path | None = None) -> list[Path]:
+    """The folder itself if pictures lie in it, else its folders that hold pictures, in order, without hidden ones.
+
+    Args:
+        out: where results go, whose pictures are no frames.
 
     Raises:
         MetricsError: no such folder, or no pictures in it nor in its folders.
@@ -91,12 +95,17 @@ def sequence_folders(folder: str | Path) -> list[Path]:
         raise MetricsError(f"{path} is neither a folder of frames nor a CSV of prompts")
     if frame_files(path):
         return [path]
-    found = [
-        inner for inner in path.iterdir() if inner.is_dir() and (frame_files(inner) or (inner / UNFINISHED).exists())
-    ]
+    results = None if out is None else out.resolve()
+    inside = [inner for inner in path.iterdir() if inner.is_dir() and not _hidden(inner) and inner.resolve() != results]
+    found = [inner for inner in inside if frame_files(inner) or (inner / UNFINISHED).exists()]
     if not found:
         raise MetricsError(f"{path} holds no frames ({', '.join(SUFFIXES)}), nor do the folders in it")
     return sorted(found, key=_natural)
+
+
+def _hidden(path: Path) -> bool:
+    """What file managers and systems leave beside pictures, such as `._000.png`."""
+    return path.name.startswith(".")
 
 
 def _read_all(files: list[Path]) -> list[Image.Image]:
@@ -129,4 +138,4 @@ def _document(path: Path) -> dict[str, Any]:
 def _natural(path: Path) -> list[tuple[int, int | str]]:
     """Numbers inside names count as numbers."""
     parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]

@@ -31,8 +31,9 @@ from aid_pipeline.recipe import model_identity
 from benchmarks import machine
 
 from .pairs import Pair, draw_pairs
+from .prior import METHOD as FITTED_METHOD
 from .prior import fit_prior, known_prior
-from .store import Store, Unit
+from .store import SETTINGS, Store, Unit
 from .table import RESAMPLES, page, sequences_csv, summarise
 
 OUT = Path("runs") / "paper"
@@ -100,6 +101,22 @@ def estimate(pipe: Any, pair: Pair, methods: Mapping[str, Method], arguments: di
     step = max(longer - short, 0.0) / 2 / rows(one, arguments["frames"])
     fixed = max(short - step * rows(one, arguments["frames"]), 0.0) / rows(one, arguments["frames"])
     return pairs * rows(methods, arguments["frames"]) * (step * arguments["num_inference_steps"] + fixed)
+
+
+def expected_time(
+    pipe: Any, pair: Pair, pairs: int, options: argparse.Namespace, call: dict[str, Any], fits: bool
+) -> str:
+    """What is to be made and how long it takes, those pairs among it that a prior is fitted to."""
+    known = all_methods(BetaPrior(1, 1), options.warmup)  # how many frames are made depends on no prior
+    methods = pick(options.methods.split(","), known)
+    seconds = estimate(pipe, pair, methods, call, pairs)
+    if fits:
+        seconds += estimate(pipe, pair, pick([FITTED_METHOD], known), call, options.fit_pairs)
+    return (
+        f"{pairs} pairs x {rows(methods, options.frames)} frames x {options.num_inference_steps} steps"
+        f"{f', and {options.fit_pairs} pairs to fit the prior to' if fits else ''}: about {duration(seconds)} on this "
+        "machine as it is now"
+    )
 
 
 def write_results(out: Path, units: Sequence[Unit], methods: Mapping[str, Method], result: dict[str, Any]) -> None:
@@ -170,7 +187,10 @@ def fitted(pipe: Any, options: argparse.Namespace, instruments: Instruments, cal
     """The prior of a run with `--beta fit`, as "alpha,beta"."""
     others = draw_pairs(options.prompts, options.fit_pairs, 1, first=FITTED_TRIAL)
     arguments = {name: value for name, value in call.items() if name != "two_seeds"}
-    prior = fit_prior(pipe, others, instruments, options.warmup, arguments)
+    try:
+        prior = fit_prior(pipe, others, instruments, options.warmup, arguments)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted while fitting the prior; the same command fits it anew") from None
     print(f"the prior is Beta({prior.alpha:g}, {prior.beta:g})", flush=True)
     return f"{prior.alpha:g},{prior.beta:g}"
 
@@ -185,6 +205,8 @@ def check(options: argparse.Namespace) -> list[Pair]:
         raise ArgumentError("--beta fit needs at least 4 frames: fewer distances do not decide two numbers")
     options.share = shard_of(options.shard)
     options.beta_from = f"fitted to {options.fit_pairs} other pairs" if options.beta == "fit" else "given"
+    if options.table and not (options.out / SETTINGS).is_file():
+        raise ArgumentError(f"{options.out} holds no comparison yet; make one by leaving --table out")
     pick(options.methods.split(","), all_methods(BetaPrior(1, 1) if options.beta == "fit" else prior_of(options.beta)))
     return draw_pairs(options.prompts, options.pairs, options.trials)
 
@@ -221,20 +243,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
         pipe = load_model(MINIATURE if options.model == "mini" else options.model, None, options.device, options.dtype)
         pipe.set_progress_bar_config(disable=True)
         call = {name: getattr(options, name) for name in CALL}
-        if options.beta == "fit":
-            options.beta = known_prior(options.out, options.beta_from) or fitted(pipe, options, instruments, call)
-        methods = pick(options.methods.split(","), all_methods(prior_of(options.beta), options.warmup))
-        settings = settings_of(pipe, options, instruments)
+        known = known_prior(options.out, options.beta_from) if options.beta == "fit" else options.beta
+        mine = pairs[options.share]
         if not options.table:
-            mine = pairs[options.share]
-            seconds = estimate(pipe, pairs[0], methods, call, len(mine))
-            print(
-                f"{len(mine)} pairs x {rows(methods, options.frames)} frames x {options.num_inference_steps} steps: "
-                f"about {duration(seconds)} on this machine as it is now",
-                flush=True,
-            )
+            print(expected_time(pipe, pairs[0], len(mine), options, call, fits=known is None), flush=True)
         if options.estimate:
             return
+        options.beta = known or fitted(pipe, options, instruments, call)
+        methods = pick(options.methods.split(","), all_methods(prior_of(options.beta), options.warmup))
+        settings = settings_of(pipe, options, instruments)
         store = Store(options.out, settings, str(instruments.describe()["distance"]))
         if not options.table:
             try:

@@ -68,7 +68,7 @@ def _captions(source: str) -> list[str]:
     if source == "cifar10":
         return [f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}" for name in CIFAR10]
     try:
-        lines = Path(source).read_text("utf-8").splitlines()
+        lines = Path(source).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentError(f"prompts must be world, cifar10 or a text file with a caption a line; {error}") from error
     captions = list(dict.fromkeys(line.strip() for line in lines if line.strip()))

@@ -206,7 +206,7 @@ def _equal_spacing(summary: dict[str, Any]) -> list[str]:
         "",
         "Table 1 sets AID, whose frames the Beta prior places, beside TEI, whose frames lie evenly, and the prior has",
         "an effect of its own. So the same once more, AID and TEI at the same spacing. The paper has no such rows;",
-        "these were added when part of the above was known.",
+        "those of consistency and FID were added when part of the above was known, those of smoothness when all was.",
         "",
         "| difference | of | | here |",
         "|---|---|---|---|",

@@ -136,11 +136,30 @@ def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
     steps = paper.preset().steps(made["aid-o-uniform"].pictures).distances
     expected = fit_beta((0, 1 / 3, 2 / 3, 1), steps)
     assert (alpha, beta) == pytest.approx((expected.alpha, expected.beta), rel=0.05)
-    capsys.readouterr()
+    assert "and 1 pairs to fit the prior to: about" in capsys.readouterr().out
     paper.main([*command, "--beta", "fit", "--fit-pairs", "1"])
     assert "the prior is" not in capsys.readouterr().out
+    paper.main([*command, "--beta", "fit", "--fit-pairs", "1", "--out", str(tmp_path / "new"), "--estimate"])
+    assert "other pair" not in capsys.readouterr().out  # nothing is made to say how long it takes
+    assert not (tmp_path / "new").exists()
     with pytest.raises(SystemExit, match="other settings"):
         paper.main([*command, "--beta", "3,3", "--table"])
+
+
+def test_an_interrupt_while_the_prior_is_fitted(loaded_once, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(paper, "fit_prior", interrupted)
+    command = arguments(loaded_once, tmp_path / "out", "--methods", "tei+beta", "--pairs", "2", "--frames", "4")
+    with pytest.raises(SystemExit, match="fits it anew"):
+        paper.main([*command, "--beta", "fit", "--fit-pairs", "1"])
+
+
+def test_a_captions_file_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "captions.txt").write_text("a red sphere\na blue cube\n", encoding="utf-8-sig")
+    (pair,) = draw_pairs(str(tmp_path / "captions.txt"), 1, 1)
+    assert {pair.prompt_a, pair.prompt_b} == {"a red sphere", "a blue cube"}
 
 
 def _prompts(pair: Pair) -> tuple[str, str]:
@@ -248,6 +267,7 @@ def test_a_unit_comes_back_as_it_was(tmp_path):
         (["--beta", "3"], "--beta takes two"),
         (["--beta", "3,-1"], "--beta takes two"),
         (["--methods", "aid-x"], "got aid-x"),
+        (["--table"], "holds no comparison yet"),
         (["--model", "no model"], "neither a folder"),
         (["--preset", "standard", "--distance", "miniature"], "lpips:FILE"),
     ],

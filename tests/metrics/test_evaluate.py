@@ -1,8 +1,10 @@
 """`aid evaluate` on folders of frames and on a list of prompts, with an untrained miniature."""
 
 import json
+import shutil
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -51,6 +53,18 @@ def test_a_set_of_sequences_beside_their_cross_fades(tmp_path):
     json.dumps(result, allow_nan=False)
 
 
+def test_large_frames_are_not_kept(tmp_path):
+    """Hundreds of sequences are measured one after another; what stays of each is what its strip shows."""
+    write_frames(tmp_path / "large", moving_square(3, pixels=300))
+    write_frames(tmp_path / "little", moving_square(3, pixels=40))
+    large, little = (measure(read_frames(tmp_path / name), OWN) for name in ("large", "little"))
+    assert {image.size for image in large.small} == {(112, 112)}
+    assert {image.size for image in little.small} == {(40, 40)}
+    kept = [value for value in vars(large).values() if isinstance(value, torch.Tensor)]
+    assert max(value.numel() for value in kept) < 3 * 300 * 300
+    assert any(high > 0 for _, high in large.small[0].getextrema())
+
+
 def test_a_prompt_that_the_text_tower_does_not_read_is_said(miniature, tmp_path):
     for index, image in enumerate(moving_square(4, pixels=64)):
         image.save(tmp_path / f"{index:03d}.png")
@@ -83,6 +97,11 @@ def test_a_folder_on_the_command_line(miniature, tmp_path):
     with Image.open(out / "strips.png") as strip:  # the worst pair is framed: red, which the frames do not hold
         assert (214, 39, 40) in {colour for _, colour in strip.convert("RGB").getcolors(1 << 16)}
     assert aid(*command).exit_code == 0  # measured anew
+    beside = ["evaluate", str(tmp_path / "frames" / ".."), "--out", str(tmp_path / "measured"), *measured_by(miniature)]
+    shutil.rmtree(out)
+    assert aid(*beside).exit_code == 0
+    assert aid(*beside).exit_code == 0  # its own pictures are no frames
+    assert aid(*command).exit_code == 0
     other = aid("evaluate", str(tmp_path), "--out", str(out), *measured_by(miniature))
     assert other.exit_code == 2
     assert "of another command (source differ)" in other.stderr.replace("\n", " ")
@@ -171,6 +190,7 @@ def test_prompts_with_commas_and_empty_cells(tmp_path):
         (["{here}/mixed", "--out", "{here}/out"], "frame9.png is 32x16"),
         (["{here}/lengths", "--out", "{here}/out"], "of 3, 4 frames cannot be compared"),
         (["{here}/none.csv", "--out", "{here}/out"], "cannot read"),
+        (["{here}/none.csv", "--out", "{here}/out", "--frames", "2"], "frames must be at least 3"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(miniature, tmp_path, arguments, said):

@@ -22,6 +22,14 @@ def test_numbers_count_as_numbers(tmp_path):
     assert frames.prompts == ()
 
 
+def test_hidden_files_and_odd_names(tmp_path):
+    """What a file manager left is no frame; a superscript is no number that Python reads."""
+    write_frames(tmp_path, moving_square(3))
+    (tmp_path / "._frame0.png").write_bytes(b"not a picture")
+    (tmp_path / "frame0.png").rename(tmp_path / "frame\u00b20.png")
+    assert len(read_frames(tmp_path).pictures) == 3
+
+
 def test_a_sequence_folder_without_its_strip(tmp_path):
     for index, image in enumerate(moving_square(3)):
         image.save(tmp_path / f"{index:03d}.png")
@@ -78,6 +86,8 @@ def test_a_folder_of_sequences(tmp_path):
     (tmp_path / "notes").mkdir()
     assert [folder.name for folder in sequence_folders(tmp_path)] == ["9", "10"]
     assert sequence_folders(tmp_path / "9") == [tmp_path / "9"]
+    write_frames(tmp_path / ".cache", moving_square(2))
+    assert [folder.name for folder in sequence_folders(tmp_path, tmp_path / "10")] == ["9"]
     with pytest.raises(MetricsError, match="holds no frames"):
         sequence_folders(tmp_path / "notes")
 
