@@ -35,7 +35,7 @@ class AIDHandle:
         config, frames: what it was made with.
     """
 
-    def __init__(self, denoiser: nn.Module, config: AIDConfig, frames: Frames) -> None:
+    def __init__(self, denoiser: nn.Module, config: AIDConfig, frames: Frames, scheduler: Any = None) -> None:
         self.denoiser = denoiser
         self.config = config
         self.frames = frames
@@ -51,6 +51,7 @@ class AIDHandle:
             name: rebind(processor, self._state, self._layers[name], name in self._linear, denoiser)
             for name, processor in self._originals.items()
         }
+        self._scheduler = scheduler
         self._hook: DenoiserHook | None = None
         self._removed = False
         self._cut_short = False
@@ -123,7 +124,13 @@ class AIDHandle:
             for name, module in self._modules.items():
                 module.set_processor(self._rebound[name])
             self._hook = DenoiserHook(
-                self.denoiser, list(self._layers.values()), self._state, self.config, self.frames, self._skips_linear
+                self.denoiser,
+                list(self._layers.values()),
+                self._state,
+                self.config,
+                self.frames,
+                self._skips_linear,
+                self._scheduler,
             )
         except BaseException:
             self.remove()
@@ -157,7 +164,7 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
                     "another thread's sequence uses this denoiser; wait for it, or give every thread its own pipeline"
                 )
             state.handle.replace()
-        handle = AIDHandle(denoiser, config, frames)
+        handle = AIDHandle(denoiser, config, frames, getattr(pipe_or_denoiser, "scheduler", None))
         state.handle = handle
         handle._install()
     return handle

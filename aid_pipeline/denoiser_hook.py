@@ -40,6 +40,7 @@ class DenoiserHook:
         state: what they read.
         config, frames: as `apply_aid`.
         skips_linear_cross: leave text cross-attention plain (see `layers.py`).
+        scheduler: the pipeline's, if it is known, which tells steps apart that rounding joins.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class DenoiserHook:
         config: AIDConfig,
         frames: Frames,
         skips_linear_cross: bool,
+        scheduler: Any = None,
     ) -> None:
         self.calls = 0
         self.found = False
@@ -60,7 +62,7 @@ class DenoiserHook:
         self._frames = frames
         self._skips_linear_cross = skips_linear_cross
         self._finder = FrameFinder(frames)
-        self._steps = StepCounter(frames.num_steps)
+        self._steps = StepCounter(frames.num_steps, scheduler)
         self._active_steps = config.active_steps(frames.num_steps)
         self._chunk = frames.chunk
         self._parameters = list(inspect.signature(type(denoiser).forward).parameters)[1:]

@@ -140,7 +140,7 @@ class _Run:
         frames = Frames(
             InterpolationPlan.sequence(coefficients, device=encoded.first["prompt_embeds"].device),
             lambda: encoded.rows("prompt_embeds", coefficients),  # the stock call has them already
-            denoiser_steps(self._pipe.scheduler, steps),
+            denoiser_steps(self._pipe, steps),
             chunk=self._of.chunk,
             guided=self._of.guided,
             endpoints=self._memory,

@@ -172,5 +172,5 @@ def recorded_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[
 
 def _has_adapters(pipe: Any) -> bool:
     """LoRA adapters are loaded; asking for them without PEFT raises."""
-    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    return hasattr(pipe, "get_active_adapters") and bool(getattr(denoiser, "peft_config", None))
+    parts = [getattr(pipe, name, None) for name in ("unet", "transformer")]
+    return hasattr(pipe, "get_active_adapters") and any(bool(getattr(part, "peft_config", None)) for part in parts)

@@ -15,14 +15,21 @@ MAX_TABLE = 100_000  # elements; a storage larger than this is no table of times
 class StepCounter:
     """Counts steps by change of timestep: a scheduler that evaluates one twice (Heun), or two calls a step, count once.
 
-    A run ends after `num_steps`; when the first timestep comes again, another run starts.
+    A run ends after `num_steps`; when the first timestep comes again, another run starts. FLUX hands timesteps over in
+    the latents' dtype, where neighbours can round to one value; so the scheduler's own timestep counts as well.
+
+    Args:
+        num_steps: of a run.
+        scheduler: the pipeline's, if it is known.
     """
 
-    def __init__(self, num_steps: int) -> None:
+    def __init__(self, num_steps: int, scheduler: Any = None) -> None:
         self.num_steps = num_steps
         self.step = -1
-        self._first: float | None = None
-        self._now: float | None = None
+        self._scheduler = scheduler
+        self._first: tuple[float, float | None] | None = None
+        self._now: tuple[float, float | None] | None = None
+        self._schedule: tuple[Tensor, list[float]] | None = None
         self._table: tuple[Tensor, int, list[float]] | None = None
 
     def advance(self, timestep: Any) -> int:
@@ -32,10 +39,11 @@ class StepCounter:
             ConfigError: a step more than `num_steps`.
         """
         value = self._value(timestep)
-        if value != self._now:
-            self.step = 0 if value == self._first else self.step + 1
-            self._first = value if self._first is None else self._first
-            self._now = value
+        mark = (value, self._scheduled())
+        if mark != self._now:
+            self.step = 0 if mark == self._first else self.step + 1
+            self._first = mark if self._first is None else self._first
+            self._now = mark
         if self.step >= self.num_steps:
             raise ConfigError(
                 f"the call denoises more than num_steps={self.num_steps} steps (timestep {value:g}); give Frames the "
@@ -43,6 +51,19 @@ class StepCounter:
                 "num_inference_steps"
             )
         return self.step
+
+    def _scheduled(self) -> float | None:
+        """The timestep at which the scheduler stands; None where it does not say."""
+        timesteps = getattr(self._scheduler, "timesteps", None)
+        if not isinstance(timesteps, Tensor) or not hasattr(self._scheduler, "step_index"):
+            return None
+        index = self._scheduler.step_index
+        if index is None:  # before its first step
+            index = getattr(self._scheduler, "begin_index", None) or 0
+        if self._schedule is None or self._schedule[0] is not timesteps:
+            self._schedule = (timesteps, [float(entry) for entry in timesteps.tolist()])
+        schedule = self._schedule[1]
+        return schedule[index] if index < len(schedule) else None
 
     def _value(self, timestep: Any) -> float:
         if not isinstance(timestep, Tensor):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+LOOP_LENGTH = "_num_timesteps"  # what most stock calls note just before their loop
 Progress = Callable[[int, int], None]  # steps done, steps in all
 
 
@@ -24,6 +24,7 @@ def private_copy(pipe: Any) -> Any:
     not see each other. Decoding one frame at a time keeps memory flat in the number of frames.
     """
     own = copy.copy(pipe)
+    vars(own).pop(LOOP_LENGTH, None)
     if getattr(own, "scheduler", None) is not None:
         own.scheduler = copy.deepcopy(pipe.scheduler)
     vae = getattr(own, "vae", None)
@@ -33,13 +34,25 @@ def private_copy(pipe: Any) -> Any:
     return own
 
 
-def denoiser_steps(scheduler: Any, steps: int) -> int:
-    """How many timesteps a loop of `steps` steps shows the denoiser; more where a step looks between two."""
-    timesteps = getattr(scheduler, "timesteps", None)
+def denoiser_steps(pipe: Any, steps: int) -> int:
+    """How many different timesteps the loop that is about to start shows the denoiser, one after another.
+
+    A scheduler of second order shows each twice, or looks between two; PNDM shows one twice; img2img leaves out the
+    first timesteps, `denoising_end` the last.
+
+    Args:
+        pipe: a private copy inside its call.
+        steps: of the loop's progress bar.
+    """
+    timesteps = getattr(pipe.scheduler, "timesteps", None)
     if not isinstance(timesteps, Tensor):
         return steps
-    whole = getattr(scheduler, "num_inference_steps", None) or steps  # img2img runs only some of them
-    return max(steps, math.ceil(len(timesteps.unique()) * steps / whole))
+    length = getattr(pipe, LOOP_LENGTH, None)
+    if length is None:
+        left_out = max(0, (getattr(pipe.scheduler, "num_inference_steps", None) or steps) - steps)
+        length = len(timesteps) - left_out * getattr(pipe.scheduler, "order", 1)
+    ends = (timesteps[:length], timesteps[-length:])
+    return max(len(part.unique_consecutive()) for part in ends)
 
 
 @dataclass

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch._dynamo
 
+from aid_pipeline import interpolate
 from aid_pipeline.config import AIDConfig
 from tests.pipeline import stock_pipelines
-from tests.pipeline.families import FAMILIES, Family
+from tests.pipeline.families import FAMILIES, PIXELS, PROMPTS, T5_TOKENS, Family
 from tests.pipeline.oracle import Settings, oracle_frames
 from tests.pipeline.running import TOLERANCE, UNEVEN, distance, interpolated, stock
 
@@ -77,6 +78,19 @@ def test_no_graph_break_and_no_graph_for_a_second_sequence(family, how, mode):
     frames = interpolated(pipe, call, others, config)
     assert distance(frames, interpolated(eager, call, others, config)) < TOLERANCE
     assert len(graphs) == seen
+
+
+@pytest.mark.parametrize("family", [SMALLEST, FAMILIES["flux"]], ids=["unet", "flux"])
+def test_a_whole_sequence_with_every_module_compiled(family):
+    """What wraps a module is no container, and need not be true or false."""
+    wanted = {"frames": 3, "num_inference_steps": 2, "guidance_scale": 2.0, "output_type": "pt"}
+    wanted |= {"height": PIXELS, "width": PIXELS} | ({} if family is SMALLEST else {"max_sequence_length": T5_TOKENS})
+    expected = interpolate(family.fresh(), *PROMPTS, **wanted)
+    pipe = compiled(family.fresh(), "whole", backend="eager")
+    pipe.vae = torch.compile(pipe.vae, backend="eager")
+    made = interpolate(pipe, *PROMPTS, **wanted)
+    assert distance(made.images, expected.images) < TOLERANCE
+    assert made.settings["model"] == expected.settings["model"]
 
 
 def test_chunks_of_a_compiled_denoiser():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, Frames, aid
@@ -117,6 +118,30 @@ def test_timesteps_on_a_device_are_read_once():
     assert counter._host_table(torch.tensor(3.0)) is None
     again = torch.tensor([8.0, 2.0])
     assert counter._host_table(again[1])[again[1].storage_offset()] == 2.0
+
+
+@pytest.mark.parametrize("steps", [28, 200])
+def test_steps_whose_timesteps_round_to_one_value(steps):
+    """FLUX hands bfloat16 timesteps over, of which neighbours are equal; two calls a step still count once."""
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    counter, sample = StepCounter(steps, scheduler), torch.zeros(1, 4)
+    for _ in range(2):  # the same call once more
+        scheduler.set_timesteps(steps)
+        assert (len(scheduler.timesteps.bfloat16().unique()) < steps) == (steps == 200)
+        for index, timestep in enumerate(scheduler.timesteps):
+            passed = timestep.bfloat16() / 1000
+            assert [counter.advance(passed), counter.advance(passed)] == [index, index]
+            scheduler.step(sample, timestep, sample)
+
+
+def test_a_loop_that_does_not_use_the_pipelines_scheduler():
+    """Its timesteps count, wherever the pipeline's own scheduler was left."""
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(3)
+    for timestep in scheduler.timesteps:
+        scheduler.step(torch.zeros(1, 4), timestep, torch.zeros(1, 4))
+    counter = StepCounter(3, scheduler)
+    assert [counter.advance(timestep) for timestep in (9, 5, 5, 1, 9)] == [0, 1, 1, 2, 0]
 
 
 def test_more_steps_than_stated():
