@@ -10,10 +10,12 @@ from typing import Any
 
 from torch import nn
 
+from aid_kernels import Explanation
+
 from .bank import Layer
 from .config import AIDConfig
 from .denoiser_hook import DenoiserHook
-from .errors import BusyError, UnsupportedPipelineError
+from .errors import BusyError, ConfigError, UnsupportedPipelineError
 from .frames import Frames
 from .layers import attention_layers, head_dim, is_lerp_of_endpoints, is_linear_cross_attention
 from .rebinding import rebind
@@ -52,6 +54,9 @@ class AIDHandle:
             for name, processor in self._originals.items()
         }
         self._scheduler = scheduler
+        if config.active_steps(frames.num_steps) > 0 and not _moves_weights(denoiser):
+            for size in set(map(head_dim, self._modules.values())):
+                expected_service(denoiser, config, size)  # refuse a named one that cannot serve before the first step
         self._hook: DenoiserHook | None = None
         self._removed = False
         self._cut_short = False
@@ -65,20 +70,23 @@ class AIDHandle:
         if self.config.active_steps(self.frames.num_steps) == 0:
             why = f"mode {self.config.mode!r}, warmup {self.config.warmup:g} of {self.frames.num_steps} steps"
             return report([(layer, None, why) for layer in self._layers.values()])
-        expected = {
-            size: expected_service(self.denoiser, self.config, size)
-            for size in set(map(head_dim, self._modules.values()))
-        }
         return report(
             [
                 (
                     layer,
-                    expected[head_dim(self._modules[name])],
+                    None if layer.served else self._expected(head_dim(self._modules[name])),
                     PLAIN_CROSS if self._skips_linear and name in self._linear and not layer.served else None,
                 )
                 for name, layer in self._layers.items()
             ]
         )
+
+    def _expected(self, size: int | None) -> Explanation | None:
+        """None where weights that are elsewhere between calls do not tell."""
+        try:
+            return expected_service(self.denoiser, self.config, size)
+        except ConfigError:
+            return None
 
     @property
     def chunk(self) -> int | None:
@@ -152,6 +160,7 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
 
     Raises:
         UnsupportedPipelineError: no denoiser, no attention layers of ours, a processor without the primitive, PAG.
+        ConfigError: an implementation asked for by name that cannot serve this denoiser.
         BusyError: another thread's sequence has this denoiser.
         RowsError: (from the denoising call) the frames are not among its rows, or the unconditional rows look the same.
     """
@@ -184,6 +193,12 @@ def aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> Iterator[AI
         handle.check_found()
     finally:
         handle.remove()
+
+
+def _moves_weights(denoiser: nn.Module) -> bool:
+    """Whether weights are elsewhere, or of another dtype, between calls: offloading, layerwise casting."""
+    hooks = ("_hf_hook", "_diffusers_hook")
+    return any(hasattr(module, hook) for module in denoiser.modules() for hook in hooks)
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:

@@ -241,16 +241,31 @@ def _located(distance: str | None) -> str | None:
 
 
 def _stock(pairs: list[str]) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for pair in pairs:
         name, separator, text = pair.partition("=")
+        name = name.strip().replace("-", "_")
+        if name in _own_arguments():
+            raise ArgumentError(f"stock is for arguments of the pipeline; {name} is one of aid's own, see --help")
         try:
-            found[name.strip().replace("-", "_")] = json.loads(text)
+            found[name] = json.loads(text, parse_constant=_refuse_constant)
         except ValueError as error:
             raise ArgumentError(f"stock takes NAME=JSON, such as guidance_rescale=0.7; got {pair!r}") from error
         if not separator:
             raise ArgumentError(f"stock takes NAME=JSON, such as guidance_rescale=0.7; got {pair!r}")
     return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
+
+
+def _own_arguments() -> set[str]:
+    import inspect
+
+    from .interpolation import interpolate
+
+    return set(inspect.signature(interpolate).parameters)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ def frame_coefficients(coefficients: BetaPrior | Iterable[Any] | None, frames: i
     try:
         t = tuple(float(value) for value in coefficients)
     except (TypeError, ValueError) as error:
-        raise CoefficientsError(f"coefficients must be numbers from 0 to 1, got {coefficients!r}") from error
+        got = " ".join(repr(coefficients).split())
+        raise CoefficientsError(f"coefficients must be numbers from 0 to 1, got {got}") from error
     if len(t) != frames:
         raise CoefficientsError(f"got {len(t)} coefficients for {frames} frames; pass frames={len(t)}")
     for index, value in enumerate(t):

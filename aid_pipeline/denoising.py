@@ -16,6 +16,7 @@ from .apply import aid, find_denoiser
 from .config import AIDConfig
 from .embeddings import ENCODER_TEXTS, Encoded, text_family
 from .endpoint_memory import EndpointMemory
+from .errors import AIDError, ArgumentError
 from .frames import Frames
 from .given_embeddings import hand_over
 from .latents import FrameNoise, image_of_each_frame
@@ -79,6 +80,9 @@ class Denoising:
             coefficients: from 0 to 1.
             progress: called with (steps done, steps in all).
             memory: filled by its first call; later ones do not denoise the ends again.
+
+        Raises:
+            ArgumentError: what the stock call says of its arguments before its first step.
         """
         own = private_copy(self.pipe)
         noise = FrameNoise(coefficients, self.seeds, self.latents)
@@ -93,7 +97,12 @@ class Denoising:
             call["image"] = image_of_each_frame(call["image"], len(coefficients))
         if "negative_prompt" in stock_parameters(own):
             call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
-        output = own(**call)
+        try:
+            output = own(**call)
+        except (ValueError, TypeError) as error:
+            if run.watch.started or isinstance(error, AIDError):
+                raise
+            raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
         if self.output_type == "latent":
             run.watch.look(output.images)
         if memory is not None:

@@ -141,6 +141,7 @@ def encode_prompts(pipe: Any, family: TextFamily, prompts: Prompts, guided: bool
 
     Raises:
         PromptError: a prompt longer than every encoder reads.
+        ArgumentError: options that the pipeline's `encode_prompt` refuses.
     """
     options = _encoder_options(pipe, stock)
     negative_a, negative_b = prompts.negatives or (None, None)
@@ -230,7 +231,11 @@ def _call_encoder(pipe: Any, family: TextFamily, prompt: str, options: dict[str,
     for name in ("prompt_2", "prompt_3"):
         if name in parameters:
             arguments.setdefault(name, None)
-    values = pipe.encode_prompt(prompt, **arguments, device=pipe._execution_device, num_images_per_prompt=1)
+    try:
+        values = pipe.encode_prompt(prompt, **arguments, device=pipe._execution_device, num_images_per_prompt=1)
+    except (ValueError, TypeError, IndexError) as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
+        raise ArgumentError(f"{type(pipe).__name__} cannot encode the prompt ({error}); given were {given}") from error
     if len(values) != len(family.returns):
         raise UnsupportedPipelineError(
             f"encode_prompt of {type(pipe).__name__} returns {len(values)} values, "

@@ -23,7 +23,7 @@ from .distances import distance
 from .embeddings import check_guidance, encode_prompts, text_family
 from .errors import BusyError, ConfigError, FrameWarning, PromptError
 from .latents import check_latents, check_seed
-from .prompts import check_prompts
+from .prompts import check_prompts, say_if_equal
 from .recipe import LATENTS_FILE, settings
 from .selecting import check_selection, select_frames
 from .selection import Selection
@@ -98,6 +98,7 @@ def interpolate(
     check_numbers(num_inference_steps, guidance_scale, output_type, chunk)
     t = frame_coefficients(coefficients, check_frames(frames))
     prompts = check_prompts(prompt_a, prompt_b, guide, negative_prompt, frames)
+    say_if_equal(prompts)
     check_seed(seed)
     check_latents(latents, frames)
     selection = as_selection(select)
@@ -188,7 +189,8 @@ def _alone(denoiser: nn.Module) -> Iterator[None]:
     with _running_lock:
         if denoiser in _running:
             raise BusyError(
-                "this pipeline already makes a sequence in another thread; wait for it or load a second pipeline"
+                "this pipeline already makes a sequence, in another thread or around this call; wait for it or load a "
+                "second pipeline"
             )
         _running.add(denoiser)
     try:

@@ -46,18 +46,20 @@ def make(request: Request, out: Path, saving: dict[str, Any], console: Console, 
 
     Raises:
         AIDError: bad input, before the first step.
+        OutputFolderError: moving pictures to add to a sequence whose frames are gone.
         typer.Exit: with code 1 when interrupted, or when frames are at fault.
     """
-    request.check()
-    if finished_recipe(out) == _as_json(request.recipe()):
-        console.print(
-            f"{escape(str(out))} already holds this very sequence; nothing to do.", highlight=False, soft_wrap=True
-        )
-        return
-    from .saving import check_video, save_sequence
+    from .saving import add_formats, check_fps, check_video, save_sequence
 
-    quiet_libraries()
+    request.check()
+    check_fps(saving["fps"])
     saving = {**saving, "video": check_video(saving["video"])}
+    if finished_recipe(out) == _as_json(request.recipe()):
+        added = add_formats(out, **saving)
+        what = f"added {', '.join(added)}" if added else "nothing to do"
+        console.print(f"{escape(str(out))} already holds this very sequence; {what}.", highlight=False, soft_wrap=True)
+        return
+    quiet_libraries()
     folder = OutputFolder(out, request.recipe())
     try:
         with progress_bar(console) as bar:

@@ -101,4 +101,9 @@ def _device(name: str) -> Any:
         raise ArgumentError(f"{name!r} is not a device; try cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ArgumentError(f"device {name} was asked for, but torch sees no GPU; use --device cpu")
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ArgumentError(f"device {name} cannot be used here ({reason}); try cpu or cuda") from error
     return device

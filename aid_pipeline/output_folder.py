@@ -15,6 +15,7 @@ from .errors import OutputFolderError
 FINISHED = "sequence.json"  # written last: where it is, all other files are
 UNFINISHED = ".aid-unfinished.json"  # there from before the first step until `sequence.json` is
 _TEMPORARY = ".aid-writing-"
+FRAME = re.compile(r"\d{3,}\.png")
 _OURS = re.compile(r"(\d{3,}\.png|sequence\.(png|mp4|gif|webp|json)|latents\.safetensors)")
 
 

@@ -64,9 +64,13 @@ def check_prompts(
         if len(both) != 2 or not all(isinstance(text, str) for text in both):
             raise PromptError(f"negative_prompt must be one text, or one for each end; got {negative_prompt!r}")
         negatives = (both[0], both[1])
-    if prompt_a == prompt_b and guides is None:
-        logger.warning("both prompts are %r: without a guide all frames have the same text", prompt_a)
     return Prompts(prompt_a, prompt_b, guides, negatives)
+
+
+def say_if_equal(prompts: Prompts) -> None:
+    """Log that both ends have one text, which is allowed."""
+    if prompts.first == prompts.last and prompts.guides is None:
+        logger.warning("both prompts are %r: without a guide all frames have the same text", prompts.first)
 
 
 def _check_text(name: str, text: Any) -> None:

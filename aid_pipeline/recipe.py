@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -143,8 +144,10 @@ def plain_value(value: Any) -> Any:
     """`value` as JSON can hold it.
 
     Raises:
-        TypeError: something JSON cannot hold, such as an image.
+        TypeError: something JSON cannot hold, such as an image or NaN.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"{value} cannot be written to JSON")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, BetaPrior):

@@ -11,23 +11,32 @@ from aid_kernels import Explanation, InterpolationPlan, explain
 
 from .bank import Layer
 from .config import AIDConfig
+from .errors import ConfigError
 
 PROBE_LENGTH = 1024
 
 
 def expected_service(denoiser: nn.Module, config: AIDConfig, head_dim: int | None) -> Explanation:
-    """Which implementation would serve a layer of this denoiser, judged by dtype, device and head size alone."""
-    parameter = next(denoiser.parameters())
-    probe = torch.empty(2, 1, PROBE_LENGTH, head_dim or 64, dtype=parameter.dtype, device=parameter.device)
-    plan = InterpolationPlan.sequence([0.0, 1.0]).to(parameter.device)
-    return explain(probe, probe, probe, plan, config.fuse_self, mode=config.mode, impl=config.impl)
+    """Which implementation would serve a layer of this denoiser, judged by dtype, device and head size alone.
+
+    Raises:
+        ConfigError: a named implementation, by `impl` or in the environment, that is none or cannot serve it.
+    """
+    device = next(denoiser.parameters()).device
+    dtype = getattr(denoiser, "dtype", None) or next(denoiser.parameters()).dtype  # not that of weights at rest
+    probe = torch.empty(2, 1, PROBE_LENGTH, head_dim or 64, dtype=dtype, device=device)
+    plan = InterpolationPlan.sequence([0.0, 1.0]).to(device)
+    try:
+        return explain(probe, probe, probe, plan, config.fuse_self, mode=config.mode, impl=config.impl)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def report(layers: list[tuple[Layer, Explanation | None, str | None]]) -> str:
     """Summary line, one line per reason, one line per layer.
 
     Args:
-        layers: each with what is expected of it, and why it stays plain if it does.
+        layers: each with what is expected of it, if no call was seen, and why it stays plain if it does.
     """
     lines, counts, reasons = [], Counter[str](), Counter[tuple[str, str]]()
     for layer, expected, plain in layers:
@@ -37,6 +46,8 @@ def report(layers: list[tuple[Layer, Explanation | None, str | None]]) -> str:
             names, why = sorted({seen.implementation for seen in layer.served}), layer.served[0].reason
         elif expected is not None:
             names, why = [expected.implementation], f"{expected.reason} (expected; no call was seen)"
+        else:
+            names, why = ["not known"], "no call was seen, and its weights are elsewhere between calls"
         name = "+".join(names)
         counts[name] += 1
         reasons[name, why] += 1

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ArgumentError, ModelError
+from .errors import AIDError, ArgumentError, ModelError
 from .models import check_model, load_model
 
 if TYPE_CHECKING:
@@ -132,56 +132,73 @@ def read_request(path: str | Path) -> tuple[Request, dict[str, Any]]:
     Raises:
         ArgumentError: no such file, no `sequence.json`, or one that cannot hold all of its sequence (images, LoRA).
     """
-    from .recipe import FORMAT
-
     path = Path(path)
     path = path / "sequence.json" if path.is_dir() else path
     try:
         document = json.loads(path.read_text("utf-8"))
-        model, arguments = document["model"], dict(document["arguments"])
-        if document["format"] != FORMAT:
-            raise ArgumentError(
-                f"{path} has format {document['format']}, this version reads {FORMAT}; use a newer aid-kernels"
-            )
-        lost = [name for name in document["unrecorded"] if name != "select"]
-        lost += ["LoRA adapters"] if model["adapters"] else []
-        files = document["files"]
-        arguments |= {"coefficients": document["coefficients"], "chunk": document["chunk_used"]}
-        if arguments.get("select") is not None:
-            arguments |= _selected_before(document)
-        expected = {name: document[name] for name in ("model", "versions", "machine")}
-        config, device, fps = document["config"], document["machine"]["device"], document["fps"]
+        return _request(document, path), _saving(document)
     except OSError as error:
         raise ArgumentError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ArgumentError):
-            raise
-        raise ArgumentError(f"{path} is not the sequence.json of a sequence ({error})") from error
+    except AIDError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ArgumentError(f"{path} is not the sequence.json of a sequence ({said})") from error
+
+
+def _request(document: dict[str, Any], path: Path) -> Request:
+    from .config import AIDConfig
+    from .recipe import FORMAT
+
+    model, arguments = document["model"], dict(document["arguments"])
+    if document["format"] != FORMAT:
+        raise ArgumentError(
+            f"{path} has format {document['format']}, this version reads {FORMAT}; use a newer aid-kernels"
+        )
+    lost = [name for name in document["unrecorded"] if name != "select"]
+    lost += ["LoRA adapters"] if model["adapters"] else []
     if lost:
         raise ArgumentError(f"{path} does not hold {', '.join(lost)}; make this sequence again from Python")
     if model["id"] is None:
         raise ArgumentError(f"{path} does not say which model it was made with; make this sequence again from Python")
     if arguments.pop("output_type") == "latent":
         raise ArgumentError(f"{path} holds latents, not pictures")
+    for name in ("prompt_a", "prompt_b", "frames"):
+        arguments[name]
+    for name in ("fingerprint", "pipeline"):
+        model[name]
+    AIDConfig(**document["config"])
+    threads = document["machine"]["threads"]
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"machine.threads is {threads!r}, not a whole number >= 1")
+    arguments |= {"coefficients": document["coefficients"], "chunk": document["chunk_used"]}
+    if arguments.get("select") is not None:
+        arguments |= _selected_before(document)
     if arguments.get("latents") is not None:
         arguments["latents"] = str(path.parent / arguments["latents"])
     for name in ("seed", "negative_prompt"):
         if isinstance(arguments.get(name), list):
             arguments[name] = tuple(arguments[name])
-    request = Request(
+    return Request(
         model=model["id"],
         revision=model["revision"],
-        device=device,
+        device=document["machine"]["device"],
         dtype=model["dtype"],
         arguments=arguments,
-        config=config,
+        config=document["config"],
         scheduler=model["scheduler"],
-        expected=expected,
+        expected={name: document[name] for name in ("model", "versions", "machine")},
     )
-    kinds = {
-        kind: f"sequence.{suffix}" in files for kind, suffix in (("gif", "gif"), ("webp", "webp"), ("video", "mp4"))
-    }
-    return request, {**kinds, "fps": fps}
+
+
+def _saving(document: dict[str, Any]) -> dict[str, Any]:
+    """Options of `Sequence.save`."""
+    from .saving import check_fps
+
+    check_fps(document["fps"])
+    files = document["files"]
+    kinds = (("gif", "gif"), ("webp", "webp"), ("video", "mp4"))
+    return {**{kind: f"sequence.{suffix}" in files for kind, suffix in kinds}, "fps": document["fps"]}
 
 
 def _folder(model: str) -> Path | None:

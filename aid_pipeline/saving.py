@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import json
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,12 +16,13 @@ import numpy as np
 from PIL import Image
 
 from .errors import OutputFolderError
-from .output_folder import OutputFolder, write_atomically
+from .output_folder import FINISHED, FRAME, OutputFolder, write_atomically, write_json
 from .recipe import FORMAT, LATENTS_FILE
 from .sequence import Sequence
 
 logger = logging.getLogger(__name__)
 
+MOVING = ("sequence.mp4", "sequence.gif", "sequence.webp")
 STRIP_WIDTH = 16_384  # pixels; a wider strip is made smaller
 
 
@@ -33,8 +36,7 @@ def save_sequence(
     fps: float = 8.0,
 ) -> Path:
     """`Sequence.save`; the folder may be one that was claimed before the first step."""
-    if fps <= 0:
-        raise OutputFolderError(f"fps must be positive, got {fps!r}")
+    check_fps(fps)
     pictures = sequence.pictures()
     video = check_video(video)
     recipe = {name: sequence.settings[name] for name in ("model", "arguments", "config")}
@@ -50,11 +52,9 @@ def save_sequence(
         for index, picture in enumerate(pictures):
             write(f"{index:0{digits}d}.png", _png(picture))
         write("sequence.png", _png(strip(pictures)))
-        if video:
-            write("sequence.mp4", video_bytes(pictures, fps))
-        for wanted, kind in ((gif, "gif"), (webp, "webp")):
+        for wanted, kind in ((video, "mp4"), (gif, "gif"), (webp, "webp")):
             if wanted:
-                write(f"sequence.{kind}", animation_bytes(pictures, kind, fps))
+                write(f"sequence.{kind}", moving_bytes(pictures, kind, fps))
         if sequence.latents is not None:
             from safetensors.torch import save
 
@@ -65,6 +65,36 @@ def save_sequence(
             claimed.release()
         raise
     return claimed.path
+
+
+def add_formats(folder: Path, gif: bool, webp: bool, video: bool, fps: float) -> list[str]:
+    """Write the moving pictures that a finished sequence lacks, or has at another speed, from its frames.
+
+    Returns:
+        Names of the files written.
+
+    Raises:
+        OutputFolderError: a frame is missing or damaged.
+    """
+    document = json.loads((folder / FINISHED).read_text("utf-8"))
+    files = document["files"]
+    wanted = [f"sequence.{kind}" for asked, kind in ((video, "mp4"), (gif, "gif"), (webp, "webp")) if asked]
+    if fps == document["fps"]:
+        wanted = [name for name in wanted if name not in files]
+    elif wanted:  # one speed for all that are there
+        wanted = list(dict.fromkeys([*wanted, *(name for name in files if name in MOVING)]))
+    if not wanted:
+        return []
+    try:
+        pictures = [Image.open(folder / name).convert("RGB") for name in sorted(files) if FRAME.fullmatch(name)]
+    except OSError as error:
+        raise OutputFolderError(f"cannot read the frames of {folder}: {error}") from error
+    for name in wanted:
+        content = moving_bytes(pictures, name.removeprefix("sequence."), fps)
+        write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        files[name] = hashlib.sha256(content).hexdigest()
+    write_json(folder / FINISHED, document | {"fps": fps})
+    return wanted
 
 
 def document(sequence: Sequence, recipe: dict[str, Any], files: dict[str, str], fps: float) -> dict[str, Any]:
@@ -96,6 +126,11 @@ def strip(pictures: list[Image.Image]) -> Image.Image:
     return made
 
 
+def moving_bytes(pictures: list[Image.Image], kind: str, fps: float) -> bytes:
+    """An mp4, gif or webp."""
+    return video_bytes(pictures, fps) if kind == "mp4" else animation_bytes(pictures, kind, fps)
+
+
 def animation_bytes(pictures: list[Image.Image], kind: str, fps: float) -> bytes:
     """A gif or webp that repeats for ever."""
     first, *rest = pictures
@@ -105,6 +140,12 @@ def animation_bytes(pictures: list[Image.Image], kind: str, fps: float) -> bytes
             file, kind, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, **options
         )
     )
+
+
+def check_fps(fps: Any) -> None:
+    """Raise OutputFolderError unless it is a positive, finite number."""
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < math.inf:
+        raise OutputFolderError(f"fps must be a positive number, got {fps!r}")
 
 
 def check_video(video: bool | None) -> bool:

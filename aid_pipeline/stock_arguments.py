@@ -39,9 +39,11 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
         own_names: those that it does, to suggest from.
 
     Raises:
-        ArgumentError: naming the argument and the nearest valid one, or what to use instead.
+        ArgumentError: naming the argument and the nearest valid one, or what to use instead; NaN or a text for a
+            number.
     """
     taken = stock_parameters(pipe)
+    parameters = inspect.signature(pipe.__call__).parameters
     extra = {name for name in ENCODER_TEXTS if name in inspect.signature(pipe.encode_prompt).parameters}
     for name, value in stock.items():
         if name in MADE_HERE:
@@ -52,6 +54,10 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
             near = difflib.get_close_matches(name, [*(taken - MADE_HERE.keys()), *own_names], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ArgumentError(f"{type(pipe).__name__} takes no argument {name}{hint}")
+        default = parameters[name].default if name in parameters else None
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if number and (isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))):
+            raise ArgumentError(f"{name} must be a finite number, got {value!r}")
 
 
 def check_image_prompts(pipe: Any, stock: dict[str, Any], rows: int) -> None:
@@ -116,7 +122,8 @@ def check_size(pipe: Any, height: Any, width: Any, binned: bool) -> None:
             raise ArgumentError(f"{type(pipe).__name__} takes no {name}; it takes the size of its image")
         divisor = 8 if binned else size_divisor(pipe)
         if not _is_count(value) or value % divisor:
-            near = max(divisor, round(value / divisor) * divisor) if isinstance(value, int | float) else divisor
+            known = isinstance(value, int | float) and math.isfinite(value)
+            near = max(divisor, round(value / divisor) * divisor) if known else divisor
             raise ArgumentError(f"{name} must be a multiple of {divisor} pixels, got {value!r}; try {near}")
 
 

@@ -12,11 +12,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import MetricsError
-from ..output_folder import FINISHED, UNFINISHED
+from ..output_folder import FINISHED, FRAME, UNFINISHED
 from .pictures import as_tensor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_FRAME = re.compile(r"\d{3,}\.png")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +76,7 @@ def frame_files(folder: Path) -> list[Path]:
     files = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
     files = [path for path in files if not _hidden(path)]
     if (folder / FINISHED).is_file():
-        files = [path for path in files if _FRAME.fullmatch(path.name)]
+        files = [path for path in files if FRAME.fullmatch(path.name)]
     return sorted(files, key=_natural)
 
 

@@ -1,5 +1,6 @@
 """The command `aid`: exit codes, messages, the same sequence again, interruption and kills."""
 
+import hashlib
 import json
 import os
 import random
@@ -30,6 +31,14 @@ def model(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("model")
     FAMILIES["sd1"].fresh().save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(model, tmp_path_factory) -> Path:
+    """A finished sequence of the command line; leave it as it is."""
+    out = tmp_path_factory.mktemp("sequences") / "finished"
+    assert aid(*command(model, out, "--no-video")).exit_code == 0
+    return out
 
 
 def command(model: str, out: Path, *more: str) -> list[str]:
@@ -96,6 +105,29 @@ def test_repeating_a_finished_command_has_nothing_to_do(model, tmp_path):
     assert "finished sequence" in result.stderr
 
 
+def test_a_finished_sequence_gets_the_formats_that_it_lacks(model, tmp_path):
+    out = tmp_path / "out"
+    assert aid(*command(model, out, "--no-video")).exit_code == 0
+    frames = frames_of(out)
+    result = aid(*command(model, out, "--no-video", "--gif"))
+    assert result.exit_code == 0, result.output
+    assert "added sequence.gif" in result.output.replace("\n", " ")
+    document = json.loads((out / "sequence.json").read_text())
+    assert hashlib.sha256((out / "sequence.gif").read_bytes()).hexdigest() == document["files"]["sequence.gif"]
+    with Image.open(out / "sequence.gif") as moving:
+        assert moving.n_frames == len(frames) == 4
+        assert moving.info["duration"] == 120  # 8 a second, in hundredths
+    result = aid(*command(model, out, "--no-video", "--gif", "--webp", "--fps", "4"))
+    assert "added sequence.gif, sequence.webp" in result.output.replace("\n", " ")
+    with Image.open(out / "sequence.gif") as moving:
+        assert moving.info["duration"] == 250
+    assert json.loads((out / "sequence.json").read_text())["fps"] == 4
+    assert frames_of(out) == frames
+    assert aid("interpolate", "--from", str(out), "--out", str(tmp_path / "again")).exit_code == 0
+    again = json.loads((tmp_path / "again" / "sequence.json").read_text())
+    assert again["files"] == json.loads((out / "sequence.json").read_text())["files"]
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -115,6 +147,16 @@ def test_repeating_a_finished_command_has_nothing_to_do(model, tmp_path):
         (["a", "b", "--out", "{out}", "--chunk", "some"], "'some' is not a whole number"),
         (["a", "b", "--out", "{out}", "--guide", "x", "--guide", "y"], "one for each of the 5"),
         (["a", "b", "--out", "{out}", "--stock", "eta"], "NAME=JSON"),
+        (["a", "b", "--out", "{out}", "--stock", "frames=3"], "frames is one of aid's own"),
+        (["a", "b", "--out", "{out}", "--stock", "config=3"], "config is one of aid's own"),
+        (["a", "b", "--out", "{out}", "--stock", "guidance_rescale=NaN"], "NAME=JSON"),
+        (["a", "b", "--out", "{out}", "--model", "{model}", "--stock", 'eta="x"'], "eta must be a finite number"),
+        (["a", "b", "--out", "{out}", "--model", "{model}", "--stock", "clip_skip=50"], "clip_skip=50"),
+        (["a", "b", "--out", "{out}", "--model", "{model}", "--stock", "timesteps=[9,5,1]"], "refuses the call"),
+        (["a", "b", "--out", "{out}", "--model", "{model}", "--num-inference-steps", "2000"], "refuses the call"),
+        (["a", "b", "--out", "{out}", "--model", "{model}", "--device", "meta"], "cannot be used here"),
+        (["a", "b", "--out", "{out}", "--fps", "0"], "fps must be a positive number"),
+        (["a", "b", "--out", "{out}", "--fps", "nan"], "fps must be a positive number"),
         (["a", "b", "--out", "{out}", "--latents", "/none.safetensors"], "none.safetensors"),
         (["a", "b", "--out", "{out}", "--model", "{empty}"], "no model_index.json"),
         (["a", "b", "--out", "{out}", "--model", "no such thing"], "neither a folder, nor a hub id"),
@@ -149,6 +191,49 @@ def test_other_json_is_not_a_sequence(text, tmp_path):
     result = aid("interpolate", "--from", str(tmp_path), "--out", str(tmp_path / "out"))
     assert result.exit_code == 2
     assert "is not the sequence.json of a sequence" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda document: document["model"].pop("id"), "lacks 'id'"),
+        (lambda document: document["arguments"].pop("output_type"), "lacks 'output_type'"),
+        (lambda document: document["arguments"].pop("prompt_a"), "lacks 'prompt_a'"),
+        (lambda document: document["config"].update(colour=1), "colour"),
+        (lambda document: document["config"].update(mode="both"), "mode must be one of"),
+        (lambda document: document["machine"].update(threads=0), "threads is 0"),
+        (lambda document: document.update(fps="x"), "fps must be"),
+        (lambda document: document.update(model=3), "is not the sequence.json"),
+    ],
+    ids=range(8),
+)
+def test_an_edited_sequence_json_is_read_with_care(change, said, finished, tmp_path):
+    document = json.loads((finished / "sequence.json").read_text())
+    change(document)
+    (tmp_path / "edited.json").write_text(json.dumps(document))
+    result = aid("interpolate", "--from", str(tmp_path / "edited.json"), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "said"),
+    [
+        ("nonsense", [], "AID_KERNELS_IMPL must be one of"),
+        ("triton", [], "triton cannot serve"),
+        ("", ["--impl", "triton"], "triton cannot serve"),
+    ],
+)
+def test_an_implementation_that_cannot_serve(asked, options, said, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("AID_KERNELS_IMPL", asked)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    result = aid(*command(model, tmp_path / "out", *options))
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_weights_do_not_make_the_same_sequence(model, tmp_path):

@@ -42,6 +42,29 @@ def test_one_processor_object_for_all_layers(chunk):
     assert all(processor is shared for processor in processors(pipe.unet).values())
 
 
+def test_weights_at_rest_in_another_dtype():
+    """Layerwise casting keeps them in float8 between calls; attention still runs in float32, and is reported."""
+    pipe = SD1.fresh()
+    pipe.unet.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    wanted = {"frames": 3, "num_inference_steps": 2, "height": 16, "width": 16, "output_type": "pt"}
+    made = interpolate(pipe, "a", "b", config=AIDConfig(impl="sdpa"), **wanted)
+    assert made.images.isfinite().all()
+    assert "layers: sdpa" in made.report.splitlines()[0]
+
+
+def test_offloaded_weights():
+    """Between calls they are on no device that says what will serve; what a call showed is reported all the same."""
+    accelerate = pytest.importorskip("accelerate")
+    pipe = SD1.fresh()
+    wanted = {"frames": 3, "num_inference_steps": 2, "height": 16, "width": 16, "output_type": "pt"}
+    expected = interpolate(pipe, "a", "b", config=AIDConfig(impl="sdpa"), **wanted)
+    accelerate.cpu_offload(pipe.unet, execution_device=torch.device("cpu"))
+    assert next(pipe.unet.parameters()).device.type == "meta"
+    made = interpolate(pipe, "a", "b", config=AIDConfig(impl="sdpa"), **wanted)
+    assert torch.equal(made.images, expected.images)
+    assert made.report == expected.report
+
+
 def test_a_scheduler_that_starts_with_steps_of_its_own():
     """PNDM with its Runge-Kutta start shows more timesteps than steps, though it says that its order is 1."""
     pipe = SD1.fresh()
