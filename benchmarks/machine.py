@@ -57,7 +57,7 @@ def _commit() -> str:
 
     try:
         commit = git("rev-parse", "--short=12", "HEAD")
-        changed = git("status", "--porcelain", "--", "aid_kernels", "benchmarks/*.py")
+        changed = git("status", "--porcelain", "--", "aid_kernels", "aid_pipeline/*.py", "benchmarks/*.py")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("+changes" if changed else "")

@@ -142,6 +142,8 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
         "cost": max(ratios["rows"]),
         "time": statistics.median(ratios["seconds"]),
         "longest": max(ratios["seconds"]),
+        "together": sum(row["dynamic"]["seconds"] for row in rows) / sum(row["uniform"]["seconds"] for row in rows),
+        "slow": sum(ratio > COST_LIMIT for ratio in ratios["seconds"]),
         "pairs": len(rows),
         "smoother": sum(row["dynamic"]["smoothness own"] > row["uniform"]["smoothness own"] for row in rows),
         "jumps": sum(bool(row["jumps"]) for row in rows),
@@ -176,7 +178,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"{told['jumps']}.",
         "",
         f"Cost, in multiples of the uniform sequence's (limit {COST_LIMIT}): denoiser rows at most {told['cost']:.3f}; "
-        f"seconds of the whole call {told['time']:.2f} in the median, at most {told['longest']:.2f}.",
+        f"seconds of the whole call {told['time']:.2f} in the median, {told['together']:.2f} all pairs together, above "
+        f"the limit in {told['slow']} of {told['pairs']} pairs, at most {told['longest']:.2f} (each timed once).",
         "",
         f"Made by `{result['command']}`.",
     ]

@@ -29,6 +29,11 @@ def test_differences_are_paired():
     assert 0.05 <= difference["low"] <= difference["high"] <= 0.051
     assert told["cost"] == told["time"] == told["longest"] == pytest.approx(20 / 14)
     assert (told["pairs"], told["smoother"], told["jumps"]) == (8, 8, 1)
+    assert told["slow"] == 0
+    rows[0]["dynamic"]["seconds"] = rows[0]["uniform"]["seconds"] * 3
+    told = selection.summary({"rows": rows})
+    assert told["slow"] == 1
+    assert told["together"] == pytest.approx((7 * 20 / 14 + 3) / 8)
 
 
 @pytest.mark.skipif((MODEL_PATH / "model_index.json").is_file(), reason="trained weights are there")

@@ -17,7 +17,7 @@ from aid_pipeline.apply import find_denoiser
 from aid_pipeline.errors import BusyError
 from aid_pipeline.stock_call import denoiser_steps
 
-from .families import FAMILIES, GUIDE, NEGATIVE, PIXELS, PROMPTS, T5_TOKENS, Family
+from .families import FAMILIES, GUIDE, NEGATIVE, PIXELS, PROMPTS, T5_TOKENS, Family, embed
 from .running import UNEVEN, distance, stock
 from .stock_pipelines import sd1
 from .variations import with_controlnet, with_lcm
@@ -401,6 +401,20 @@ def test_output_types_are_those_of_the_stock_call(output_type):
     alone = pipe(prompt=PROMPTS[0], generator=torch.Generator().manual_seed(0), **wanted).images
     assert type(made) is type(alone)
     assert getattr(made[0], "shape", None) == getattr(alone[0], "shape", None)
+
+
+@pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3", "flux", "pixart_sigma"])
+def test_pictures_are_bit_equal_to_a_stock_call_that_decodes_in_slices(name):
+    """The two ends, with interpolation on for a third frame: one batch of the same shape, decoded one by one."""
+    family = FAMILIES[name]
+    pipe, wanted = family.fresh(), arguments(family, cfg=False)
+    made = interpolate(pipe, *PROMPTS, frames=3, config=AIDConfig(warmup=1.0, impl="sdpa"), chunk=100, **wanted).images
+    pipe.vae.enable_slicing()
+    same = [torch.Generator().manual_seed(0) for _ in range(3)]
+    each = [embed(pipe, prompt, None) for prompt in (PROMPTS[0], GUIDE, PROMPTS[1])]  # batches differ in last bits
+    rows = {key: torch.cat([one[key] for one in each]) for key in each[0]}
+    alone = pipe(**rows, generator=same, **wanted).images
+    assert torch.equal(made[[0, 2]], alone[[0, 2]])
 
 
 def test_the_same_call_gives_the_same_bits_and_settings_that_json_holds():
