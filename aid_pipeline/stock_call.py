@@ -93,8 +93,8 @@ class Watch:
             steps = total if total is not None else len(iterable)
             bar = stock(iterable=iterable, total=total)
             with self.denoising(steps), bar:
-                self._count(0, steps)
                 self.started = time.perf_counter()
+                self._count(0, steps)
                 yield _CountedBar(bar, lambda done: self._count(done, steps))
                 _wait_for_device()
                 self.ended = time.perf_counter()

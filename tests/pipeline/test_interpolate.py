@@ -440,6 +440,14 @@ def test_progress_counts_every_step():
     assert counted == [(done, STEPS) for done in range(STEPS + 1)]
 
 
+def test_an_error_of_the_progress_callback_is_nobody_elses():
+    def broken(done, total):
+        raise ValueError(f"mine at {done} of {total}")
+
+    with pytest.raises(ValueError, match=r"^mine at 0 of 3$"):
+        interpolate(SD1.fresh(), *PROMPTS, progress=broken, **arguments(SD1))
+
+
 def test_identical_prompts_are_allowed_and_said(caplog):
     with caplog.at_level(logging.WARNING):
         interpolate(SD1.pipeline(), "a", "a", frames=2, **arguments(SD1))
