@@ -1,7 +1,6 @@
 """`interpolate` on tiny random pipelines of every family: what goes into the stock call, and what comes back."""
 
 import gc
-import itertools
 import json
 import logging
 import threading
@@ -15,7 +14,6 @@ import transformers
 from aid_pipeline import AIDConfig, BetaPrior, FrameWarning, interpolate
 from aid_pipeline.apply import find_denoiser
 from aid_pipeline.errors import BusyError
-from aid_pipeline.stock_call import denoiser_steps
 
 from .families import FAMILIES, GUIDE, NEGATIVE, PIXELS, PROMPTS, T5_TOKENS, Family, embed
 from .running import UNEVEN, distance, stock
@@ -282,51 +280,6 @@ def test_image_to_image_passes_through():
         interpolate(pipe, *PROMPTS, seed=(0, 1), **wanted)
     with pytest.raises(ValueError, match="takes no height"):
         interpolate(pipe, *PROMPTS, height=PIXELS, **wanted)
-
-
-@pytest.mark.parametrize("strength", [0.3, 0.8, 1.0])
-@pytest.mark.parametrize(
-    ("scheduler", "options"),
-    [
-        (diffusers.PNDMScheduler, {"skip_prk_steps": True}),  # the one that Stable Diffusion 1.x comes with
-        (diffusers.PNDMScheduler, {}),
-        (diffusers.HeunDiscreteScheduler, {}),
-        (diffusers.KDPM2DiscreteScheduler, {}),
-        (diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
-    ],
-    ids=["pndm", "pndm-prk", "heun", "kdpm2", "dpm-karras"],
-)
-def test_the_steps_of_image_to_image_are_those_the_denoiser_sees(scheduler, options, strength, monkeypatch):
-    pipe = diffusers.StableDiffusionImg2ImgPipeline(**SD1.fresh().components, requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **options)
-    seen, stated = [], []
-    pipe.unet.register_forward_pre_hook(lambda _, given: seen.append(float(given[1])))
-    monkeypatch.setattr(
-        "aid_pipeline.denoising.denoiser_steps", lambda *given: stated.append(denoiser_steps(*given)) or stated[-1]
-    )
-    wanted = arguments(SD1, output_type="latent", strength=strength, num_inference_steps=10)
-    del wanted["height"], wanted["width"]
-    wanted["image"] = torch.rand(1, 3, PIXELS, PIXELS, generator=torch.Generator().manual_seed(0))
-    assert interpolate(pipe, *PROMPTS, frames=3, config=FULL, **wanted).images.isfinite().all()
-    changes = 1 + sum(before != after for before, after in itertools.pairwise(seen))
-    assert stated == [changes]
-
-
-@pytest.mark.parametrize(("scheduler", "end"), [("Euler", 0.8), ("Heun", 0.8), ("Heun", 0.75)])
-def test_the_steps_of_a_call_that_ends_early(scheduler, end, monkeypatch):
-    family = FAMILIES["sdxl"]
-    pipe = family.fresh()
-    pipe.scheduler = getattr(diffusers, f"{scheduler}DiscreteScheduler").from_config(pipe.scheduler.config)
-    seen, stated = [], []
-    pipe.unet.register_forward_pre_hook(lambda _, given: seen.append(float(given[1])))
-    monkeypatch.setattr(
-        "aid_pipeline.denoising.denoiser_steps", lambda *given: stated.append(denoiser_steps(*given)) or stated[-1]
-    )
-    wanted = arguments(family, output_type="latent", denoising_end=end, num_inference_steps=10)
-    interpolate(pipe, *PROMPTS, frames=3, config=FULL, **wanted)
-    changes = 1 + sum(before != after for before, after in itertools.pairwise(seen))
-    assert stated == [changes]
 
 
 @pytest.mark.parametrize(
