@@ -45,9 +45,10 @@ def even_coefficients(coefficients: Sequence[float], distances: Sequence[float],
     way = np.concatenate([[0.0], np.cumsum(d)])
     if way[-1] == 0:
         return uniform(frames)
-    wanted = way[-1] * np.arange(1, frames - 1) / (frames - 1)
-    found = np.empty_like(wanted)
-    for first, last in _moving(np.diff(way) > 0):
+    way /= way[-1]
+    wanted = np.arange(1, frames - 1) / (frames - 1)
+    found = np.interp(wanted, way, t)  # stays only where a stretch that stands still, but for rounding, is hit
+    for first, last in _moving(np.diff(way) > np.finfo(float).eps):
         here = (way[first] < wanted) & (wanted <= way[last])
         found[here] = PchipInterpolator(way[first : last + 1], t[first : last + 1])(wanted[here])
     return (0.0, *np.clip(found, 0.0, 1.0).tolist(), 1.0)

@@ -37,6 +37,8 @@ def test_equal_pictures_are_passed_over():
     found = even_coefficients([0, 0.4, 0.6, 1], [1.0, 0.0, 1.0], 3)
     assert 0.4 <= found[1] <= 0.6
     assert even_coefficients([0, 0.5, 1], [1.0, 0.0], 3)[1] <= 0.5
+    for d in ([0.0, 5e-324], [5e-324, 1.0], [1e-300, 1.0]):  # next to nothing is no movement, alone it is all there is
+        assert even_coefficients([0, 0.5, 1], d, 5) == pytest.approx((0, 0.625, 0.75, 0.875, 1))
     still = even_coefficients([0, 0.5, 1], [0.0, 1.0], 5)
     assert still == pytest.approx((0, 0.625, 0.75, 0.875, 1))
     t, d = [0, 0.2, 0.4, 0.5, 0.8, 1], [0.0, 1.0, 0.0, 2.0, 0.0]
