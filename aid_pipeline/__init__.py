@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .apply import AIDHandle, aid, apply_aid
+    from .attention.apply import AIDHandle, aid, apply_aid
+    from .attention.frames import Frames
     from .coefficients import BetaPrior
     from .config import AIDConfig
     from .errors import AIDError, FrameWarning
-    from .frames import Frames
     from .interpolation import interpolate
     from .models import load_model
     from .selection import Selection
@@ -37,14 +37,14 @@ __all__ = [
 _HOMES = {
     "AIDConfig": "config",
     "AIDError": "errors",
-    "AIDHandle": "apply",
+    "AIDHandle": "attention.apply",
     "BetaPrior": "coefficients",
     "FrameWarning": "errors",
-    "Frames": "frames",
+    "Frames": "attention.frames",
     "Selection": "selection",
     "Sequence": "sequence",
-    "aid": "apply",
-    "apply_aid": "apply",
+    "aid": "attention.apply",
+    "apply_aid": "attention.apply",
     "interpolate": "interpolation",
     "load_model": "models",
 }

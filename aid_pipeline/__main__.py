@@ -1,5 +1,5 @@
 """`python -m aid_pipeline` is the command `aid`."""
 
-from .cli import main
+from .cli.app import main
 
 main()

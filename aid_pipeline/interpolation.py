@@ -14,29 +14,29 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .apply import find_denoiser
-from .chunking import CPU_ROWS
+from .attention.apply import find_denoiser
+from .attention.chunking import CPU_ROWS
 from .coefficients import BetaPrior, check_frames, frame_coefficients
+from .conditioning.embeddings import check_guidance, encode_prompts, text_family
+from .conditioning.latents import check_latents, check_seed
+from .conditioning.prompts import check_prompts, say_if_equal
 from .config import AIDConfig
-from .denoising import Denoising
-from .distances import distance
-from .embeddings import check_guidance, encode_prompts, text_family
 from .errors import BusyError, ConfigError, FrameWarning, PromptError
-from .latents import check_latents, check_seed
-from .prompts import check_prompts, say_if_equal
-from .recipe import LATENTS_FILE, settings
-from .selecting import check_selection, select_frames
-from .selection import Selection
-from .selection.settings import as_selection
-from .sequence import Sequence
-from .stock_arguments import (
+from .io.provenance import LATENTS_FILE, settings
+from .metrics.distances import distance
+from .sampling.denoising import Denoising
+from .sampling.stock_arguments import (
     check_image_prompts,
     check_numbers,
     check_size,
     check_stock_arguments,
     stock_parameters,
 )
-from .stock_call import Progress, private_copy
+from .sampling.stock_call import Progress, private_copy
+from .selection import Selection
+from .selection.run import check_selection, select_frames
+from .selection.settings import as_selection
+from .sequence import Sequence
 
 
 def interpolate(

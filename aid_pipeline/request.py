@@ -12,8 +12,8 @@ from .errors import AIDError, ArgumentError, ModelError
 from .models import check_model, load_model
 
 if TYPE_CHECKING:
+    from .sampling.stock_call import Progress
     from .sequence import Sequence
-    from .stock_call import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Request:
 
     def recipe(self) -> dict[str, Any]:
         """What a folder is claimed with: equal recipes make equal sequences with the same weights."""
-        from .recipe import locate
+        from .io.provenance import locate
 
         folder = _folder(self.model)
         return {**asdict(self), "fingerprint": locate(str(folder))["fingerprint"] if folder else None}
@@ -54,11 +54,11 @@ class Request:
             AIDError: as `interpolate` and `load_model` would raise later.
         """
         from .coefficients import check_frames, frame_coefficients
+        from .conditioning.latents import check_seed
+        from .conditioning.prompts import check_prompts
         from .config import AIDConfig
-        from .latents import check_seed
-        from .prompts import check_prompts
-        from .selecting import check_selection
-        from .stock_arguments import check_numbers
+        from .sampling.stock_arguments import check_numbers
+        from .selection.run import check_selection
 
         given = self.arguments
         check_model(self.model, self.revision)
@@ -78,7 +78,7 @@ class Request:
         """Denoise the sequence on a pipeline that `load` returned."""
         from .config import AIDConfig
         from .interpolation import interpolate
-        from .recipe import locate
+        from .io.provenance import locate
 
         arguments = dict(self.arguments)
         arguments["coefficients"] = _coefficients(arguments.get("coefficients"))
@@ -107,7 +107,7 @@ class Request:
         return pipe
 
     def _compare(self, pipe: Any) -> None:
-        from .recipe import machine, model_identity, versions
+        from .io.provenance import machine, model_identity, versions
 
         made_with, found = self.expected["model"], model_identity(pipe)
         for name in ("fingerprint", "pipeline"):
@@ -148,7 +148,7 @@ def read_request(path: str | Path) -> tuple[Request, dict[str, Any]]:
 
 def _request(document: dict[str, Any], path: Path) -> Request:
     from .config import AIDConfig
-    from .recipe import FORMAT
+    from .io.provenance import FORMAT
 
     model, arguments = document["model"], dict(document["arguments"])
     if document["format"] != FORMAT:
@@ -193,7 +193,7 @@ def _request(document: dict[str, Any], path: Path) -> Request:
 
 def _saving(document: dict[str, Any]) -> dict[str, Any]:
     """Options of `Sequence.save`."""
-    from .saving import check_fps
+    from .io.saving import check_fps
 
     check_fps(document["fps"])
     files = document["files"]

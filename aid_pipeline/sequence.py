@@ -103,7 +103,7 @@ class Sequence:
             OutputFolderError: the folder holds something else or cannot be written to, latents instead of pictures,
                 or a video that was asked for without the extra.
         """
-        from .saving import save_sequence
+        from .io.saving import save_sequence
 
         return save_sequence(self, folder, gif=gif, webp=webp, video=video, fps=fps)
 

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from aid_kernels import InterpolationPlan
-from aid_kernels.interpolated_attention.triton_configs import TARGETS
+from aid_kernels.interpolated_attention.tuning.static import TARGETS
 
 if TYPE_CHECKING:
-    from aid_kernels.interpolated_attention.triton_launch import Launch
+    from aid_kernels.interpolated_attention.impl.triton.launch import Launch
 
 RESULTS = Path(__file__).parent / "results" / "compile_report"
 HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
@@ -134,7 +134,7 @@ def describe(case: Case, launch: Launch) -> Row:
 
 def make_launch(case: Case) -> Launch:
     """The launch as the implementation makes it, for 4 rows of 8 heads as diffusers lays them out, without memory."""
-    from aid_kernels.interpolated_attention.triton_launch import attention_launch, lerp_launch
+    from aid_kernels.interpolated_attention.impl.triton.launch import attention_launch, lerp_launch
 
     dtype, length = getattr(torch, case.dtype), LENGTHS[case.kind]
     query, key, value, output, bank_key, bank_value = (

@@ -15,7 +15,7 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from aid_kernels.interpolated_attention.triton_launch import Launch
+from aid_kernels.interpolated_attention.impl.triton.launch import Launch
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 

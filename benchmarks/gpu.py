@@ -122,7 +122,7 @@ def _run_part(name: str, module: ModuleType, settings: Settings, folder: RunFold
 
 
 def _folder(out: Path, commit: str | None, settings: Settings) -> RunFolder:
-    from aid_kernels.interpolated_attention.config_files import file_name
+    from aid_kernels.interpolated_attention.tuning.files import file_name
 
     about: dict[str, Any] = result_files.new("python -m benchmarks.gpu", settings, sources.GPU)
     about["machine"] = gpu_machine.describe(settings.device, commit)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan, inner_attention, outer_attention
-from aid_kernels.interpolated_attention import log_sum_exp_ops
+from aid_kernels.interpolated_attention.impl import log_sum_exp_ops
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 AttentionWithSum = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]

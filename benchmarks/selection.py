@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 
 from aid_pipeline import AIDConfig, Selection, interpolate
-from aid_pipeline.apply import find_denoiser
-from aid_pipeline.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
+from aid_pipeline.attention.apply import find_denoiser
+from aid_pipeline.io.output_folder import write_json
+from aid_pipeline.io.provenance import fingerprint, model_identity
+from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
 from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
-from aid_pipeline.metrics.steps import consistency, smoothness
+from aid_pipeline.metrics.step_distances import consistency, smoothness
 from aid_pipeline.miniature import MODEL_PATH
 from aid_pipeline.models import MINIATURE, load_model
-from aid_pipeline.output_folder import write_json
-from aid_pipeline.recipe import fingerprint, model_identity
 from aid_pipeline.selection.settings import PLACINGS
 from benchmarks import machine, sequence_cpu
 from benchmarks.paper.pairs import Pair, draw_pairs

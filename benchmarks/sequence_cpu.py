@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.embeddings import encode_prompts, text_family
+from aid_pipeline.conditioning.embeddings import encode_prompts, text_family
+from aid_pipeline.conditioning.prompts import check_prompts
 from aid_pipeline.miniature import MODEL_PATH, load
-from aid_pipeline.prompts import check_prompts
 from benchmarks import machine, public_schedule, sources
 from benchmarks.memory import peak_extra_bytes
 

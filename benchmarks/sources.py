@@ -1,9 +1,9 @@
 """Which source files a result speaks of, and whether their code has changed since: no history is needed to tell.
 
-A result records, for every file it depends on, digests of its statements: of functions, classes, assignments and
-imported names, without comments, docstrings and blank lines. It is stale, whatever its commit, once one of them is no
-longer there, in a shallow clone and in an unpacked archive alike. What was added meanwhile does not count: it can
-matter only to a statement that changed with it.
+A result records, for every file it depends on, digests of its statements: of functions, classes and assignments,
+without imports, comments, docstrings and blank lines. It is stale, whatever its commit, once one of them is nowhere in
+the packages, in a shallow clone and in an unpacked archive alike: a statement that moved to another file is the same
+statement. What was added meanwhile does not count: it can matter only to a statement that changed with it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from benchmarks.machine import ROOT
 
 _OPERATOR = "aid_kernels/interpolated_attention"
 # patterns, from the root of the repository
-STOCK = tuple(f"{_OPERATOR}/{name}.py" for name in ("sdpa", "log_sum_exp_ops", "layout"))
-SEQUENCE = (*STOCK, "aid_pipeline/attention.py", "aid_pipeline/bank.py", "benchmarks/public_schedule.py")
+STOCK = tuple(f"{_OPERATOR}/{name}.py" for name in ("impl/sdpa", "impl/log_sum_exp_ops", "layout"))
+_SEQUENCE = ("attention/operator_call.py", "attention/kv_bank.py")
+SEQUENCE = (*STOCK, *(f"aid_pipeline/{name}" for name in _SEQUENCE), "benchmarks/public_schedule.py")
 # what is compiled; that the tables of tiles are the compiled ones has a test of its own
-KERNELS = tuple(f"{_OPERATOR}/triton_{name}.py" for name in ("attend", "lerp", "tiles"))
-GPU = (*STOCK, f"{_OPERATOR}/triton_*.py", "aid_kernels/configs/*.json")
+KERNELS = tuple(f"{_OPERATOR}/impl/triton/{name}.py" for name in ("attend", "lerp", "tiles"))
+_EVERYWHERE = ("aid_kernels/**/*.py", "aid_kernels/configs/*.json", "aid_pipeline/**/*.py", "benchmarks/**/*.py")
+GPU = (*STOCK, f"{_OPERATOR}/impl/triton/*.py", f"{_OPERATOR}/tuning/static.py", "aid_kernels/configs/*.json")
 
 
 def recorded(patterns: Iterable[str], root: Path = ROOT) -> dict[str, str]:
@@ -42,8 +44,9 @@ def recorded(patterns: Iterable[str], root: Path = ROOT) -> dict[str, str]:
 
 
 def changed(sources: dict[str, str], root: Path = ROOT) -> list[str]:
-    """Of the recorded files those of which something was changed or taken away."""
-    return [path for path, before in sources.items() if not set(before.split()) <= _present(path, root)]
+    """Of the recorded files those of which a statement was changed or taken away, wherever it stands now."""
+    present = _present(root)
+    return [path for path, before in sources.items() if not set(before.split()) <= present]
 
 
 def digests(name: str, text: str) -> str:
@@ -52,13 +55,14 @@ def digests(name: str, text: str) -> str:
     return " ".join(hashlib.sha256(piece.encode()).hexdigest()[:8] for piece in pieces)
 
 
-def _present(path: str, root: Path) -> set[str]:
-    file = root / path
-    return set(digests(path, file.read_text("utf-8")).split()) if file.is_file() else set()
+def _present(root: Path) -> set[str]:
+    """Digests of everything a result may speak of."""
+    paths = [path for pattern in _EVERYWHERE for path in root.glob(pattern)]
+    return {digest for path in paths for digest in digests(path.name, path.read_text("utf-8")).split()}
 
 
 def _statements(text: str) -> list[str]:
-    """Statements of a module, the code of each alone; an imported name is one."""
+    """Statements of a module, the code of each alone; where names are imported from is no statement."""
     tree, lines = ast.parse(text), text.split("\n")
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
@@ -70,13 +74,17 @@ def _statements(text: str) -> list[str]:
                 lines[row] = ""
     found = []
     for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            source = getattr(node, "module", None), getattr(node, "level", 0)
-            found += [f"{source} {name.name} {name.asname}" for name in node.names]
-        else:
+        if not _imports(node):
             code = "\n".join(lines[row].rstrip() for row in _rows(node) if lines[row].strip())
             found += [code] if code else []
     return found
+
+
+def _imports(node: ast.stmt) -> bool:
+    """Whether it is an import, or `if TYPE_CHECKING:` around some."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return all(map(_imports, node.body))
+    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan
-from aid_kernels.interpolated_attention.config_files import SHIPPED, file_name, parse
-from aid_kernels.interpolated_attention.triton_support import target_of
+from aid_kernels.interpolated_attention.impl.triton.support import target_of
+from aid_kernels.interpolated_attention.tuning.files import SHIPPED, file_name, parse
 from benchmarks import gpu_machine, tune_choice, tune_compile
 from benchmarks.gpu_settings import Row, Settings
 from benchmarks.operator_gpu import Inputs, make_inputs
@@ -166,7 +166,7 @@ def _tune(task: Task, chosen: list[Candidate], verdicts: Verdicts, inputs: Input
 
 
 def _attend(mode: str, candidate: Candidate, inputs: Inputs, place: int) -> Tensor:
-    from aid_kernels.interpolated_attention.triton_kernel import attend
+    from aid_kernels.interpolated_attention.impl.triton.forward import attend
 
     query, key, value = inputs.sets[place]
     scale = query.shape[3] ** -0.5

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from aid_kernels.interpolated_attention.config_files import FORMAT, Bucket
-from aid_kernels.interpolated_attention.triton_configs import Setting
+from aid_kernels.interpolated_attention.tuning.files import FORMAT, Bucket
+from aid_kernels.interpolated_attention.tuning.static import Setting
 from benchmarks.gpu_settings import Row
 from benchmarks.tune_space import MANY
 

@@ -39,7 +39,7 @@ def problem_of(
     from triton.compiler.errors import CompilationError
 
     from aid_kernels import InterpolationPlan
-    from aid_kernels.interpolated_attention.triton_launch import attention_launch
+    from aid_kernels.interpolated_attention.impl.triton.launch import attention_launch
     from benchmarks.compiled_kernel import CHIPS, CUOBJDUMP, compile_launch, read_resources
 
     def empty(length: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from aid_kernels.interpolated_attention.triton_configs import MIX_ON_THE_WAY, Setting, split, static_setting
+from aid_kernels.interpolated_attention.tuning.static import MIX_ON_THE_WAY, Setting, split, static_setting
 
 FEW, MANY = 2, 3  # sources: unrolled, and a run-time number of them
 # queries x keys of a block, warps; stages are tried for each

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..plan import InterpolationPlan
 from . import dispatch
 from .checks import check_inputs
-from .log_sum_exp_ops import op_serving
+from .impl.log_sum_exp_ops import op_serving
 from .ops import OPS
 
 

@@ -11,14 +11,14 @@ from types import ModuleType
 from torch import Tensor
 
 from ..plan import InterpolationPlan
-from .measured import describe, gpu_name, measured_for
+from .tuning.tuned import describe, gpu_name, measured_for
 
 IMPLEMENTATIONS = ("triton", "sdpa", "reference")
 ENVIRONMENT_VARIABLE = "AID_KERNELS_IMPL"
 
-_MODULES = {"triton": "triton_kernel", "sdpa": "sdpa", "reference": "reference"}
+_MODULES = {"triton": "impl.triton.forward", "sdpa": "impl.sdpa", "reference": "impl.reference"}
 # where an implementation says what it cannot serve; Triton's is apart so that asking does not import Triton
-_SUPPORT = {"triton": "triton_support", "sdpa": "sdpa", "reference": "reference"}
+_SUPPORT = {"triton": "impl.triton.support", "sdpa": "impl.sdpa", "reference": "impl.reference"}
 
 logger = logging.getLogger("aid_kernels")
 _announced: set[str] = set()

@@ -13,31 +13,31 @@ if TYPE_CHECKING:
     from .clip import Clip
     from .features import Features, features
     from .fidelity import Fidelity, fid, fidelity, kid
-    from .folder import FrameSet, read_frames
-    from .instruments import Instruments, preset
+    from .frame_folder import FrameSet, read_frames
+    from .images import cross_fade
     from .intervals import Estimate, bootstrap_mean
-    from .pictures import cross_fade
-    from .steps import StepMeasures, consistency, smoothness, step_measures
+    from .presets import Instruments, preset
+    from .step_distances import StepMeasures, consistency, smoothness, step_measures
 
 _HOMES = {
     "Clip": "clip",
     "Estimate": "intervals",
     "Features": "features",
     "Fidelity": "fidelity",
-    "FrameSet": "folder",
-    "Instruments": "instruments",
-    "StepMeasures": "steps",
+    "FrameSet": "frame_folder",
+    "Instruments": "presets",
+    "StepMeasures": "step_distances",
     "bootstrap_mean": "intervals",
-    "consistency": "steps",
-    "cross_fade": "pictures",
+    "consistency": "step_distances",
+    "cross_fade": "images",
     "features": "features",
     "fid": "fidelity",
     "fidelity": "fidelity",
     "kid": "fidelity",
-    "preset": "instruments",
-    "read_frames": "folder",
-    "smoothness": "steps",
-    "step_measures": "steps",
+    "preset": "presets",
+    "read_frames": "frame_folder",
+    "smoothness": "step_distances",
+    "step_measures": "step_distances",
 }
 
 __all__ = [

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..distances import distance_name
 from ..errors import MetricsError
 from .clip import PICTURES_AT_ONCE, Clip
+from .distances import distance_name
 
 Features = Callable[[Tensor], Tensor]
 """(n, 3, height, width) float32 in [0, 1] -> (n, d) float32, with a `name` for reports."""

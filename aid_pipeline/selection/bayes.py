@@ -71,7 +71,7 @@ def search_prior(measure: Measure, steps: int = 15, seed: int = 0) -> Search:
     from bayes_opt import BayesianOptimization
     from bayes_opt.acquisition import ExpectedImprovement
 
-    from ..metrics.steps import smoothness
+    from ..metrics.step_distances import smoothness
 
     optimizer = BayesianOptimization(
         f=None,

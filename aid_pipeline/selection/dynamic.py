@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..coefficients import BetaPrior, frame_coefficients
-from ..distances import Distance, distance_name, measured
+from ..metrics.distances import Distance, distance_name, measured
 from .beta_fit import PRIOR, fit_beta, propose
 from .path import evenest_path, reachable_pairs
 from .retiming import lengths, propose_even

@@ -10,8 +10,8 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from ..coefficients import BetaPrior, check_frames, uniform
-from ..distances import Distance, adjacent_distances, measured
 from ..errors import SelectionError
+from ..metrics.distances import Distance, adjacent_distances, measured
 from .beta_fit import divide
 
 POWERS = np.linspace(1.0, 3.0, 81)  # tried by `lengths`; below 1 distances saturate, which says nothing of their scale

@@ -18,16 +18,16 @@ from typing import Any
 
 import torch
 
+from aid_pipeline.cli.run import quiet_libraries
 from aid_pipeline.coefficients import BetaPrior
-from aid_pipeline.comparison.methods import ABLATION, MAIN, Method, all_methods, make, pick, rows
 from aid_pipeline.errors import AIDError, ArgumentError
-from aid_pipeline.evaluation.time_left import TimeLeft, duration
-from aid_pipeline.making import quiet_libraries
+from aid_pipeline.io.output_folder import write_json, write_text
+from aid_pipeline.io.provenance import model_identity
 from aid_pipeline.metrics.features import features_name
-from aid_pipeline.metrics.instruments import PRESETS, Instruments, preset
+from aid_pipeline.metrics.presets import PRESETS, Instruments, preset
 from aid_pipeline.models import MINIATURE, load_model
-from aid_pipeline.output_folder import write_json, write_text
-from aid_pipeline.recipe import model_identity
+from aid_pipeline.studies.comparison.methods import ABLATION, MAIN, Method, all_methods, make, pick, rows
+from aid_pipeline.studies.evaluation.time_left import TimeLeft, duration
 from benchmarks import machine
 
 from .pairs import Pair, draw_pairs

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from aid_pipeline.coefficients import BetaPrior
-from aid_pipeline.comparison.methods import all_methods, make, pick
 from aid_pipeline.errors import MetricsError
-from aid_pipeline.evaluation.time_left import TimeLeft
-from aid_pipeline.metrics.instruments import Instruments
+from aid_pipeline.metrics.presets import Instruments
 from aid_pipeline.selection.beta_fit import fit_beta
+from aid_pipeline.studies.comparison.methods import all_methods, make, pick
+from aid_pipeline.studies.evaluation.time_left import TimeLeft
 
 from .pairs import Pair
 from .store import SETTINGS

@@ -14,8 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from aid_pipeline.errors import OutputFolderError
-from aid_pipeline.metrics.steps import StepMeasures
-from aid_pipeline.output_folder import write_atomically, write_json
+from aid_pipeline.io.output_folder import write_atomically, write_json
+from aid_pipeline.metrics.step_distances import StepMeasures
 
 from .pairs import Pair
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aid_pipeline.comparison.methods import ABLATION, CROSS_FADE, MAIN, Method
 from aid_pipeline.errors import MetricsError
-from aid_pipeline.evaluation.measure import means
 from aid_pipeline.metrics.fidelity import fidelity
 from aid_pipeline.metrics.intervals import Estimate
-from aid_pipeline.metrics.steps import check_comparable
+from aid_pipeline.metrics.step_distances import check_comparable
+from aid_pipeline.studies.comparison.methods import ABLATION, CROSS_FADE, MAIN, Method
+from aid_pipeline.studies.evaluation.measure import means
 
 from .claims import EQUAL_SPACING, LEAST, PAPER_TABLE, check_claims
 from .store import Unit

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aid_kernels.interpolated_attention import triton_configs
+from aid_kernels.interpolated_attention.tuning import static as triton_configs
 from benchmarks.compile_report import RESULTS, Row, cases, describe, make_launch, write
 
 pytest.importorskip("triton")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from aid_kernels.interpolated_attention.config_files import ConfigFileError, parse
-from aid_kernels.interpolated_attention.triton_configs import fit
+from aid_kernels.interpolated_attention.tuning.files import ConfigFileError, parse
+from aid_kernels.interpolated_attention.tuning.static import fit
 from benchmarks import tune, tune_choice
 from benchmarks.gpu_settings import Row, Settings
 from benchmarks.tune_space import Candidate, candidates, for_many, usual

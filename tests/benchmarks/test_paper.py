@@ -7,17 +7,16 @@ import pytest
 import torch
 
 from aid_pipeline import BetaPrior, interpolate, load_model
-from aid_pipeline.comparison.methods import all_methods, make, pick, rows, runs
 from aid_pipeline.errors import ArgumentError, MetricsError, OutputFolderError
-from aid_pipeline.metrics.instruments import preset
-from aid_pipeline.metrics.steps import StepMeasures
+from aid_pipeline.metrics.presets import preset
+from aid_pipeline.metrics.step_distances import StepMeasures
 from aid_pipeline.selection.beta_fit import fit_beta
+from aid_pipeline.studies.comparison.methods import all_methods, make, pick, rows, runs
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper.claims import CLAIMS, EQUAL_SPACING, PAPER_TABLE, check_claims
 from benchmarks.paper.pairs import Pair, draw_pairs
 from benchmarks.paper.store import Store, Unit
 from benchmarks.paper.table import _beside_the_cross_fade, page, sequences_csv, summarise
-from tests.metrics.conftest import _one_thread, miniature  # noqa: F401 - fixtures
 
 pytest.importorskip("torchmetrics")
 METHODS = all_methods(BetaPrior(3, 3))
@@ -30,7 +29,7 @@ def arguments(folder, out, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def loaded_once(miniature, monkeypatch):  # noqa: F811
+def loaded_once(miniature, monkeypatch):
     """The model is loaded for real, but not anew for every command."""
     pipe, instruments = load_model(str(miniature), device="cpu"), preset("miniature", *[f"miniature:{miniature}"] * 2)
     monkeypatch.setattr(paper, "load_model", lambda *_: pipe)
@@ -78,7 +77,7 @@ def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
         paper.main(arguments(loaded_once, out, "--table", "--pairs", "2"))
 
 
-def test_methods_that_share_a_call_get_their_own_frames(miniature):  # noqa: F811
+def test_methods_that_share_a_call_get_their_own_frames(miniature):
     """Frames made together with another spacing's are those that `interpolate` makes alone."""
     pipe = load_model(str(miniature), device="cpu")
     call = {"num_inference_steps": 2, "guidance_scale": 3.0}
@@ -109,7 +108,7 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):  # noqa: F81
     assert (fade[1] - middle).abs().max() <= 0.5 / 255 + 1e-6
 
 
-def test_any_methods_may_be_missing_from_a_pair(miniature):  # noqa: F811
+def test_any_methods_may_be_missing_from_a_pair(miniature):
     """A pair that was cut off after AID-O goes on with inner first, whose ends leave cross-attention plain."""
     pipe = load_model(str(miniature), device="cpu")
     call = {"frames": 3, "num_inference_steps": 2, "guidance_scale": 3.0}
@@ -272,7 +271,7 @@ def test_a_unit_comes_back_as_it_was(tmp_path):
         (["--preset", "standard", "--distance", "miniature"], "lpips:FILE"),
     ],
 )
-def test_bad_input_ends_in_one_line(miniature, tmp_path, more, said):  # noqa: F811
+def test_bad_input_ends_in_one_line(miniature, tmp_path, more, said):
     with pytest.raises(SystemExit, match=said):
         paper.main(arguments(miniature, tmp_path / "out", *more))
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from aid_pipeline.metrics.steps import StepMeasures
+from aid_pipeline.metrics.step_distances import StepMeasures
 from benchmarks.paper import precision
 from benchmarks.paper.pairs import draw_pairs
 from benchmarks.paper.store import Store, Unit

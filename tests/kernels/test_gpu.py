@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan, explain
-from aid_kernels.interpolated_attention import config_files
+from aid_kernels.interpolated_attention.tuning import files as config_files
 from tests.testing import OPS, Case, assert_accepted, covering_cases
 
 DEVICE = torch.device("cuda")
@@ -41,7 +41,7 @@ def run(case: Case, **changes: object) -> Tensor:
 @pytest.fixture(autouse=True)
 def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every result and every mixed key is NaN before the launch, so that an element nobody wrote shows."""
-    from aid_kernels.interpolated_attention import triton_kernel
+    from aid_kernels.interpolated_attention.impl.triton import forward as triton_kernel
 
     plain = triton_kernel.empty_output
     monkeypatch.setattr(triton_kernel, "empty_output", lambda query: plain(query).fill_(torch.nan))

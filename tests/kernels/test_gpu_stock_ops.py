@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.backends import cuda as rules
 
-from aid_kernels.interpolated_attention import log_sum_exp_ops
+from aid_kernels.interpolated_attention.impl import log_sum_exp_ops
 from tests.kernels.test_gpu import BF16, DEVICE, F16, on_device
 from tests.testing import OPS, Case, assert_accepted, covering_cases
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aid_kernels.interpolated_attention import log_sum_exp_ops
-from aid_kernels.interpolated_attention.log_sum_exp_ops import attend, log_sum_exp_op
+from aid_kernels.interpolated_attention.impl import log_sum_exp_ops
+from aid_kernels.interpolated_attention.impl.log_sum_exp_ops import attend, log_sum_exp_op
 
 HERE = ("flash_for_cpu", "math")  # the ops a CPU can run
 

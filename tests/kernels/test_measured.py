@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from aid_kernels import InterpolationPlan, explain
-from aid_kernels.interpolated_attention import config_files, dispatch, measured, triton_support
-from aid_kernels.interpolated_attention.config_files import Bucket, ConfigFileError, load, parse
-from aid_kernels.interpolated_attention.triton_configs import Setting, fit, static_setting
+from aid_kernels.interpolated_attention import dispatch
+from aid_kernels.interpolated_attention.impl.triton import support as triton_support
+from aid_kernels.interpolated_attention.tuning import files as config_files
+from aid_kernels.interpolated_attention.tuning import tuned as measured
+from aid_kernels.interpolated_attention.tuning.files import Bucket, ConfigFileError, load, parse
+from aid_kernels.interpolated_attention.tuning.static import Setting, fit, static_setting
 from tests.testing import OPS, Case, assert_accepted
 
 GPU = "NVIDIA H200"
@@ -173,7 +176,7 @@ def pretend_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.skipif(not triton_support.interpreting(), reason="needs TRITON_INTERPRET=1, which GPUs exclude")
 @pytest.mark.parametrize("mode", OPS)
 def test_the_kernel_and_auto_follow_the_file(mode: str, pretend_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aid_kernels.interpolated_attention import triton_launch
+    from aid_kernels.interpolated_attention.impl.triton import launch as triton_launch
 
     case = Case(mode=mode, heads=1, dtype=torch.bfloat16)
     arguments = case.inputs()

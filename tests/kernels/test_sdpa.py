@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aid_kernels import InterpolationPlan, inner_attention, outer_attention
-from aid_kernels.interpolated_attention import log_sum_exp_ops, sdpa
+from aid_kernels.interpolated_attention.impl import log_sum_exp_ops, sdpa
 from benchmarks.memory import peak_extra_bytes
 from tests.testing import OPS, Case, assert_accepted, covering_cases
 

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan
-from aid_kernels.interpolated_attention import triton_configs, triton_support
+from aid_kernels.interpolated_attention.impl.triton import support as triton_support
+from aid_kernels.interpolated_attention.tuning import static as triton_configs
 from tests.kernels.test_contract import cases as contract_cases
 from tests.testing import OPS, Case, assert_accepted
 
@@ -104,7 +105,7 @@ def test_kernel_accepts_whatever_the_contract_allows(case: Case) -> None:
 
 @pytest.mark.parametrize(("dim", "slices", "pad"), [(40, 4, False), (136, 4, True), (160, 2, False)])
 def test_value_columns_may_be_split_over_any_number_of_programs(dim: int, slices: int, pad: bool) -> None:
-    from aid_kernels.interpolated_attention.triton_kernel import attend
+    from aid_kernels.interpolated_attention.impl.triton.forward import attend
 
     case = Case(head_dim=dim, heads=2, dtype=F16, query_length=17)
     arguments = case.inputs()
@@ -126,7 +127,7 @@ def test_rule_rejects_a_swapped_source_and_a_missing_term() -> None:
 def test_nothing_is_launched_for_an_empty_output(
     mode: str, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aid_kernels.interpolated_attention import triton_kernel
+    from aid_kernels.interpolated_attention.impl.triton import forward as triton_kernel
 
     for launch in ("attention_launch", "lerp_launch"):
         monkeypatch.delattr(triton_kernel, launch)
@@ -169,7 +170,7 @@ def test_a_row_does_not_depend_on_its_company(case: Case) -> None:
 
 
 def test_inner_gives_the_same_bits_whether_keys_are_mixed_before_or_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aid_kernels.interpolated_attention import triton_kernel
+    from aid_kernels.interpolated_attention.impl.triton import forward as triton_kernel
 
     case = Case(mode="inner", masks="some", dtype=BF16, key_length=77, heads=2)
     on_the_way = run(case)
@@ -201,7 +202,7 @@ def test_non_finite_inputs_pass_through_as_attention_does() -> None:
 
 
 def test_forced_int64_offsets_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aid_kernels.interpolated_attention import triton_launch
+    from aid_kernels.interpolated_attention.impl.triton import launch as triton_launch
 
     cases = [Case(layout="fused", heads=1), Case(mode="inner", key_length=150, layout="transposed", heads=1)]
     usual = [run(case) for case in cases]

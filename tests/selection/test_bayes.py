@@ -10,10 +10,10 @@ from aid_pipeline import AIDConfig, BetaPrior, Selection, interpolate
 from aid_pipeline.coefficients import frame_coefficients
 from aid_pipeline.errors import SelectionError
 from aid_pipeline.selection.bayes import PROBES, RANGE, evaluations, search_prior
-from tests.pipeline.families import FAMILIES, PROMPTS
-from tests.pipeline.test_interpolate import arguments
+from tests.interpolation.test_interpolate import arguments
+from tests.support.families import FAMILIES, PROMPTS
 
-from .test_selecting import Rows, colours
+from .test_run import Rows, colours
 
 
 def distances_of(target):

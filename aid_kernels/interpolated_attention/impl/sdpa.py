@@ -1,0 +1,230 @@
+"""The stock recipe: what PyTorch's own attention ops can do, on any device, without expanding what rows share.
+
+Outer: one call attends all rows to their own keys, the rows that share a source are folded into one long query against
+that source's keys, and the results meet by log-sum-exp, equations (10) and (11) of the README. Inner: each interpolated
+row's mixed keys are written once, in front of its own, and attended to. Rows are slices made from the plan's host
+copies: no GPU is waited for.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...plan import InterpolationPlan
+from ..layout import empty_output
+from .log_sum_exp_ops import attend
+
+# a few heads at a time, so that partial results stay small beside the output; but enough work to keep a device busy
+PIECES = 8
+MIN_LOGITS = {"cpu": 2**23}
+MIN_LOGITS_ELSEWHERE = 2**31
+
+# a source, the slot of the plan that names it, and the rows that read it
+Shared = tuple[int, int, slice]
+
+
+def refusals(mode: str, query: Tensor, key: Tensor, plan: InterpolationPlan, bank: tuple[Tensor, Tensor]) -> list[str]:
+    """Reasons why this implementation cannot serve the inputs: none, it takes everything the op takes."""
+    return []
+
+
+def outer_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    plan: InterpolationPlan,
+    *,
+    fuse_self: bool,
+    bank: tuple[Tensor, Tensor],
+    key_mask: Tensor | None,
+    bank_mask: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Equations (1) and (2). Same signature, shapes and rules as the public op; sums in float32 or wider."""
+    out = empty_output(query)
+    wide = torch.promote_types(query.dtype, torch.float32)
+    active = _active(plan)
+    plain, interpolated, shared = _plain(active), _interpolated(active), _shared_sources(active)
+
+    def attend_own(rows: slice, heads: slice) -> tuple[Tensor, Tensor]:
+        mask = None if key_mask is None else key_mask[rows]
+        return attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
+
+    def attend_source(source: int, rows: slice, heads: slice) -> list[Tensor]:
+        entry = slice(source, source + 1)
+        mask = None if bank_mask is None else bank_mask[entry]
+        folded = attend(_fold(query[rows, heads]), bank[0][entry, heads], bank[1][entry, heads], mask, scale)
+        return [_unfold(part, query.shape[2]) for part in folded]
+
+    def fill(heads: slice) -> None:
+        result = out[:, heads]
+        if fuse_self:
+            own, own_lse = attend_own(slice(None), heads)
+            own_weight = torch.zeros_like(own_lse)
+        for rows in plain:
+            result[rows] = own[rows] if fuse_self else attend_own(rows, heads)[0]
+        total = result if out.dtype == wide or not interpolated else torch.empty_like(result, dtype=wide)
+        for rows in interpolated:
+            total[rows] = 0
+        for source, slot, rows in shared:
+            part, lse = attend_source(source, rows, heads)
+            weight = plan.weights[rows, slot, None, None].to(wide)
+            if fuse_self:
+                own_part = weight * _own_share(own_lse[rows], lse)
+                own_weight[rows] += own_part
+                weight = weight - own_part
+            total[rows].addcmul_(part, weight[..., None])
+        for rows in interpolated:
+            if fuse_self:
+                total[rows].addcmul_(own[rows], own_weight[rows][..., None])
+            if total is not result:
+                result[rows] = total[rows]
+
+    for heads in _pieces(query, key.shape[2] + bank[0].shape[2]):
+        fill(heads)
+    return out
+
+
+def inner_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    plan: InterpolationPlan,
+    *,
+    fuse_self: bool,
+    bank: tuple[Tensor, Tensor],
+    key_mask: Tensor | None,
+    bank_mask: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Equations (3) and (4). Keys and values are mixed in float32 or wider and rounded once.
+
+    Mixed keys differ from row to row, so nothing is shared, and one attention to both segments beats merging two.
+    """
+    out = empty_output(query)
+    active = _active(plan)
+    groups = []
+    for rows in _interpolated(active):
+        shared = _shared_sources(active[rows])
+        weights, own_mask = plan.weights[rows], None if key_mask is None else key_mask[rows]
+        groups.append((rows, weights, shared, _joined_mask(key[rows], own_mask, bank[0], bank_mask, shared, fuse_self)))
+
+    def fill(heads: slice) -> None:
+        for rows in _plain(active):
+            mask = None if key_mask is None else key_mask[rows]
+            out[rows, heads] = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)[0]
+        for rows, weights, shared, mask in groups:
+            keys = _joined(key[rows, heads], bank[0][:, heads], weights, shared, fuse_self)
+            values = _joined(value[rows, heads], bank[1][:, heads], weights, shared, fuse_self)
+            out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale)[0]
+
+    for heads in _pieces(query, key.shape[2] + bank[0].shape[2]):
+        fill(heads)
+    return out
+
+
+def _own_share(own_lse: Tensor, lse: Tensor) -> Tensor:
+    """r_j = sigmoid(L - L_j), (11); a half where neither segment has anything visible."""
+    difference = own_lse - lse
+    return difference.masked_fill_(own_lse == lse, 0).sigmoid_()
+
+
+def _joined(own: Tensor, source: Tensor, weights: Tensor, shared: list[Shared], fuse_self: bool) -> Tensor:
+    """Mixed bank entries, then the rows' own: (n, H, Sk, D) and (E, H, Ss, D), weights (n, J) -> (n, H, Ss + Sk, D)."""
+    rows, heads, length, head_dim = own.shape
+    source_length = source.shape[2]
+    total = source_length + length * fuse_self
+    joined = torch.empty(rows, heads, total, head_dim, dtype=own.dtype, device=own.device)
+    wide = torch.promote_types(own.dtype, torch.float32)
+    front = joined[:, :, :source_length]
+    mixed = front if own.dtype == wide else torch.empty_like(front, dtype=wide)
+    mixed.zero_()
+    for entry, slot, members in shared:
+        mixed[members].addcmul_(source[entry].to(wide), weights[members, slot, None, None, None].to(wide))
+    if mixed is not front:
+        front.copy_(mixed)
+    if fuse_self:
+        joined[:, :, source_length:] = own
+    return joined
+
+
+def _joined_mask(
+    own: Tensor,
+    own_mask: Tensor | None,
+    source: Tensor,
+    source_mask: Tensor | None,
+    shared: list[Shared],
+    fuse_self: bool,
+) -> Tensor | None:
+    """Which joined keys are visible, (n, Ss + Sk): a mixed one if it is at any source of non-zero weight."""
+    if source_mask is None and (own_mask is None or not fuse_self):
+        return None
+    seen = torch.full((own.shape[0], source.shape[2]), source_mask is None, device=own.device)
+    if source_mask is not None:
+        for entry, _, members in shared:
+            seen[members] |= source_mask[entry]
+    if not fuse_self:
+        return seen
+    if own_mask is None:
+        own_mask = torch.ones(own.shape[0], own.shape[2], dtype=torch.bool, device=own.device)
+    return torch.cat([seen, own_mask], dim=1)
+
+
+def _active(plan: InterpolationPlan) -> list[dict[int, int]]:
+    """For every row its slots of non-zero weight and their sources; empty for a plain row."""
+    return [
+        {slot: source for slot, (source, weight) in enumerate(zip(sources, weights, strict=True)) if weight}
+        for sources, weights in zip(plan.host_sources.tolist(), plan.host_weights.tolist(), strict=True)
+    ]
+
+
+def _plain(active: list[dict[int, int]]) -> list[slice]:
+    return _slices([row for row, sources in enumerate(active) if not sources])
+
+
+def _interpolated(active: list[dict[int, int]]) -> list[slice]:
+    return _slices([row for row, sources in enumerate(active) if sources])
+
+
+def _shared_sources(active: list[dict[int, int]]) -> list[Shared]:
+    """Every source with the rows that read it from one slot, so that their weights are a view of the plan's."""
+    readers: dict[tuple[int, int], list[int]] = {}
+    for row, sources in enumerate(active):
+        for slot, source in sources.items():
+            readers.setdefault((source, slot), []).append(row)
+    return [(source, slot, rows) for (source, slot), members in readers.items() for rows in _slices(members)]
+
+
+def _slices(rows: list[int]) -> list[slice]:
+    """Ascending rows as few evenly spaced slices: views, where an index list would copy and cross to the device."""
+    slices = []
+    while rows:
+        step = rows[1] - rows[0] if len(rows) > 1 else 1
+        count = 1
+        while count < len(rows) and rows[count] - rows[count - 1] == step:
+            count += 1
+        slices.append(slice(rows[0], rows[count - 1] + 1, step))
+        rows = rows[count:]
+    return slices
+
+
+def _pieces(query: Tensor, keys: int) -> list[slice]:
+    """The heads in even slices, given how many keys a query meets; none where there is nothing to compute."""
+    if not query.numel():
+        return []
+    batch, heads, length, _ = query.shape
+    enough = MIN_LOGITS.get(query.device.type, MIN_LOGITS_ELSEWHERE)
+    pieces = max(1, min(PIECES, batch * heads * length * keys // enough))
+    size = -(-heads // pieces)
+    return [slice(start, start + size) for start in range(0, heads, size)]
+
+
+def _fold(query: Tensor) -> Tensor:
+    """(n, H, Sq, D) -> (1, H, n Sq, D): one long query. A view where `query` is a transposed (n, Sq, H, D)."""
+    return query.transpose(0, 1).flatten(1, 2)[None]
+
+
+def _unfold(folded: Tensor, length: int) -> Tensor:
+    """(1, H, n Sq, ...) -> (n, H, Sq, ...), a view."""
+    return folded[0].unflatten(1, (-1, length)).transpose(0, 1)

@@ -1,0 +1,173 @@
+"""Launches, described: every argument, constant and option, from the tensors' shapes and strides alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....plan import InterpolationPlan
+from ...tuning.static import LERP_BLOCK, MAX_UNROLLED, Setting, fit, static_setting
+from .attend import attention_kernel
+from .lerp import lerp_kernel
+
+Own = tuple[Tensor, Tensor, Tensor, Tensor | None]  # query, key, value, key mask
+Source = tuple[Tensor, Tensor, Tensor | None]  # key, value, mask
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel and all it is launched with; `benchmarks.compile_report` compiles it without launching it."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    arguments: dict[str, Tensor | int | float | None]
+    constants: dict[str, Any]
+    options: dict[str, Any]
+
+    def run(self) -> None:
+        self.kernel[self.grid](**self.arguments, **self.constants, **self.options)
+
+
+def attention_launch(
+    kind: str,
+    target: str,
+    own: Own,
+    source: Source,
+    output: Tensor,
+    plan: InterpolationPlan,
+    fuse_self: bool,
+    scale: float,
+    setting: Setting | None = None,
+) -> Launch:
+    """The launch that fills `output` (B, H, Sq, D), which is not empty; kinds as `attention_kernel` names them.
+
+    `setting`: tiles and options that were measured; default: the chip's table.
+    """
+    query, key, value, key_mask = own
+    bank_key, bank_value, bank_mask = source
+    batch, heads, query_length, head_dim = query.shape
+    key_length, bank_length = key.shape[2], bank_key.shape[2]
+    # inner is one term; a plan without sources is one term of weight zero
+    terms = max(1, plan.num_sources) if kind == "listed" else 1
+    many = terms > MAX_UNROLLED
+    masked = key_mask is not None or bank_mask is not None
+    if setting is None:
+        setting = static_setting(target, query.itemsize, head_dim, many=many, masked=masked)
+    config = fit(target, head_dim, setting)
+    tiles = config.tiles
+    options = dict(num_warps=config.num_warps, num_stages=config.num_stages, enable_fp_fusion=True)
+    if kind == "mixed" and target.startswith("sm_"):
+        # ptxas would rather spill a few bytes here than let fewer warps be resident
+        options["maxnreg"] = 255
+    views = {
+        "query": query,
+        "key": key,
+        "value": value,
+        "output": output,
+        "bank_key": bank_key,
+        "bank_value": bank_value,
+    }
+    unit = _unit(*views.values())
+    return Launch(
+        kernel=attention_kernel,
+        grid=(batch * heads * -(-query_length // tiles.block_m) * tiles.slices,),
+        arguments=dict(
+            **views,
+            **_masks(key_mask=key_mask, bank_mask=bank_mask),
+            sources=plan.sources,
+            weights=plan.weights,
+            schedule=plan.schedule,
+            **_steps(unit, **views),
+            batch=batch,
+            heads=heads,
+            query_length=query_length,
+            key_length=key_length,
+            bank_length=bank_length,
+            num_sources=plan.num_sources,
+            scale=(abs(scale) or 1.0) * math.log2(math.e),
+        ),
+        constants=dict(
+            KIND=kind,
+            SLOTS=0 if many else terms,
+            FUSE_SELF=fuse_self,
+            SIGN=(scale > 0) - (scale < 0),
+            EVEN=key_length % tiles.block_n == 0,
+            BANK_EVEN=bank_length % tiles.block_n == 0,
+            UNIT=unit,
+            WIDE=needs_int64(max(tiles.block_m, tiles.block_n), *views.values()),
+            TILES=tiles,
+        ),
+        options=options,
+    )
+
+
+def lerp_launch(source: Source, mixed: Source, plan: InterpolationPlan) -> Launch:
+    """The launch that fills `mixed`, (N, H, Ss, D) and (N, Ss), which is not empty, for the N interpolated rows."""
+    bank_key, bank_value, bank_mask = source
+    mixed_key, mixed_value, mixed_mask = mixed
+    rows, heads, length, head_dim = mixed_key.shape
+    views = dict(bank_key=bank_key, bank_value=bank_value, mixed_key=mixed_key, mixed_value=mixed_value)
+    unit = _unit(*views.values())
+    return Launch(
+        kernel=lerp_kernel,
+        grid=(-(-length // LERP_BLOCK), heads, rows),
+        arguments=dict(
+            **views,
+            **_masks(bank_mask=bank_mask, mixed_mask=mixed_mask),
+            sources=plan.sources,
+            weights=plan.weights,
+            schedule=plan.schedule,
+            **_steps(unit, **views),
+            length=length,
+            num_sources=plan.num_sources,
+        ),
+        constants=dict(
+            HEAD_DIM=head_dim,
+            WIDTH=max(16, 1 << (head_dim - 1).bit_length()),
+            BLOCK=LERP_BLOCK,
+            UNIT=unit,
+            WIDE=needs_int64(LERP_BLOCK, *views.values()),
+        ),
+        options=dict(num_warps=4, num_stages=1, enable_fp_fusion=True),
+    )
+
+
+def needs_int64(positions: int, *tensors: Tensor) -> bool:
+    """Whether an offset within a tile of `positions` rows can pass 2^31 elements."""
+    return max(positions * tensor.stride(2) + tensor.shape[3] for tensor in tensors) >= 2**31
+
+
+def _unit(*tensors: Tensor) -> int:
+    """Elements in 16 bytes if every stride is a multiple of that, else 1.
+
+    Triton itself notices multiples of 16 elements only, which rows of 40 contiguous elements are not; without it such
+    rows would be read two bytes at a time.
+    """
+    unit = 16 // tensors[0].itemsize
+    return unit if all(step % unit == 0 for tensor in tensors for step in _strides(tensor)) else 1
+
+
+def _strides(tensor: Tensor) -> list[int]:
+    """Steps along all dimensions but the last; 0 along those of size 1, where a stride can be anything."""
+    return [step if size > 1 else 0 for step, size in zip(tensor.stride()[:-1], tensor.shape[:-1], strict=True)]
+
+
+def _steps(unit: int, **tensors: Tensor) -> dict[str, int]:
+    steps: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        batch, head, position = _strides(tensor)
+        steps |= {f"{name}_batch": batch // unit, f"{name}_head": head // unit, f"{name}_step": position // unit}
+    return steps
+
+
+def _masks(**masks: Tensor | None) -> dict[str, Tensor | int | None]:
+    """Masks as bytes, with their steps."""
+    arguments: dict[str, Tensor | int | None] = {}
+    for name, mask in masks.items():
+        arguments[name] = None if mask is None else mask.view(torch.uint8)
+        arguments[f"{name}_batch"], arguments[f"{name}_step"] = (0, 0) if mask is None else mask.stride()
+    return arguments

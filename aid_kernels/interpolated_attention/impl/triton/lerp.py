@@ -1,0 +1,50 @@
+"""Inner's interpolated keys and values, equation (3), made once for all query blocks: only memory moves."""
+
+# mypy: ignore-errors
+# (Triton's language, which only looks like Python)
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .tiles import load_visible, mix_tile, store_tile, view_entry, view_head
+
+
+@triton.jit(do_not_specialize=["length", "num_sources"])
+def lerp_kernel(
+    bank_key, bank_value, bank_mask, mixed_key, mixed_value, mixed_mask, sources, weights, schedule,
+    bank_key_batch, bank_key_head, bank_key_step, bank_value_batch, bank_value_head, bank_value_step,
+    bank_mask_batch, bank_mask_step, mixed_key_batch, mixed_key_head, mixed_key_step,
+    mixed_value_batch, mixed_value_head, mixed_value_step, mixed_mask_batch, mixed_mask_step,
+    length, num_sources,
+    HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, UNIT: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Program (block, head, place): one block of one head of the interpolated row at that place of the schedule."""
+    start = tl.program_id(0) * BLOCK
+    head = tl.program_id(1)
+    place = tl.program_id(2)
+    row = tl.load(schedule + place).to(tl.int64)
+    mix = sources + row * num_sources, weights + row * num_sources, num_sources
+    positions = tl.arange(0, BLOCK)
+    inside = positions < length - start
+
+    source = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, UNIT, WIDE)
+    target = view_entry(view_head(mixed_key, mixed_key_batch, mixed_key_head, mixed_key_step, head, UNIT, WIDE), place)
+    # [BLOCK, WIDTH]
+    tile = mix_tile(source, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
+    store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
+
+    source = view_head(bank_value, bank_value_batch, bank_value_head, bank_value_step, head, UNIT, WIDE)
+    target = view_entry(
+        view_head(mixed_value, mixed_value_batch, mixed_value_head, mixed_value_step, head, UNIT, WIDE), place
+    )
+    tile = mix_tile(source, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
+    store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
+
+    if bank_mask is not None:
+        # heads share the mask: the first one's programs write it
+        inside = positions < tl.where(head == 0, length - start, 0)
+        seen = load_visible((bank_mask, bank_mask_batch, bank_mask_step, 0), mix, start, positions, inside, True)
+        entry = mixed_mask + tl.cast(place, tl.int64) * mixed_mask_batch
+        tl.store(entry + (start + positions) * mixed_mask_step, seen.to(tl.uint8), mask=inside)

@@ -1,0 +1,208 @@
+"""Files of what was measured on a GPU, `aid_kernels/configs/<gpu>.json`: format, checks, and where they are looked for.
+
+Read without Triton and without a GPU; `python -m benchmarks.tune` writes them. The format is in `configs/README.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .static import Setting
+
+FORMAT = 1
+SHIPPED = Path(__file__).parents[2] / "configs"
+DIRECTORY_VARIABLE = "AID_KERNELS_CONFIG_DIR"
+
+MODES = ("outer", "inner")
+DTYPES = ("float16", "bfloat16", "float32")
+MIXES = ("before", "on_the_way")
+IMPLEMENTATIONS = ("triton", "sdpa")
+_TOP = {"format", "gpu", "smoke", "machine", "entries"}
+# what a setting may be: more would not be a slip of the pen but a kernel that does not exist
+_ALLOWED = {
+    "block_m": (16, 32, 64, 128, 256),
+    "block_n": (16, 32, 64, 128, 256),
+    "num_warps": (1, 2, 4, 8, 16),
+    "num_stages": (1, 2, 3, 4, 5, 6, 7, 8),
+    "slices": (1, 2, 4),
+    "widest": (64, 128, 256),
+    "pad": (False, True),
+}
+# what two entries of one bucket may differ in: the rest fixes the order of a row's sums, README "Same bits"
+_FREE = ("slices", "num_stages")
+
+
+class ConfigFileError(ValueError):
+    """A file of measured configurations that cannot be used; the message names the file and the place in it."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What an entry was measured for, but for the number of sources."""
+
+    mode: str
+    dtype: str
+    head_dim: int
+    query_length: int
+    key_length: int
+    masked: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One measurement: the best way to launch the kernel, and whether that beat the stock recipe.
+
+    Attributes:
+        bucket, sources: shapes, dtype and number of sources J it was measured for.
+        setting: tiles and launch options.
+        mix: inner only, "before" or "on_the_way" of the attention kernel; None: by the keys' number.
+        auto: "triton" or "sdpa", what `impl="auto"` picks.
+        triton_ms, sdpa_ms: medians of one run.
+    """
+
+    bucket: Bucket
+    sources: int
+    setting: Setting
+    mix: str | None
+    auto: str
+    triton_ms: float
+    sdpa_ms: float
+
+
+def file_name(gpu: str) -> str:
+    """ "NVIDIA H200" -> "nvidia-h200.json"."""
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + ".json"
+
+
+def load(gpu: str, directory: str | None) -> tuple[Entry, ...]:
+    """Entries for a GPU: the shipped ones, and a user's own, which take the place of whole buckets of them.
+
+    Raises:
+        ConfigFileError: `directory` is not a folder, or a file there is not as it should be.
+    """
+    found = _entries(SHIPPED / file_name(gpu), gpu)
+    if directory:
+        if not Path(directory).is_dir():
+            raise ConfigFileError(
+                f"{DIRECTORY_VARIABLE}={directory} is not a folder; make it, with {file_name(gpu)} inside, or unset it"
+            )
+        own = _entries(Path(directory) / file_name(gpu), gpu)
+        replaced = {entry.bucket for entry in own}
+        found = tuple(entry for entry in found if entry.bucket not in replaced) + own
+    return found
+
+
+def own_directory() -> str | None:
+    """The user's folder, from the environment."""
+    return os.environ.get(DIRECTORY_VARIABLE) or None
+
+
+def _entries(path: Path, gpu: str) -> tuple[Entry, ...]:
+    if not path.exists():
+        return ()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigFileError(f"{path} cannot be read as JSON: {error}") from error
+    named, entries = parse(content, str(path))
+    if file_name(named) != file_name(gpu):
+        raise ConfigFileError(f"{path} was measured on {named!r}, not on {gpu!r}; call it {file_name(named)}")
+    return entries
+
+
+def parse(content: Any, origin: str, *, smoke: bool = False) -> tuple[str, tuple[Entry, ...]]:
+    """The GPU's name and the entries of a file's content; `origin` names it in errors.
+
+    Args:
+        smoke: take a smoke run's file, which measured nothing; else such a file is refused.
+
+    Raises:
+        ConfigFileError: wrong format number, unknown, missing or impossible values, doubled or contradicting entries.
+    """
+    if not isinstance(content, dict):
+        raise ConfigFileError(f"{origin} must hold a JSON object, got {type(content).__name__}")
+    if content.get("format") != FORMAT:
+        raise ConfigFileError(
+            f"{origin} has format {content.get('format')!r}, this version reads {FORMAT}; "
+            "measure anew with python -m benchmarks.tune"
+        )
+    _known(content, _TOP, origin)
+    if content.get("smoke") and not smoke:
+        raise ConfigFileError(f"{origin} was written by a smoke run, which measures nothing; remove it")
+    gpu, listed = content.get("gpu"), content.get("entries")
+    if not isinstance(gpu, str) or not isinstance(listed, list):
+        raise ConfigFileError(f"{origin} needs a name in 'gpu' and a list in 'entries'")
+    entries = tuple(_entry(item, f"{origin}, entry {index}") for index, item in enumerate(listed))
+    _check_together(entries, origin)
+    return gpu, entries
+
+
+def _entry(item: Any, origin: str) -> Entry:
+    if not isinstance(item, dict):
+        raise ConfigFileError(f"{origin} must be an object, got {item!r}")
+    numbers = ("head_dim", "query_length", "key_length", "sources")
+    times = ("triton_ms", "sdpa_ms")
+    notes = {"frames", "heads", "noise", "runners_up", "commit"}  # for people
+    _known(item, {"mode", "dtype", "masked", "auto", "config", *numbers, *times, *notes}, origin)
+    for name, choices in (("mode", MODES), ("dtype", DTYPES), ("auto", IMPLEMENTATIONS), ("masked", (False, True))):
+        _one_of(item, name, choices, origin)
+    for name in numbers:
+        value = item.get(name)
+        if type(value) is not int or value < 1:
+            raise ConfigFileError(f"{origin}: {name} must be a whole number of at least 1, got {value!r}")
+    for name in times:
+        value = item.get(name)
+        if not isinstance(value, float | int) or isinstance(value, bool) or not 0 < value < float("inf"):
+            raise ConfigFileError(f"{origin}: {name} must be a time in ms above 0, got {value!r}")
+    bucket = Bucket(**{field.name: item[field.name] for field in fields(Bucket)})
+    setting, mix = _setting(item.get("config"), bucket.mode, origin)
+    return Entry(bucket, item["sources"], setting, mix, item["auto"], item["triton_ms"], item["sdpa_ms"])
+
+
+def _setting(item: Any, mode: str, origin: str) -> tuple[Setting, str | None]:
+    if not isinstance(item, dict):
+        raise ConfigFileError(f"{origin}: config must be an object, got {item!r}")
+    _known(item, {*_ALLOWED, "mix"}, f"{origin}, config")
+    for name, choices in _ALLOWED.items():
+        _one_of(item, name, choices, f"{origin}, config")
+    mix = item.get("mix")
+    if mix is not None:
+        _one_of(item, "mix", MIXES if mode == "inner" else (None,), f"{origin}, config")
+    return Setting(**{name: item[name] for name in _ALLOWED}), mix
+
+
+def _check_together(entries: tuple[Entry, ...], origin: str) -> None:
+    """No entry twice, and one order of sums for a bucket whatever the number of sources."""
+    seen: dict[tuple[Bucket, int], Entry] = {}
+    for entry in entries:
+        if (entry.bucket, entry.sources) in seen:
+            raise ConfigFileError(f"{origin} has two entries for {entry.bucket}, {entry.sources} sources")
+        for (bucket, _), other in seen.items():
+            if bucket == entry.bucket and _fixed(other.setting) != _fixed(entry.setting):
+                raise ConfigFileError(
+                    f"{origin}: entries for {bucket} may differ in {' and '.join(_FREE)} alone, or a row's bits would "
+                    "depend on how many sources its batch has"
+                )
+        seen[entry.bucket, entry.sources] = entry
+
+
+def _fixed(setting: Setting) -> dict[str, Any]:
+    return {field.name: getattr(setting, field.name) for field in fields(Setting) if field.name not in _FREE}
+
+
+def _known(item: dict[str, Any], names: set[str], origin: str) -> None:
+    unknown = sorted(item.keys() - names)
+    if unknown:
+        raise ConfigFileError(f"{origin} has unknown {', '.join(unknown)}; known are {', '.join(sorted(names))}")
+
+
+def _one_of(item: dict[str, Any], name: str, choices: tuple[Any, ...], origin: str) -> None:
+    value = item.get(name)
+    # True is 1 to Python, but not to whoever reads the file
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise ConfigFileError(f"{origin}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

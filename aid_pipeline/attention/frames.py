@@ -1,0 +1,100 @@
+"""What one denoising call means: which frames, between which endpoints, known by which embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aid_kernels import InterpolationPlan
+
+from ..errors import ConfigError
+from .endpoint_cache import EndpointMemory
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The m frames that a stock pipeline call with m rows of `prompt_embeds` and `latents` is about to denoise.
+
+    Args:
+        plan: m rows, one per frame: its sources among these m frames and their weights. Plain rows are the endpoints.
+        prompt_embeds: (m, L, C) conditional embeddings, exactly as the denoiser will get them in
+            `encoder_hidden_states` (what is passed as `prompt_embeds` to the stock call; for SD3 and SDXL the joined
+            one), before `num_images_per_prompt` repeats them. The frames' rows are found by comparing values with
+            these. Frames may share an embedding (equal prompts); they are told apart by their order. Or a function
+            that makes them: it is called whenever they are needed, and nothing is kept in between.
+        num_steps: denoising steps the call really runs (img2img skips the first ones: count what is left). A scheduler
+            that evaluates a step twice (Heun) still counts it once.
+        num_images_per_prompt: n as passed to the stock call; row i * n + k of the batch is image k of frame i, and each
+            image k is a sequence of its own.
+        chunk: most rows per run of the denoiser; None runs the batch as it comes, "auto" takes what fits the free GPU
+            memory (measured on one row in the first step) or `chunking.CPU_ROWS`. Any value gives the same frames.
+        guided: frames between the endpoints have a guide's embeddings (PAID), not the lerp of the endpoints'. Without
+            a guide mode "inner" leaves those cross-attention layers plain where that is exactly the same thing.
+        image_embeds: IP-Adapter embeddings per adapter, each (m, N, C) or (m, N, L, C), one row per frame. They are
+            handed to the denoiser in place of whatever the stock call has there, which needs no image of its own then.
+        negative_image_embeds: likewise what all other rows get, each (1, ...) of the same shape; default: zeros.
+        endpoints: a memory to share between calls for other frames between the same ends: the first call fills it,
+            later ones do not run their first and last frame again.
+
+    Raises:
+        ConfigError: lengths that differ, no frame to interpolate from, counts below 1, non-finite embeddings.
+    """
+
+    plan: InterpolationPlan
+    prompt_embeds: Tensor | Callable[[], Tensor]
+    num_steps: int
+    num_images_per_prompt: int = 1
+    chunk: int | str | None = None
+    guided: bool = False
+    image_embeds: list[Tensor] | None = None
+    negative_image_embeds: list[Tensor] | None = None
+    endpoints: EndpointMemory | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.plan, InterpolationPlan):
+            raise ConfigError(f"plan must be an InterpolationPlan, got {type(self.plan).__name__}")
+        frames = len(self.plan)
+        embeds = self.embeddings()
+        if not isinstance(embeds, Tensor) or embeds.ndim != 3:
+            shape = getattr(embeds, "shape", type(embeds).__name__)
+            raise ConfigError(f"prompt_embeds must be a tensor (frames, tokens, channels), got {shape}")
+        if embeds.shape[0] != frames:
+            raise ConfigError(f"the plan has {frames} frames but prompt_embeds {embeds.shape[0]} rows")
+        if self.plan.bank_size > frames:
+            raise ConfigError(
+                f"the plan reads frame {self.plan.bank_size - 1} of {frames}; endpoints must be frames themselves"
+            )
+        mixing = self.plan.host_weights != 0
+        if mixing.any() and mixing[self.plan.host_sources[mixing].long()].any():
+            raise ConfigError("the plan mixes frames that are mixtures themselves; endpoints must be plain rows")
+        if not torch.isfinite(embeds).all():
+            raise ConfigError("prompt_embeds hold NaN or infinity")
+        for name in ("num_steps", "num_images_per_prompt"):
+            _check_count(name, getattr(self, name))
+        if self.chunk not in (None, "auto"):
+            _check_count("chunk", self.chunk)
+        for index, embeds in enumerate(self.image_embeds or []):
+            if embeds.ndim not in (3, 4) or embeds.shape[0] != frames:
+                raise ConfigError(
+                    f"image_embeds[{index}] must be ({frames}, images, channels) or ({frames}, images, tokens, "
+                    f"channels), got {tuple(embeds.shape)}"
+                )
+        if self.negative_image_embeds is not None:
+            given = [tuple(embeds.shape) for embeds in self.negative_image_embeds]
+            wanted = [(1, *embeds.shape[1:]) for embeds in self.image_embeds or []]
+            if given != wanted:
+                raise ConfigError(
+                    f"negative_image_embeds must have shapes {wanted}, one per entry of image_embeds, got {given}"
+                )
+
+    def embeddings(self) -> Tensor:
+        """`prompt_embeds`, made anew where they are a function."""
+        return self.prompt_embeds() if callable(self.prompt_embeds) else self.prompt_embeds
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number >= 1, got {value!r}")

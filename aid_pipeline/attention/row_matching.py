@@ -1,0 +1,129 @@
+"""Which rows of a denoiser call are the frames: found by value, not by position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aid_kernels import InterpolationPlan
+
+from ..errors import RowsError
+from .frames import Frames
+
+REMEMBERED = 8  # embeddings whose rows are known; a pipeline alternates between two or three
+
+
+class FrameFinder:
+    """Finds the frames' rows in `encoder_hidden_states` and makes the plan of the whole batch.
+
+    Pipelines put unconditional rows first, last, or into a call of their own, and repeat rows per image. The rows of
+    an embedding that was seen before are remembered by the memory it occupies, so that no step waits for a GPU.
+    """
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+        self._seen: dict[tuple[Any, ...], tuple[Tensor, int | None]] = {}
+        self._plans: dict[tuple[int, int, torch.device], InterpolationPlan] = {}
+        self._first_alone: tuple[Any, ...] | None = None
+
+    def start_run(self) -> None:
+        """A run of denoising steps begins: its embeddings may be other tensors than the last run's."""
+        self._first_alone = None
+
+    def find(self, embeds: Any, first_step: bool) -> int | None:
+        """Where the frames' rows start in a call with these embeddings; None: it has none of them.
+
+        Args:
+            embeds: (B, L, C) `encoder_hidden_states` of the call.
+            first_step: in the first step two calls must not both be the frames'.
+
+        Raises:
+            RowsError: more than one block of rows has the frames' embeddings.
+        """
+        if not isinstance(embeds, Tensor):
+            raise RowsError(
+                f"encoder_hidden_states must be a tensor to find the frames in, got {type(embeds).__name__}"
+            )
+        key = _memory(embeds)
+        if key not in self._seen:
+            while len(self._seen) >= REMEMBERED:
+                del self._seen[next(iter(self._seen))]
+            self._seen[key] = (embeds, self._search(embeds))  # holds the tensor, so that its memory is not given away
+        start = self._seen[key][1]
+        if first_step and start is not None and embeds.shape[0] == self.rows:
+            self._check_alone(key)
+        return start
+
+    def plan(self, start: int, batch: int, device: torch.device) -> InterpolationPlan:
+        """The plan of `batch` rows: the frames' from `start` on, others plain; each image k a sequence of its own."""
+        key = (start, batch, device)
+        if key not in self._plans:
+            frames, images = len(self._frames.plan), self._frames.num_images_per_prompt
+            # image by image as `concat` stacks them, then frame by frame as the pipelines repeat them
+            stacked = InterpolationPlan.concat([self._frames.plan] * images)
+            order = [image * frames + frame for frame in range(frames) for image in range(images)]
+            interleaved = stacked.select(order, bank=order)
+            parts = [
+                InterpolationPlan.plain(start),
+                interleaved.to("cpu"),
+                InterpolationPlan.plain(batch - start - self.rows),
+            ]
+            self._plans[key] = InterpolationPlan.concat(parts).to(device)
+        return self._plans[key]
+
+    @property
+    def rows(self) -> int:
+        """How many rows the frames take: frames times images."""
+        return len(self._frames.plan) * self._frames.num_images_per_prompt
+
+    def end_rows(self, batch: int) -> list[int]:
+        """Rows of the first and the last frame in a call: blocks of all frames, conditional ones or not; else none."""
+        images, last = self._frames.num_images_per_prompt, len(self._frames.plan) - 1
+        if batch % self.rows:
+            return []
+        return [row for row in range(batch) if row % self.rows // images in (0, last)]
+
+    def _search(self, embeds: Tensor) -> int | None:
+        expected = self._expected_for(embeds)
+        if embeds.shape[0] % self.rows or embeds.shape[1:] != expected.shape[1:]:
+            return None
+        starts = range(0, embeds.shape[0], self.rows)
+        found = [start for start in starts if torch.equal(embeds[start : start + self.rows], expected)]
+        if len(found) > 1:
+            raise RowsError(
+                "the unconditional embeddings equal the conditional ones, so the frames cannot be told from them; "
+                "use another negative prompt, or no guidance (guidance_scale=1)"
+            )
+        return found[0] if found else None
+
+    def _expected_for(self, embeds: Tensor) -> Tensor:
+        """The frames' embeddings as the pipeline hands them on: cast, moved and repeated."""
+        cast = self._frames.embeddings().to(embeds.device, embeds.dtype)
+        images = self._frames.num_images_per_prompt
+        return cast if images == 1 else cast.repeat_interleave(images, dim=0)
+
+    def _check_alone(self, key: tuple[Any, ...]) -> None:
+        """Conditional and unconditional calls apart: both must not look the same."""
+        if self._first_alone is None:
+            self._first_alone = key
+        if self._first_alone != key:
+            raise RowsError(
+                "two different calls of the first step have the frames' embeddings; the negative prompt must differ "
+                "from the prompts, or leave guidance off"
+            )
+
+
+def _memory(tensor: Tensor) -> tuple[Any, ...]:
+    """What tells a tensor's contents from another's without reading them, while both are alive."""
+    version = -1 if tensor.is_inference() else tensor._version
+    return (
+        tensor.untyped_storage().data_ptr(),
+        tensor.storage_offset(),
+        tuple(tensor.shape),
+        tensor.stride(),
+        tensor.dtype,
+        tensor.device,
+        version,
+    )

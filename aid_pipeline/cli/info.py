@@ -1,0 +1,86 @@
+"""Tables for `aid models` and `aid info`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Group
+from rich.table import Table
+
+
+def models_table() -> Table:
+    """Examples of models of every supported family, and where they are."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from ..miniature import MODEL_PATH
+    from ..models import KNOWN_MODELS, MINIATURE
+
+    table = Table(title="Any diffusers model of these families; for example", box=SIMPLE)
+    table.add_column("--model", no_wrap=True)
+    for name in ("family", "pixels", "where"):
+        table.add_column(name)
+    for known in KNOWN_MODELS:
+        if known.id == MINIATURE:
+            where = "this package" if (MODEL_PATH / "model_index.json").is_file() else "missing: reinstall"
+        else:
+            cached = isinstance(try_to_load_from_cache(known.id, "model_index.json"), str)
+            where = "local cache" if cached else "hub"
+        table.add_row(known.id, known.family, str(known.pixels), where)
+    return table
+
+
+def environment_table() -> Table:
+    """Versions, machine and environment variables."""
+    import torch
+
+    from aid_kernels.interpolated_attention.dispatch import ENVIRONMENT_VARIABLE
+
+    from ..io.provenance import machine, versions
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    table = Table("what", "value", title="This installation", box=SIMPLE)
+    for name, value in {**versions(), **machine(device)}.items():
+        table.add_row(name, str(value))
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        table.add_row("GPU memory", f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f}")
+    table.add_row(ENVIRONMENT_VARIABLE, os.environ.get(ENVIRONMENT_VARIABLE) or "not set (auto)")
+    return table
+
+
+def implementations() -> Group:
+    """Which implementation serves the attention layers of known models here, and why not the others."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtypes = [torch.bfloat16, torch.float16, torch.float32] if device == "cuda" else [torch.float32]
+    table = Table("attention layer", "dtype", "served by", "because", title=f"Implementations on {device}", box=SIMPLE)
+    reasons: list[str] = []
+    for name, heads, keys, head_dim in (
+        ("miniature, self", 2, 256, 40),
+        ("SD 1.x, self", 8, 1024, 80),
+        ("SD 1.x, cross", 8, 77, 40),
+        ("SDXL, self", 10, 1024, 64),
+        ("FLUX.1, joint", 24, 1024, 128),
+    ):
+        for dtype in dtypes:
+            implementation, *why = _served(heads, keys, head_dim, dtype, device)
+            reasons += [line for line in why if line not in reasons]
+            notes = " ".join(f"({reasons.index(line) + 1})" for line in why)
+            table.add_row(name, str(dtype).removeprefix("torch."), implementation, notes)
+    return Group(table, *(f"({number}) {line}" for number, line in enumerate(reasons, 1)))
+
+
+def _served(heads: int, keys: int, head_dim: int, dtype: Any, device: str) -> list[str]:
+    """The implementation, why that one, and every reason against the others."""
+    import torch
+
+    from aid_kernels import InterpolationPlan, explain
+
+    plan = InterpolationPlan.sequence([0.0, 0.5, 1.0], device=device)
+    tensor = torch.empty(3, heads, keys, head_dim, dtype=dtype, device=device)
+    found = explain(tensor, tensor, tensor, plan)
+    refused = [f"not {name}: {reason}" for name, reasons in found.refusals.items() for reason in reasons]
+    return [found.implementation, f"{found.implementation}: {found.reason}", *refused]

@@ -1,0 +1,91 @@
+"""Options that several commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ArgumentError, OutputFolderError
+
+Model = Annotated[str, typer.Option(help="miniature, a local folder or a hub id; see `aid models`.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")]
+Frames = Annotated[int, typer.Option(help="How many, both ends included.")]
+Steps = Annotated[int, typer.Option(help="Denoising steps.")]
+Guidance = Annotated[float, typer.Option(help="Strength of the prompts; 1 is off.")]
+Warmup = Annotated[float, typer.Option(help="Share of the steps with interpolated attention, 0 to 1.")]
+Beta = Annotated[str | None, typer.Option(help='Spacing by a Beta prior, "alpha,beta" such as "3,3".')]
+Preset = Annotated[str, typer.Option(help="What measures: miniature, standard or paper-compat; see docs/metrics.md.")]
+Distance = Annotated[str | None, typer.Option(help="Of steps: miniature, clip:FOLDER, dino:FOLDER or lpips:FILE.")]
+Features = Annotated[str | None, typer.Option(help="Of fidelity: miniature, clip:FOLDER or inception:FILE.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the files: new, empty, or of this very command.")]
+
+REQUEST = ".aid-command.json"
+
+
+def needed(out: Path | None) -> Path:
+    """The output folder.
+
+    Raises:
+        ArgumentError: none was given.
+    """
+    if out is None:
+        raise ArgumentError("say where the files go with --out DIR")
+    return out
+
+
+def claim(out: Path, request: dict[str, Any]) -> None:
+    """Make `out` the folder of this command, or find that it is already; a stopped command then goes on.
+
+    Args:
+        request: all that decides what the command writes.
+
+    Raises:
+        OutputFolderError: a file, a folder with other things in it, or of another command.
+    """
+    import json
+
+    from ..io.output_folder import write_json
+
+    request = json.loads(json.dumps(request))
+    known = out / REQUEST
+    if out.exists() and not out.is_dir():
+        raise OutputFolderError(f"{out} is a file; give a folder")
+    if known.is_file():
+        before = json.loads(known.read_text("utf-8"))
+        other = sorted(name for name in request.keys() | before.keys() if request.get(name) != before.get(name))
+        if other:
+            raise OutputFolderError(
+                f"{out} is of another command ({', '.join(other)} differ); repeat that one, or give another folder"
+            )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise OutputFolderError(f"{out} is not empty; give a new or empty folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(known, request)
+
+
+def beta_prior(text: str | None) -> dict[str, Any] | None:
+    """`{"beta_prior": [alpha, beta]}` of "alpha,beta".
+
+    Raises:
+        ArgumentError: not two numbers.
+    """
+    if text is None:
+        return None
+    try:
+        alpha, beta = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ArgumentError(f'beta takes two numbers, "alpha,beta" such as "3,3"; got {text!r}') from error
+    return {"beta_prior": [alpha, beta]}
+
+
+def refuse(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Raise ArgumentError if any of these options was given on the command line, where it would do nothing."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ArgumentError(f"--{name.replace('_', '-')} {why}")

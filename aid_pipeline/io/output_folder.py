@@ -1,0 +1,149 @@
+"""A folder that holds a sequence: checked before the first step, and never a half-written file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import OutputFolderError
+
+FINISHED = "sequence.json"  # written last: where it is, all other files are
+UNFINISHED = ".aid-unfinished.json"  # there from before the first step until `sequence.json` is
+_TEMPORARY = ".aid-writing-"
+FRAME = re.compile(r"\d{3,}\.png")
+_OURS = re.compile(r"(\d{3,}\.png|sequence\.(png|mp4|gif|webp|json)|latents\.safetensors)")
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Make `path` appear whole: write a temporary file beside it, sync it, and rename it.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written to; `path` is then as it was.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8; written as `write_atomically` does."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+class OutputFolder:
+    """A folder claimed for one sequence.
+
+    A claim leaves a marker with what is being made. Files beside a marker belong to a run that never finished: the same
+    run may start over and replace them, any other run is refused.
+
+    Args:
+        path: the folder; made if need be.
+        recipe: what is being made, comparable through JSON.
+
+    Raises:
+        OutputFolderError: not a folder, not writable, or holds anything but an unfinished run of the same recipe.
+    """
+
+    def __init__(self, path: str | Path, recipe: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.recipe = json.loads(json.dumps(recipe))
+        self._made: list[Path] = []
+        self._inspect()
+        try:
+            self._make_folders()
+            # the marker first and throughout: a kill in between must not leave files that belong to nobody
+            write_json(self.path / UNFINISHED, self.recipe)
+            for leftover in self._entries():
+                if leftover.name != UNFINISHED:
+                    leftover.unlink()
+        except OSError as error:
+            raise OutputFolderError(f"cannot write to {self.path}: {error.strerror or error}") from error
+
+    def release(self) -> None:
+        """Give the claim up if nothing was saved: remove the marker and the folders that the claim made."""
+        if self.saved():
+            return
+        (self.path / UNFINISHED).unlink(missing_ok=True)
+        for folder in reversed(self._made):
+            try:
+                folder.rmdir()
+            except OSError:  # somebody else's files are in it by now
+                return
+
+    def finish(self, document: dict[str, Any]) -> None:
+        """Write `sequence.json` and drop the marker: the sequence is complete."""
+        write_json(self.path / FINISHED, document)
+        (self.path / UNFINISHED).unlink(missing_ok=True)
+
+    def saved(self) -> list[str]:
+        """Names of the sequence's files that are there, all of them whole."""
+        return sorted(entry.name for entry in self._entries() if _OURS.fullmatch(entry.name))
+
+    def _inspect(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputFolderError(f"{self.path} is a file; give a folder")
+        entries = self._entries()
+        if not [entry for entry in entries if not entry.name.startswith(_TEMPORARY)]:
+            return
+        foreign = [entry.name for entry in entries if not _is_ours(entry)]
+        marker = self.path / UNFINISHED
+        if foreign or not marker.exists():
+            if finished_recipe(self.path) is not None:
+                raise OutputFolderError(f"{self.path} already holds a finished sequence; give another folder")
+            example = (foreign or [entry.name for entry in entries])[0]
+            raise OutputFolderError(f"{self.path} is not empty (it holds {example!r}); give a new or empty folder")
+        if _read_json(marker) != self.recipe:
+            raise OutputFolderError(
+                f"{self.path} holds an unfinished sequence that was asked for differently; "
+                "repeat that command, give another folder, or delete this one"
+            )
+
+    def _make_folders(self) -> None:
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            self._made.append(folder)
+
+    def _entries(self) -> list[Path]:
+        try:
+            return sorted(self.path.iterdir()) if self.path.is_dir() else []
+        except OSError as error:
+            raise OutputFolderError(f"cannot read {self.path}: {error.strerror or error}") from error
+
+
+def finished_recipe(path: str | Path) -> dict[str, Any] | None:
+    """The recipe that a finished sequence's folder was claimed with; None if it holds no finished sequence."""
+    folder = Path(path)
+    if (folder / UNFINISHED).exists() or not (folder / FINISHED).is_file():
+        return None
+    document = _read_json(folder / FINISHED)
+    recipe = document.get("recipe", {}) if isinstance(document, dict) else None
+    return recipe if isinstance(recipe, dict) else None
+
+
+def _is_ours(entry: Path) -> bool:
+    named = _OURS.fullmatch(entry.name) or entry.name == UNFINISHED or entry.name.startswith(_TEMPORARY)
+    return bool(named) and entry.is_file()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None

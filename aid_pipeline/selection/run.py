@@ -1,0 +1,186 @@
+"""Selection at work on a pipeline: makes the frames a method of `selection/` asks for, and keeps the chosen ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..attention.endpoint_cache import EndpointMemory
+from ..coefficients import BetaPrior, frame_coefficients
+from ..errors import ArgumentError, LatentsError, PromptError, SelectionError
+from ..metrics.distances import Distance, adjacent_distances, distance_name
+from ..sampling.denoising import Denoising, Made
+from ..sampling.stock_call import Progress
+from . import Selection
+from .bayes import check_installed, evaluations, search_prior
+from .dynamic import planned_rounds, select_dynamically
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The frames kept, as `Made`, their coefficients, and what `sequence.json` says about the choice."""
+
+    made: Made
+    coefficients: tuple[float, ...]
+    record: dict[str, Any]
+
+
+def check_selection(
+    selection: Selection,
+    frames: int,
+    coefficients: Any,
+    latents: Tensor | None,
+    guide: Any,
+    output_type: str = "pil",
+    image: Any = None,
+) -> None:
+    """What selection cannot go with, said before anything is made.
+
+    Raises:
+        SelectionError: coefficients that are chosen already, or as `Selection.check`.
+        LatentsError, PromptError, ArgumentError: latents, guides or images for each frame, since frames that are not
+            kept would have none; latents in place of pictures.
+    """
+    selection.check(frames)
+    if selection.method == "bayes":
+        check_installed()
+    if coefficients is not None:
+        raise SelectionError("select chooses the coefficients itself; leave coefficients out, or leave select out")
+    if latents is not None and latents.shape[0] != 2:
+        raise LatentsError(
+            "with select, latents must be those of the two ends, (2, C, h, w): it makes other frames too"
+        )
+    if guide is not None and not isinstance(guide, str):
+        raise PromptError("with select, guide must be one prompt for all frames between the ends")
+    if output_type == "latent":
+        raise ArgumentError('select compares pictures; use output_type "pil", "pt" or "np"')
+    several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
+    if several and len(image) != 1:
+        raise ArgumentError(f"with select, image must be one image for all frames, got {len(image)}")
+
+
+def select_frames(
+    denoising: Denoising,
+    selection: Selection,
+    measure: Distance,
+    frames: int,
+    most_per_call: int | None,
+    progress: Progress | None,
+) -> Selected:
+    """Make, compare and choose.
+
+    Args:
+        denoising: the sequence's stock calls; its `output_type` is that of the frames returned.
+        selection, measure: how to choose.
+        frames: m, to keep.
+        most_per_call: new frames that fit one denoiser call; None: any number.
+        progress: called with (steps done, steps in all), of all calls together.
+    """
+    chosen_by = _bayes if selection.method == "bayes" else _dynamic
+    return chosen_by(denoising, selection, measure, frames, most_per_call, progress)
+
+
+class _Camera:
+    """Makes pictures of one sequence, in as many calls as asked for; its ends are denoised in the first one only."""
+
+    def __init__(self, denoising: Denoising, progress: Progress | None, calls: int) -> None:
+        self.made: list[Made] = []
+        self.pictures: dict[float, Tensor] = {}
+        self.not_finite: set[float] = set()
+        self.flagged: set[float] = set()
+        self._denoising = replace(denoising, output_type="pt")
+        self._memory = EndpointMemory()
+        self._progress, self._planned, self._steps = progress, calls, 0
+
+    def take(self, coefficients: Iterable[float]) -> Tensor:
+        """(k, 3, height, width) float32 in [0, 1] at k coefficients; what is not finite is black."""
+        asked = tuple(coefficients)
+        whole = (0.0, *(t for t in asked if 0 < t < 1), 1.0)
+        made = self._denoising.frames(whole, self.progress, self._memory)
+        self.made.append(made)
+        self.pictures.update(zip(whole, made.images, strict=True))
+        self.not_finite |= {whole[index] for index in made.not_finite}
+        self.flagged |= {whole[index] for index in made.flagged}
+        return torch.stack([self.pictures[t] for t in asked]).float().nan_to_num(0.0, 0.0, 0.0)
+
+    def progress(self, done: int, total: int) -> None:
+        """Of the call under way, as part of all of them."""
+        self._steps = total
+        if self._progress is not None:
+            self._progress(len(self.made) * total + done, max(self._planned, len(self.made) + 1) * total)
+
+    def finish(self) -> None:
+        """Say that all is done, where there were fewer calls than planned."""
+        if self._progress is not None and len(self.made) < self._planned:
+            self._progress(self._planned * self._steps, self._planned * self._steps)
+
+    def keep(self, coefficients: tuple[float, ...], output_type: str) -> Made:
+        """These frames as one stock call of that `output_type` would return them."""
+        kept = torch.stack([self.pictures[t] for t in coefficients])
+        chunks = [made.chunk for made in self.made if made.chunk is not None]
+        return Made(
+            images=_as_output(kept, output_type),
+            denoise=sum(made.denoise for made in self.made),
+            decode=sum(made.decode for made in self.made),
+            report=self.made[-1].report,
+            chunk=max(chunks) if chunks else None,
+            not_finite=tuple(index for index, t in enumerate(coefficients) if t in self.not_finite),
+            flagged=tuple(index for index, t in enumerate(coefficients) if t in self.flagged),
+        )
+
+
+def _dynamic(
+    denoising: Denoising,
+    selection: Selection,
+    measure: Distance,
+    frames: int,
+    most_per_call: int | None,
+    progress: Progress | None,
+) -> Selected:
+    rounds = planned_rounds(selection.explored(frames), selection.per_round, most_per_call)
+    camera = _Camera(denoising, progress, rounds)
+    choice = select_dynamically(camera.take, measure, frames, selection, most_per_call)
+    camera.finish()
+    made = camera.keep(choice.coefficients, denoising.output_type)
+    record = choice.record() | {"denoised_frames": len(choice.explored), "messages": choice.messages()}
+    if camera.not_finite:
+        record["not_finite_at"] = sorted(camera.not_finite)
+    return Selected(made, choice.coefficients, record)
+
+
+def _bayes(
+    denoising: Denoising,
+    selection: Selection,
+    measure: Distance,
+    frames: int,
+    most_per_call: int | None,
+    progress: Progress | None,
+) -> Selected:
+    calls = evaluations(selection.steps)
+    camera = _Camera(denoising, progress, calls + 1)
+
+    def distances(prior: BetaPrior) -> list[float]:
+        return adjacent_distances(measure, camera.take(frame_coefficients(prior, frames))).tolist()
+
+    search = search_prior(distances, selection.steps, denoising.seeds[0])
+    t = frame_coefficients(search.best, frames)
+    # once more in a call of its own: bit for bit the sequence that these coefficients make
+    made = denoising.frames(t, camera.progress)
+    total = [*camera.made, made]
+    whole = replace(made, denoise=sum(one.denoise for one in total), decode=sum(one.decode for one in total))
+    denoised = 2 + (frames - 2) * len(camera.made) + frames
+    return Selected(whole, t, search.record() | {"distance": distance_name(measure), "denoised_frames": denoised})
+
+
+def _as_output(pictures: Tensor, output_type: str) -> Any:
+    """Pictures (m, 3, height, width) as the stock image processor hands them out."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    if output_type == "pt":
+        return pictures
+    array = VaeImageProcessor.pt_to_numpy(pictures)
+    return array if output_type == "np" else VaeImageProcessor.numpy_to_pil(array)

@@ -1,0 +1,135 @@
+"""One picture's self- or cross-attention keys and values replaced by another's, in every layer and every step.
+
+A replacement is a plan: a row without keys of its own (`fuse_self=False`) and weight 1 on the other row, which is outer
+interpolation at t = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from aid_kernels import InterpolationPlan
+
+from ...attention.apply import find_denoiser
+from ...attention.layers import attention_layers
+from ...attention.processors import InterpolatedAttnProcessor
+from ...conditioning.embeddings import check_guidance, encode_prompts, text_family
+from ...conditioning.prompts import check_prompts
+from ...config import AIDConfig
+from ...errors import MetricsError, RowsError, UnsupportedPipelineError
+from ...sampling.stock_call import private_copy
+
+PICTURES = ("a", "b", "a, self from b", "a, cross from b")
+"""Rows of the batch: both pictures, and the first with one kind of attention reading the second."""
+
+
+def replacement_plans() -> dict[str, InterpolationPlan]:
+    """For the rows `PICTURES`, what self-attention and what cross-attention layers follow."""
+    plans = {}
+    for kind in ("self", "cross"):
+        weights = torch.zeros(len(PICTURES), 1)
+        weights[PICTURES.index(f"a, {kind} from b")] = 1
+        plans[kind] = InterpolationPlan(torch.full((len(PICTURES), 1), PICTURES.index("b"), dtype=torch.int32), weights)
+    return plans
+
+
+@torch.no_grad()
+def replaced_pictures(
+    pipe: Any,
+    prompt_a: str,
+    prompt_b: str,
+    seeds: tuple[int, int],
+    num_inference_steps: int = 25,
+    guidance_scale: float = 5.0,
+    impl: str = "auto",
+) -> Tensor:
+    """The four pictures of `PICTURES`: (4, 3, height, width) float32 in [0, 1] on the CPU.
+
+    Args:
+        pipe: a Stable Diffusion 1.x, 2.x or XL pipeline with stock attention processors.
+        seeds: of the noise of a and of b. With equal ones "a, cross from b" is b itself, since keys and values of text
+            do not depend on the picture.
+        impl: of the operator.
+
+    Raises:
+        UnsupportedPipelineError: another family, or processors that are not stock.
+        PromptError: an empty or too long prompt.
+        RowsError: the pipeline orders its rows in a way that is not known here.
+        MetricsError: a picture that is not finite or that the safety checker blacked out.
+    """
+    denoiser = find_denoiser(pipe)
+    if not isinstance(denoiser, UNet2DConditionModel):
+        raise UnsupportedPipelineError(
+            f"the study replaces self- and cross-attention apart, which {type(denoiser).__name__} does not have; use a "
+            "Stable Diffusion 1.x, 2.x or XL model"
+        )
+    family = text_family(pipe)
+    guided = check_guidance(pipe, family, {"guidance_scale": guidance_scale}, False)
+    own = private_copy(pipe)
+    encoded = encode_prompts(own, family, check_prompts(prompt_a, prompt_b, None, None, 2), guided, {})
+    # every row but b's has a's text: cross-attention "from b" reads b's keys through the plan
+    rows = [1 if name == "b" else 0 for name in PICTURES]
+    embeddings = {name: value[rows] for name, value in encoded.frames((0.0, 1.0)).items()}
+    with _replacing(denoiser, embeddings["prompt_embeds"], AIDConfig(mode="outer", fuse_self=False, impl=impl)):
+        output = own(
+            **embeddings,
+            latents=_noise(own, denoiser, [seeds[row] for row in rows]),
+            generator=[torch.Generator("cpu").manual_seed(seeds[0]) for _ in rows],
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            output_type="pt",
+        )
+    pictures: Tensor = output.images.detach().float().cpu()
+    black = [PICTURES[i] for i, flag in enumerate(getattr(output, "nsfw_content_detected", None) or []) if flag]
+    if black or not torch.isfinite(pictures).all():
+        raise MetricsError(f"picture(s) {', '.join(black)} blacked out" if black else "pictures hold NaN or infinity")
+    return pictures
+
+
+@contextmanager
+def _replacing(denoiser: nn.Module, embeds: Tensor, config: AIDConfig) -> Iterator[None]:
+    """Processors that follow the plans, for the length of a call whose last rows are the conditional ones."""
+    modules = attention_layers(denoiser)
+    for name, module in modules.items():
+        if type(module.processor).__name__ not in ("AttnProcessor2_0", "AttnProcessor"):
+            raise UnsupportedPipelineError(
+                f"layer {name} has a {type(module.processor).__name__}; the study needs the default processors"
+            )
+    originals = {name: module.processor for name, module in modules.items()}
+    processors = {name: InterpolatedAttnProcessor(None, config) for name in modules}
+    plans = replacement_plans()
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = kwargs.get("encoder_hidden_states")
+        count = len(embeds)
+        if given is None or len(given) < count or not torch.equal(given[-count:], embeds.to(given)):
+            raise RowsError("the conditional rows are not the last ones of the denoiser's batch; use a stock pipeline")
+        plain = InterpolationPlan.plain(len(given) - count)
+        for name, processor in processors.items():
+            kind = "cross" if modules[name].is_cross_attention else "self"
+            processor.plan = InterpolationPlan.concat([plain, plans[kind]]).to(given.device)
+
+    hook = denoiser.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        for name, module in modules.items():
+            module.set_processor(processors[name])
+        yield
+    finally:
+        hook.remove()
+        for name, module in modules.items():
+            module.set_processor(originals[name])
+
+
+def _noise(pipe: Any, denoiser: Any, seeds: Sequence[int]) -> Tensor:
+    """Unscaled noise (rows, C, h, w), drawn on the CPU, in the model's own size."""
+    size = denoiser.config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = (denoiser.config.in_channels, height, width)
+    drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(drawn).to(pipe.device, denoiser.dtype)
