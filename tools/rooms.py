@@ -1,7 +1,7 @@
 """The import graph's rooms: prints them, and fails on a circle, an arrow upwards, or code that has grown too large.
 
-`python -m tools.rooms` reads the sources alone and imports none of them. A room is a folder or a file next to one; arrows
-may only go from a room to those below it in `FLOORS`.
+`python -m tools.rooms` reads the sources alone and imports none of them. A room is a folder or a file next to one;
+arrows may only go from a room to those below it in `FLOORS`.
 """
 
 from __future__ import annotations
