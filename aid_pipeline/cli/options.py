@@ -1,4 +1,4 @@
-"""Options that several commands share, and what becomes of them."""
+"""Options of the commands: those that several share, and a command made from a dataclass of options."""
 
 from __future__ import annotations
 
@@ -71,26 +71,12 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     write_json(known, request)
 
 
-def beta_prior(text: str | None) -> dict[str, Any] | None:
-    """`{"beta_prior": [alpha, beta]}` of "alpha,beta".
-
-    Raises:
-        ArgumentError: not two numbers.
-    """
-    if text is None:
-        return None
-    try:
-        alpha, beta = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ArgumentError(f'beta takes two numbers, "alpha,beta" such as "3,3"; got {text!r}') from error
-    return {"beta_prior": [alpha, beta]}
-
-
 def command_from(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator that makes a typer command of a function over one dataclass: each field is an argument or an option.
 
     A field's type is what typer would read from a parameter, `Annotated[int, typer.Option(help=...)]`; a plain type
-    takes its help from the field's metadata, `field(default=7, metadata={"help": ...})`. The function is called with an
+    takes its help, and its option where that has another name, from the field's metadata,
+    `field(default=7, metadata={"help": ..., "option": "--count"})`. The function is called with an
     object of the dataclass, after the typer context if its first parameter is named `context`. Fields that are not on
     the command line keep the dataclass's own default.
 
@@ -104,7 +90,8 @@ def command_from(options: type[Any]) -> Callable[[Callable[..., None]], Callable
         default = Parameter.empty if entry.default is MISSING else entry.default
         hint = hints[entry.name]
         if "help" in entry.metadata:
-            hint = Annotated[hint, typer.Option(help=entry.metadata["help"])]
+            names = (entry.metadata["option"],) if "option" in entry.metadata else ()
+            hint = Annotated[hint, typer.Option(*names, help=entry.metadata["help"])]
         parameters.append(Parameter(entry.name, Parameter.KEYWORD_ONLY, default=default, annotation=hint))
 
     def decorate(run: Callable[..., None]) -> Callable[..., None]:

@@ -1,10 +1,10 @@
-"""What a user may ask of the choice of coefficients. Imports nothing heavy: the command line checks with it."""
+"""Settings of the choice of coefficients by what the frames look like; imports neither torch nor SciPy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SelectionError
@@ -39,11 +39,18 @@ class Selection:
     """
 
     method: str = "dynamic"
-    distance: str | Callable[..., Any] = "miniature"
-    explore: int | None = None
-    min_gap: float | None = None
+    distance: str | Callable[..., Any] = field(
+        default="miniature", metadata={"help": "Of --select: miniature, clip:FOLDER, dino:FOLDER or lpips:FILE."}
+    )
+    explore: int | None = field(default=None, metadata={"help": "Of --select dynamic: frames to make and choose from."})
+    min_gap: float | None = field(
+        default=None, metadata={"help": "Of --select dynamic: least gap between frames in t."}
+    )
     placing: str = "even"
-    per_round: int | None = None
+    per_round: int | None = field(
+        default=None,
+        metadata={"help": "Of --select dynamic: most new frames a round, such as 8: slower and evener."},
+    )
     steps: int = 15
 
     def __post_init__(self) -> None:
@@ -66,6 +73,20 @@ class Selection:
             given = [name for name in ("explore", "min_gap", "per_round") if getattr(self, name) is not None]
             if given:
                 raise SelectionError(f'{given[0]} is of method "dynamic"; "bayes" does not read it, leave it out')
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name; a callable `distance` is no JSON, and the caller's to refuse."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Selection:
+        """The settings that `to_json` wrote; fields may be left out.
+
+        Raises:
+            TypeError: a field of another name.
+            SelectionError: as the class itself.
+        """
+        return cls(**value)
 
     def check(self, frames: int) -> None:
         """Whether these settings suit a sequence of so many frames.
