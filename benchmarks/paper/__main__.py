@@ -208,10 +208,7 @@ def check(options: argparse.Namespace) -> list[Pair]:
     options.beta_from = f"fitted to {options.fit_pairs} other pairs" if options.beta == "fit" else "given"
     if options.table and not (options.out / SETTINGS).is_file():
         raise ArgumentError(f"{options.out} holds no comparison yet; make one by leaving --table out")
-    pick(
-        options.methods.split(","),
-        all_methods(BetaPrior(1, 1) if options.beta == "fit" else BetaPrior.parse(options.beta)),
-    )
+    pick(options.methods.split(","), all_methods(BetaPrior(1, 1) if options.beta == "fit" else prior_of(options.beta)))
     return draw_pairs(options.prompts, options.pairs, options.trials)
 
 
@@ -221,6 +218,14 @@ def shard_of(text: str) -> slice:
     if not (first.isdecimal() and count.isdecimal() and int(first) < int(count)):
         raise ArgumentError(f'--shard takes k/n with k < n, such as "0/2", got {text!r}')
     return slice(int(first), None, int(count))
+
+
+def prior_of(text: str) -> BetaPrior:
+    """Of "alpha,beta". Raises ArgumentError."""
+    try:
+        return BetaPrior.parse(text)
+    except AIDError as error:
+        raise ArgumentError(f'--beta takes two positive numbers such as "3,3", or fit; got {text!r}') from error
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -245,7 +250,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         if options.estimate:
             return
         options.beta = known or fitted(pipe, options, instruments, call)
-        methods = pick(options.methods.split(","), all_methods(BetaPrior.parse(options.beta), options.warmup))
+        methods = pick(options.methods.split(","), all_methods(prior_of(options.beta), options.warmup))
         settings = settings_of(pipe, options, instruments)
         store = Store(options.out, settings, str(instruments.describe()["distance"]))
         if not options.table:

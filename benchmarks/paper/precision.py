@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aid_pipeline.coefficients import BetaPrior
 from aid_pipeline.errors import AIDError, ArgumentError
 from aid_pipeline.io.output_folder import write_json, write_text
 from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
 from aid_pipeline.studies.comparison.methods import Method, all_methods
 from benchmarks import machine
 
+from .__main__ import prior_of
 from .claims import CLAIMS, EQUAL_SPACING, check_claims
 from .pairs import draw_pairs
 from .store import SETTINGS, Store, Unit
@@ -81,7 +81,7 @@ def compare(
 def page(result: dict[str, Any]) -> str:
     """`precision.md`."""
     first, second = result["dtypes"]
-    methods = all_methods(BetaPrior.parse(result["beta"]))
+    methods = all_methods(prior_of(result["beta"]))
     titles = {name: methods[name].title for name in result["changes"]}
     lines = [
         f"# The comparison in {second} beside {first}",
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         (first, made), (second, again) = read_folder(options.folder), read_folder(options.other)
         dtypes = check_settings(first, second)
-        known = all_methods(BetaPrior.parse(first["beta"]), first["warmup"])
+        known = all_methods(prior_of(first["beta"]), first["warmup"])
         both = [name for name in made if name in again]
         if not both:
             raise ArgumentError("no pair was made in both folders")
