@@ -1,4 +1,4 @@
-"""`python -m aid_pipeline` is the command `aid`."""
+"""Entry point: `python -m aid_pipeline` is the command `aid`."""
 
 from .cli.app import main
 

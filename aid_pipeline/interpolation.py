@@ -82,7 +82,7 @@ def interpolate(
     Raises:
         AIDError: its subclasses name what is wrong, before any denoising: `ArgumentError`, `CoefficientsError`,
             `ConfigError`, `DistanceError`, `LatentsError`, `PromptError`, `SelectionError`, `UnsupportedPipelineError`;
-            `BusyError` if the denoiser already serves another sequence in another thread.
+            `BusyError` if the denoiser already runs another sequence in another thread.
     """
     spec = InterpolationSpec.between(
         prompt_a,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .coefficients import BetaPrior, frame_coefficients, given_coefficients
 from .config import AIDConfig
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .conditioning.prompts import Prompts
 
 
-class _Unasked(int):
-    """A default count that another argument may overrule, because nobody asked for it."""
+class _DefaultCount(int):
+    """A count that nobody gave, so that another argument may decide it; 7 as a default is then not the 7 of a user."""
 
 
-DEFAULT_FRAMES = _Unasked(7)  # or as many as there are coefficients
+DEFAULT_FRAMES = _DefaultCount(7)  # or as many as there are coefficients
 DEFAULT_STEPS = 25
 DEFAULT_GUIDANCE = 5.0
 
@@ -47,7 +47,7 @@ class InterpolationSpec:
 
     keyframes: tuple[Keyframe, ...]
     frames: int = field(default=DEFAULT_FRAMES, metadata={"help": "How many, both ends included."})
-    config: AIDConfig = field(default=cast("AIDConfig", None))
+    config: AIDConfig = field(default_factory=AIDConfig)
     guide: str | tuple[str, ...] | None = field(
         default=None, metadata={"help": "Text of the frames between; once, or once per such frame."}
     )
@@ -110,7 +110,7 @@ class InterpolationSpec:
             "select": as_selection(self.select),
             "stock": dict(self.stock),
         }
-        if isinstance(self.frames, _Unasked):
+        if isinstance(self.frames, _DefaultCount):
             given = values["coefficients"]
             values["frames"] = len(given) if isinstance(given, tuple) else int(self.frames)
         for name, value in values.items():

@@ -21,16 +21,18 @@ class Selection:
     """How to choose the coefficients of a sequence by what its frames look like.
 
     Args:
-        method: "dynamic" makes half as many frames again and keeps the evenest ones (appendix D); "bayes" tries Beta
-            priors on whole sequences and keeps the smoothest (appendix F; extra `select`; about twenty times the cost).
-        distance: how pictures are compared: a name that `distances.distance` takes, or a callable.
-        explore: dynamic: frames to make in all, ends included; None: 1.5 for each frame kept, rounded down.
-        min_gap: dynamic: no two frames lie nearer than this in t; None: 0.01, or less where many frames need it.
+        method: "dynamic" denoises half as many frames again and keeps the most uniform ones (appendix D); "bayes" tries
+            Beta priors on whole sequences and keeps the smoothest (appendix F; extra `select`; about twenty times the
+            cost).
+        distance: how images are compared: a name that `distances.distance` takes, or a callable.
+        explore: dynamic: frames to denoise in all, endpoints included; None means 1.5 for each frame kept, rounded
+            down.
+        min_gap: dynamic: least distance of two frames in t; None means 0.01, or less where many frames need it.
         placing: dynamic: where new frames go. "even": to where the measured distances put evenly spaced frames, once
             there are more than two to go by. "halves", the paper's way: into the widest gaps, where the fitted Beta
             CDF is halfway.
-        per_round: dynamic: most new frames between two measurements. None: two rounds, or as few as fit denoiser calls;
-            the cheapest. A number starts from three frames and adds at most half as many as there are: more rounds,
+        per_round: dynamic: most new frames between two measurements. None means two rounds, or as few as fit denoiser
+            calls; the cheapest. A number starts from three frames and adds at most half as many as there are: more rounds,
             each a run of the denoiser over few frames, and evener sequences. 1 is the paper's order, one at a time.
         steps: bayes: sequences to try after the nine probes.
 
@@ -89,7 +91,7 @@ class Selection:
         return cls(**value)
 
     def check(self, frames: int) -> None:
-        """Whether these settings suit a sequence of so many frames.
+        """Check that these settings suit a sequence of so many frames.
 
         Raises:
             SelectionError: fewer than 3 frames, fewer explored than kept, or a `min_gap` that leaves no room for them.
@@ -108,7 +110,7 @@ class Selection:
             )
 
     def explored(self, frames: int) -> int:
-        """Frames made in all for `frames` kept."""
+        """Frames denoised in all for `frames` kept."""
         return self.explore if self.explore is not None else math.floor(EXPLORED_PER_FRAME * frames)
 
     def gap(self, frames: int) -> float:

@@ -56,8 +56,9 @@ def test_the_signature_of_interpolate_is_the_specification():
     assert tuple(parameters) == SIGNATURE
     assert tuple(InterpolationSpec.names()) == SIGNATURE[3:-2]
     assert parameters["select"].kind is parameters["progress"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert parameters["config"].default is None
     for entry in fields(InterpolationSpec):
-        if entry.name in InterpolationSpec.names():
+        if entry.name in InterpolationSpec.names() and entry.name != "config":
             assert parameters[entry.name].default is entry.default
 
 
