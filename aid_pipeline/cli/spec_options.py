@@ -101,7 +101,7 @@ def _chunk(text: str) -> Any:
 
 def _one_or_all(texts: list[str]) -> Any:
     """One text for all, or one each; an option that may be repeated is an empty list where it is left out."""
-    return (texts[0] if len(texts) == 1 else texts) or None
+    return texts[0] if len(texts) == 1 else texts or None
 
 
 def _read_latents(path: Path) -> Any:

@@ -32,8 +32,9 @@ class Selection:
             there are more than two to go by. "halves", the paper's way: into the widest gaps, where the fitted Beta
             CDF is halfway.
         per_round: dynamic: most new frames between two measurements. None means two rounds, or as few as fit denoiser
-            calls; the cheapest. A number starts from three frames and adds at most half as many as there are: more rounds,
-            each a run of the denoiser over few frames, and evener sequences. 1 is the paper's order, one at a time.
+            calls; the cheapest. A number starts from three frames and adds at most half as many as there are: more
+            rounds, each a run of the denoiser over few frames, and more uniform sequences. 1 is the paper's order, one
+            at a time.
         steps: bayes: sequences to try after the nine probes.
 
     Raises:

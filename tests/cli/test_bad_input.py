@@ -60,7 +60,7 @@ def test_bad_input_is_one_line_and_code_2_and_leaves_nothing(arguments, said, mo
 
 
 WRONG = [
-    *(["--frames", "1"], ["--mode", "both"], ["--coefficients", "0,1,0.5"], ["--beta", "0,1"], ["--guide", " "]),
+    *(["--frames", "1"], ["--mode", "both"], ["--coefficients", "0,1,0.5"], ["--beta", "0,1"], ["--guide", ""]),
     *(["--seed", "-1"], ["--chunk", "0"], ["--num-inference-steps", "0"], ["--guidance-scale", "nan"]),
     *(["--select", "best"], ["--select", "dynamic", "--explore", "3"], ["--fps", "0"], ["--revision", "main"]),
 ]
