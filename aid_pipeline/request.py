@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +131,11 @@ class Request:
 
 
 def equal_claims(first: dict[str, Any] | None, second: dict[str, Any] | None) -> bool:
-    """Whether two claims are of one sequence, whichever defaults they spell out."""
-    return first is not None and second is not None and _full_claim(first) == _full_claim(second)
+    """Whether two claims, as JSON holds them, are of one sequence, whichever defaults they spell out."""
+    try:
+        return first is not None and second is not None and _full_claim(first) == _full_claim(second)
+    except (KeyError, TypeError, AttributeError, AIDError):  # of a sequence that Python saved, or edited since
+        return False
 
 
 def read_request(path: str | Path) -> tuple[Request, Formats]:
@@ -231,13 +234,15 @@ def _selected_before(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _full_claim(claim: dict[str, Any]) -> dict[str, Any]:
-    """A claim as this version writes it: earlier ones left out arguments that were None and a selection's defaults."""
+    """A claim as this version writes it: earlier ones left out what was None or a default."""
+    from .config import AIDConfig
     from .selection.settings import Selection
 
-    arguments = {name: value for name, value in claim.get("arguments", {}).items() if value is not None}
-    if isinstance(arguments.get("select"), dict):
+    arguments = {name: value for name, value in claim["arguments"].items() if value is not None}
+    if "select" in arguments:
         arguments["select"] = Selection.from_json(arguments["select"]).to_json()
-    return json.loads(json.dumps({**claim, "arguments": arguments}))
+    full: dict[str, Any] = {**claim, "arguments": arguments, "config": asdict(AIDConfig(**claim["config"]))}
+    return full
 
 
 def _scheduler(recorded: dict[str, Any]) -> Any:
