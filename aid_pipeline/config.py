@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from aid_kernels.interpolated_attention.dispatch import IMPLEMENTATIONS
+from aid_kernels import IMPLEMENTATIONS
 
 from .errors import ConfigError
 

@@ -13,11 +13,20 @@ from tests.testing import OPS
 
 def op_arguments(requires_grad: bool, bank: bool) -> tuple[Any, ...]:
     plan = InterpolationPlan.sequence([0, 0.3, 1])
-    query, key, value, bank_key, bank_value = (torch.randn(3, 2, 5, 8, requires_grad=requires_grad) for _ in range(5))
+    query, key, value, *banks = (torch.randn(3, 2, 5, 8, requires_grad=requires_grad) for _ in range(5))
     mask = torch.rand(3, 5) < 0.7
-    parts = (plan.sources, plan.weights, plan.schedule, plan.host_sources, plan.host_weights, plan.bank_size)
-    banks = (bank_key, bank_value, mask, mask) if bank else (None,) * 4
-    return query, key, value, *parts, *banks, True, 0.3, "auto", requires_grad
+    banks += [mask, mask] if bank else []
+    return (
+        query,
+        key,
+        value,
+        *(banks if bank else (key, value, None, None)),
+        plan.tensors(),
+        True,
+        0.3,
+        "auto",
+        requires_grad,
+    )
 
 
 @pytest.mark.parametrize("bank", [False, True], ids=["batch", "bank"])
