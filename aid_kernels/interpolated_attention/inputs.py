@@ -1,4 +1,4 @@
-"""Inputs of one call: made once by the public functions, handed on as one object, flat only in a torch op's arguments."""
+"""Inputs of one call: made once by the public functions, handed on as one object, flat only in torch's own ops."""
 
 from __future__ import annotations
 

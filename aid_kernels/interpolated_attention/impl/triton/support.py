@@ -37,7 +37,7 @@ def interpreting() -> bool:
 
 
 def _package_reasons() -> list[str]:
-    version = _triton_version()
+    version = triton_version()
     if version is None:
         return ["triton is not installed; it comes with torch on Linux, or: pip install 'triton>=3.6'"]
     if version < MINIMUM_VERSION:
@@ -47,7 +47,7 @@ def _package_reasons() -> list[str]:
 
 
 @functools.cache
-def _triton_version() -> tuple[int, int] | None:
+def triton_version() -> tuple[int, int] | None:
     """(major, minor), read from the package's source: its distribution has several names, and importing it is slow."""
     spec = importlib.util.find_spec("triton")
     if spec is None or spec.origin is None:
