@@ -34,12 +34,14 @@ def checked_inputs(
         raise TypeError(f"plan must be an InterpolationPlan, got {type(plan).__name__}")
     if bank is not None and (not isinstance(bank, tuple | list) or len(bank) != 2):
         raise TypeError("bank must be a pair (k_src, v_src) of tensors, or None for the batch's own keys and values")
-    bank_key, bank_value = (key, value) if bank is None else bank
-    named = {"q": query, "k": key, "v": value, "k_src": bank_key, "v_src": bank_value}
+    named = {"q": query, "k": key, "v": value}
+    if bank is not None:
+        named |= {"k_src": bank[0], "v_src": bank[1]}
     for name, tensor in named.items():
         _check_tensor(name, tensor, query)
     _check_head_dim(query.shape[3])
     scale = query.shape[3] ** -0.5 if scale is None else float(scale)
+    bank_key, bank_value = (key, value) if bank is None else bank
     inputs = AttentionInputs(query, key, value, bank_key, bank_value, key_mask, bank_mask, plan, fuse_self, scale)
     _check_shapes(inputs)
     _check_plan(inputs)

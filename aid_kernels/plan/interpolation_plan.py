@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -239,7 +240,7 @@ class InterpolationPlan:
         """Every row's terms of non-zero weight, by slot; none for a plain row. Never synchronises with a GPU."""
         rows = zip(self.host_sources.tolist(), self.host_weights.tolist(), strict=True)
         return [
-            [Term(slot, *pair) for slot, pair in enumerate(zip(sources, weights, strict=True)) if pair[1]]
+            [Term(slot, sources[slot], weight) for slot, weight in enumerate(weights) if weight]
             for sources, weights in rows
         ]
 
@@ -271,7 +272,13 @@ class InterpolationPlan:
     def _store(
         self, sources: Tensor, weights: Tensor, schedule: Tensor, host_sources: Tensor, host_weights: Tensor
     ) -> None:
-        bank_size = 1 + max((source for row in host_sources.tolist() for source in row), default=-1)
-        values = dict(sources=sources, weights=weights, schedule=schedule, bank_size=bank_size)
-        for name, value in {**values, "host_sources": host_sources, "host_weights": host_weights}.items():
-            object.__setattr__(self, name, value)
+        bank_size = 1 + max(chain.from_iterable(host_sources.tolist()), default=-1)
+        # past the frozen dataclass's own __setattr__
+        vars(self).update(
+            sources=sources,
+            weights=weights,
+            schedule=schedule,
+            host_sources=host_sources,
+            host_weights=host_weights,
+            bank_size=bank_size,
+        )
