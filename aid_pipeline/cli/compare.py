@@ -100,7 +100,7 @@ def compare(
 
 
 def _write(folder: Path, prompt_a: str, prompt_b: str, rows: Any, made: Any, settings: str) -> list[str]:
-    """The page and the picture of all seeds that are made; returns their names."""
+    """The page and the image of all seeds that are made; returns their names."""
     from ..io.output_folder import write_atomically
     from ..studies.comparison.page import html_page, sheet
 

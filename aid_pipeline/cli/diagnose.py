@@ -12,8 +12,8 @@ from .options import claim, needed
 
 
 def diagnose(
-    prompt_a: Annotated[str, typer.Argument(metavar="A", help="What the first picture shows.")],
-    prompt_b: Annotated[str, typer.Argument(metavar="B", help="What the second picture shows.")],
+    prompt_a: Annotated[str, typer.Argument(metavar="A", help="What the first image shows.")],
+    prompt_b: Annotated[str, typer.Argument(metavar="B", help="What the second image shows.")],
     out: options.Out = None,
     noises: Annotated[int, typer.Option(help="Repetitions with other noise; each is a dot in the plots.")] = 4,
     seed: Annotated[int, typer.Option(help="Of the first noise.")] = 0,
@@ -26,10 +26,10 @@ def diagnose(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
-    """Study a model's attention as the paper did: one picture's keys and values replaced by another's.
+    """Study a model's attention as the paper did: one image's keys and values replaced by another's.
 
     Self-attention and cross-attention are replaced apart, during the whole generation; box plots show how far the
-    result is from both pictures. Beside it the adjacent distances of TEI, AID-O and AID-I along t.
+    result is from both images. Beside it the adjacent distances of TEI, AID-O and AID-I along t.
 
         aid diagnose "a red sphere" "a blue cube" --out runs/diagnosis
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .world import words
+from .scenes import words
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel

@@ -1,4 +1,4 @@
-"""Choosing where the frames lie from how far the pictures are apart (arXiv 2403.17924, appendices D and F).
+"""Choosing where the frames lie from how far the images are apart (arXiv 2403.17924, appendices D and F).
 
 `settings.py` is what a user asks for; `beta_fit.py`, `path.py` and `dynamic.py` are dynamic selection; `bayes.py`
 searches the parameters of a Beta prior; `retiming.py` spaces a sequence that is there already. None of

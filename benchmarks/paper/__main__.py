@@ -80,9 +80,9 @@ def measure_pair(
     seed = (2 * pair.seed, 2 * pair.seed + 1) if noise.pop("two_seeds") else pair.seed
     for name, made in make(pipe, pair.prompt_a, pair.prompt_b, wanted, seed=seed, **noise):
         if unit.endpoints is None:
-            unit.endpoints = instruments.embed(made.pictures[[0, -1]])
-        unit.steps[name] = instruments.steps(made.pictures)
-        unit.interior[name] = instruments.embed(made.pictures[1:-1])
+            unit.endpoints = instruments.embed(made.images[[0, -1]])
+        unit.steps[name] = instruments.steps(made.images)
+        unit.interior[name] = instruments.embed(made.images[1:-1])
         store.write(unit)
 
 

@@ -37,7 +37,7 @@ def fit_prior(
     coefficients: tuple[float, ...] = ()
     for pair in pairs:
         made = dict(make(pipe, pair.prompt_a, pair.prompt_b, methods, seed=pair.seed, **call))[METHOD]
-        distances = instruments.steps(made.pictures).distances
+        distances = instruments.steps(made.images).distances
         if sum(distances) > 0:  # else the two prompts look alike, and say nothing of where to be
             shares.append([step / sum(distances) for step in distances])
         coefficients = made.coefficients

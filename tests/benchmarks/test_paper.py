@@ -98,12 +98,12 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):
             output_type="pt", **call,
         )  # fmt: skip
         names = list(made)
-        assert not torch.equal(made[name].pictures[1], made[names[names.index(name) - 1]].pictures[1]), name
+        assert not torch.equal(made[name].images[1], made[names[names.index(name) - 1]].images[1]), name
         assert made[name].coefficients == alone.coefficients
-        assert (made[name].pictures - alone.images).abs().max() < 2 / 255, name
-    assert not torch.equal(made["aid-o"].pictures[1], made["aid-o-uniform"].pictures[1])
-    fade = made["cross-fade"].pictures
-    assert torch.equal(fade[[0, -1]], made["aid-o"].pictures[[0, -1]])
+        assert (made[name].images - alone.images).abs().max() < 2 / 255, name
+    assert not torch.equal(made["aid-o"].images[1], made["aid-o-uniform"].images[1])
+    fade = made["cross-fade"].images
+    assert torch.equal(fade[[0, -1]], made["aid-o"].images[[0, -1]])
     middle = torch.lerp(fade[0], fade[-1], 1 / 3)
     assert (fade[1] - middle).abs().max() <= 0.5 / 255 + 1e-6
 
@@ -117,7 +117,7 @@ def test_any_methods_may_be_missing_from_a_pair(miniature):
     whole = dict(make(pipe, "a red sphere", "a blue cube", METHODS, **call))
     assert set(made) == set(missing)
     for name in missing:
-        assert (made[name].pictures - whole[name].pictures).abs().max() < 2 / 255, name
+        assert (made[name].images - whole[name].images).abs().max() < 2 / 255, name
 
 
 def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
@@ -132,7 +132,7 @@ def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
         paper.load_model(), *_prompts(draw_pairs("world", 1, 1, first=paper.FITTED_TRIAL)[0]),
         pick(["aid-o-uniform"], METHODS), 4, paper.FITTED_TRIAL * 1000, 1, 1.0,
     ))  # fmt: skip
-    steps = paper.preset().steps(made["aid-o-uniform"].pictures).distances
+    steps = paper.preset().steps(made["aid-o-uniform"].images).distances
     expected = fit_beta((0, 1 / 3, 2 / 3, 1), steps)
     assert (alpha, beta) == pytest.approx((expected.alpha, expected.beta), rel=0.05)
     assert "and 1 pairs to fit the prior to: about" in capsys.readouterr().out

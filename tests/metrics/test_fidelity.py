@@ -53,7 +53,7 @@ def test_kid_leaves_the_global_generator_alone():
 
 
 def test_fid_of_unequal_counts_is_refused():
-    with pytest.raises(MetricsError, match="10 against 12 pictures"):
+    with pytest.raises(MetricsError, match="10 against 12 images"):
         fid(draw(10), draw(12))
     assert fid(draw(10), draw(12), equal_counts=False) > 0
 
@@ -94,7 +94,7 @@ def test_fidelity_of_sequences():
 def test_fidelity_needs_frames_between():
     with pytest.raises(MetricsError, match="only 2 frames"):
         fidelity([draw(2)], [draw(0)], "drawn")
-    with pytest.raises(MetricsError, match="at least 2 pictures"):
+    with pytest.raises(MetricsError, match="at least 2 images"):
         fidelity([draw(2)], [draw(1)], "drawn")
     with pytest.raises(MetricsError, match="needs sequences"):
         fidelity([], [], "drawn")

@@ -15,7 +15,7 @@ from aid_pipeline.errors import MetricsError, UnsupportedPipelineError
 from aid_pipeline.studies.comparison import methods as making
 from aid_pipeline.studies.comparison.methods import Made, all_methods, make, pick
 from aid_pipeline.studies.comparison.page import html_page, sheet
-from aid_pipeline.studies.diagnosis.replacement import PICTURES, replaced_pictures
+from aid_pipeline.studies.diagnosis.replacement import ROWS, replaced_images
 from tests.support.families import FAMILIES
 
 pytest.importorskip("matplotlib")
@@ -50,13 +50,13 @@ class Recorder:
 
 
 @pytest.mark.parametrize("kind", ["self", "cross"])
-def test_replaced_attention_is_the_other_pictures(pipe, kind):
+def test_replaced_attention_is_the_other_images(pipe, kind):
     """Against a batch of a and b in which a's conditional row reads b's keys and values."""
     prompts, seeds = ("a red sphere", "the blue cube on sand"), (5, 9)
-    pictures = replaced_pictures(pipe, *prompts, seeds, num_inference_steps=3, guidance_scale=4.0)
-    assert pictures.shape == (4, 3, 16, 16)
+    images = replaced_images(pipe, *prompts, seeds, num_inference_steps=3, guidance_scale=4.0)
+    assert images.shape == (4, 3, 16, 16)
     for index in range(2):  # both originals are what the stock call makes
-        torch.testing.assert_close(pictures[index], stock(pipe, prompts[index], seeds[index]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(images[index], stock(pipe, prompts[index], seeds[index]), atol=1e-4, rtol=0)
     originals = {name: module.processor for name, module in pipe.unet.named_modules() if hasattr(module, "processor")}
     noise = torch.cat([torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     try:
@@ -68,19 +68,19 @@ def test_replaced_attention_is_the_other_pictures(pipe, kind):
         for name, module in pipe.unet.named_modules():
             if name in originals:
                 module.set_processor(originals[name])
-    found = pictures[PICTURES.index(f"a, {kind} from b")]
+    found = images[ROWS.index(f"a, {kind} from b")]
     torch.testing.assert_close(found, out.images[0], atol=1e-4, rtol=0)
-    assert (found - pictures[0]).abs().max() > 1e-3
+    assert (found - images[0]).abs().max() > 1e-3
 
 
 def test_cross_attention_of_equal_noise_is_the_other_picture(pipe):
-    pictures = replaced_pictures(pipe, "a", "b", (4, 4), num_inference_steps=2)
-    torch.testing.assert_close(pictures[PICTURES.index("a, cross from b")], pictures[1], atol=1e-4, rtol=0)
+    images = replaced_images(pipe, "a", "b", (4, 4), num_inference_steps=2)
+    torch.testing.assert_close(images[ROWS.index("a, cross from b")], images[1], atol=1e-4, rtol=0)
 
 
 def test_the_study_leaves_the_pipeline_as_it_was(pipe):
     before = {name: module.processor for name, module in pipe.unet.named_modules() if hasattr(module, "processor")}
-    replaced_pictures(pipe, "a", "b", (1, 2), num_inference_steps=1, guidance_scale=1.0)
+    replaced_images(pipe, "a", "b", (1, 2), num_inference_steps=1, guidance_scale=1.0)
     after = {name: module.processor for name, module in pipe.unet.named_modules() if hasattr(module, "processor")}
     assert all(after[name] is processor for name, processor in before.items())
     assert not pipe.unet._forward_pre_hooks
@@ -88,7 +88,7 @@ def test_the_study_leaves_the_pipeline_as_it_was(pipe):
 
 def test_other_families_are_refused():
     with pytest.raises(UnsupportedPipelineError, match="SD3Transformer2DModel does not have"):
-        replaced_pictures(FAMILIES["sd3"].fresh(), "a", "b", (1, 2))
+        replaced_images(FAMILIES["sd3"].fresh(), "a", "b", (1, 2))
 
 
 def test_diagnose_on_the_command_line(miniature, tmp_path):
@@ -102,8 +102,8 @@ def test_diagnose_on_the_command_line(miniature, tmp_path):
     assert {len(values) for values in document["replacement"].values()} == {2}
     assert set(document["profile"]["distances"]) == {"TEI", "AID-O, no Beta", "AID-I, no Beta"}
     for name in ("replacement", "profile", "pictures"):
-        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
-            picture.load()
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            image.load()
     for wrong, said in ((["--noises", "0"], "noises must be at least 1"), (["--warmup", "2"], "warmup")):
         result = CliRunner().invoke(app, [*command, *wrong])
         assert result.exit_code == 2
@@ -132,8 +132,8 @@ class Page(HTMLParser):
 
 def test_a_page_that_needs_nothing_else():
     methods = pick(["tei", "cross-fade"], all_methods(BetaPrior(3, 3)))
-    pictures = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    made = {seed: {name: Made(pictures, (0.0, 0.4, 1.0)) for name in methods} for seed in (0, 1)}
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    made = {seed: {name: Made(images, (0.0, 0.4, 1.0)) for name in methods} for seed in (0, 1)}
     hostile = "<script>alert('x')</script> & \"quotes\""
     text = html_page(hostile, "b", methods, made, "1 step").decode()
     assert "<script>" not in text
@@ -142,9 +142,9 @@ def test_a_page_that_needs_nothing_else():
     assert len(page.images) == 2 * 2 * 3
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     assert page.images[1]["alt"] == "TEI, frame 1, t = 0.400"
-    with Image.open(io.BytesIO(sheet(hostile, "b", methods, made))) as picture:
-        assert picture.width > 3 * 112
-        assert picture.height > 4 * 112
+    with Image.open(io.BytesIO(sheet(hostile, "b", methods, made))) as image:
+        assert image.width > 3 * 112
+        assert image.height > 4 * 112
 
 
 def test_compare_on_the_command_line(miniature, tmp_path, monkeypatch):
@@ -163,8 +163,8 @@ def test_compare_on_the_command_line(miniature, tmp_path, monkeypatch):
     page = Page((tmp_path / "out" / "comparison.html").read_text())
     assert len(page.images) == 2 * 3 * 3
     assert "a red <b>sphere</b> → a blue cube" in page.shown
-    with Image.open(tmp_path / "out" / "comparison.png") as picture:
-        picture.load()
+    with Image.open(tmp_path / "out" / "comparison.png") as image:
+        image.load()
     for wrong, said in (
         (["--methods", "tei,morph"], "got morph"),
         (["--methods", "cross-fade"], "has no ends"),

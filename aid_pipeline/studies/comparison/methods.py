@@ -53,7 +53,7 @@ class Method:
 class Made:
     """The frames of one method: (m, 3, height, width) float32 in [0, 1] on the CPU, in steps of 1/255 as files hold."""
 
-    pictures: Tensor
+    images: Tensor
     coefficients: tuple[float, ...]
 
 
@@ -169,13 +169,13 @@ def make(
         if made.not_finite or made.flagged:
             wrong = "not finite" if made.not_finite else "blacked out by the safety checker"
             raise MetricsError(f"{names[0]} of {prompt_a!r} and {prompt_b!r}: frames are {wrong}")
-        pictures = (made.images.detach().float().cpu() * 255).round() / 255
+        images = (made.images.detach().float().cpu() * 255).round() / 255
         done += count
         if ends is None:
-            ends = torch.stack([pictures[0], pictures[-1]])
+            ends = torch.stack([images[0], images[-1]])
         for name in names:
             wanted = frame_coefficients(methods[name].prior, frames)
-            yield name, Made(pictures[[coefficients.index(t) for t in wanted]], wanted)
+            yield name, Made(images[[coefficients.index(t) for t in wanted]], wanted)
     assert ends is not None
     for name, method in methods.items():
         if method.config is None:
