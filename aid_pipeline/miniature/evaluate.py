@@ -24,7 +24,7 @@ from .weights import MODEL_PATH, load
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from .classifier import AttributeClassifier, Prediction
+    from .attribute_classifier import AttributeClassifier, Prediction
 
 _SEED = 90_000  # far from the seeds of training
 
@@ -187,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
         if getattr(args, name) < 1:
             raise SystemExit(f"--{name.replace('_', '-')} {getattr(args, name)}: give a number above 0")
 
-    from .classifier import trained_classifier
+    from .attribute_classifier import trained_classifier
 
     output = args.output or args.model
     classifier = trained_classifier(args.runs, args.judge_scenes, args.judge_steps)

@@ -11,7 +11,7 @@ from aid_pipeline.errors import ArgumentError, MetricsError, OutputFolderError
 from aid_pipeline.metrics.presets import preset
 from aid_pipeline.metrics.step_distances import StepMeasures
 from aid_pipeline.selection.beta_fit import fit_beta
-from aid_pipeline.studies.comparison.methods import all_methods, make, pick, rows, runs
+from aid_pipeline.studies.comparison.methods import all_methods, pick, rows, runs, sample_methods
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper.claims import CLAIMS, EQUAL_SPACING, PAPER_TABLE, check_claims
 from benchmarks.paper.pairs import Pair, draw_pairs
@@ -86,7 +86,9 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):
     assert rows(wanted, 4) == 2 + 2 + 2 + 4 + 2
     reports: list[tuple[int, int]] = []
     made = dict(
-        make(pipe, "a red sphere", "a blue cube", wanted, 4, 3, **call, progress=lambda *done: reports.append(done))
+        sample_methods(
+            pipe, "a red sphere", "a blue cube", wanted, 4, 3, **call, progress=lambda *done: reports.append(done)
+        )
     )
     assert reports[-1] == (24, 24)
     assert reports == sorted(reports)
@@ -113,8 +115,8 @@ def test_any_methods_may_be_missing_from_a_pair(miniature):
     pipe = load_model(str(miniature), device="cpu")
     call = {"frames": 3, "num_inference_steps": 2, "guidance_scale": 3.0}
     missing = pick(["tei", "aid-i", "aid-i-unfused", "aid-o-unfused"], METHODS)
-    made = dict(make(pipe, "a red sphere", "a blue cube", missing, **call))
-    whole = dict(make(pipe, "a red sphere", "a blue cube", METHODS, **call))
+    made = dict(sample_methods(pipe, "a red sphere", "a blue cube", missing, **call))
+    whole = dict(sample_methods(pipe, "a red sphere", "a blue cube", METHODS, **call))
     assert set(made) == set(missing)
     for name in missing:
         assert (made[name].images - whole[name].images).abs().max() < 2 / 255, name
@@ -128,7 +130,7 @@ def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
     assert settings["beta_from"] == "fitted to 1 other pairs"
     assert f"({settings['beta']}) was fitted to 1 other pairs" in (tmp_path / "out" / "paper.md").read_text()
     alpha, beta = map(float, settings["beta"].split(","))
-    made = dict(make(
+    made = dict(sample_methods(
         paper.load_model(), *_prompts(draw_pairs("world", 1, 1, first=paper.FITTED_TRIAL)[0]),
         pick(["aid-o-uniform"], METHODS), 4, paper.FITTED_TRIAL * 1000, 1, 1.0,
     ))  # fmt: skip

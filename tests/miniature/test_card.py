@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aid_pipeline.miniature.classifier import slots, truth
 
+from aid_pipeline.miniature.attribute_classifier import slots, truth
 from aid_pipeline.miniature.evaluate import Share, main
 from aid_pipeline.miniature.scenes import random_scenes
 from aid_pipeline.miniature.weights import MODEL_PATH

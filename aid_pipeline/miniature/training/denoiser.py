@@ -23,7 +23,7 @@ READ_OUT_WEIGHT = 0.2  # of the read-out, whose loss is otherwise small beside t
 
 
 def _latents(vae, data: SceneData, runs: Path) -> Tensor:
-    """Scaled latents of the whole training set, (n, channels, height, width) fp16, kept in ``runs`` for the next stage."""
+    """Scaled latents of the whole training set, (n, 12, 16, 16) fp16, kept in ``runs`` for the next stage."""
     from safetensors.torch import load_file, save_file
 
     weights = b"".join(p.detach().float().numpy().tobytes() for p in vae.encoder.parameters())

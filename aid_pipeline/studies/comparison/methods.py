@@ -50,7 +50,7 @@ class Method:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class MethodFrames:
     """The frames of one method: (m, 3, height, width) float32 in [0, 1] on the CPU, in steps of 1/255 as files hold."""
 
     images: Tensor
@@ -122,7 +122,7 @@ def rows(methods: Mapping[str, Method], frames: int) -> int:
     return 2 + sum(len(coefficients) - 2 for coefficients, _ in runs(methods, frames).values())
 
 
-def make(
+def sample_methods(
     pipe: Any,
     prompt_a: str,
     prompt_b: str,
@@ -132,7 +132,7 @@ def make(
     num_inference_steps: int = DEFAULT_STEPS,
     guidance_scale: float = DEFAULT_GUIDANCE,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[str, Made]]:
+) -> Iterator[tuple[str, MethodFrames]]:
     """Every method's frames, in the order they are ready, from equal prompts and noise; the ends are denoised once.
 
     Args:
@@ -175,9 +175,9 @@ def make(
             ends = torch.stack([images[0], images[-1]])
         for name in names:
             wanted = frame_coefficients(methods[name].prior, frames)
-            yield name, Made(images[[coefficients.index(t) for t in wanted]], wanted)
+            yield name, MethodFrames(images[[coefficients.index(t) for t in wanted]], wanted)
     assert ends is not None
     for name, method in methods.items():
         if method.config is None:
             faded = cross_fade(torch.cat([ends[:1].expand(frames - 1, -1, -1, -1), ends[1:]]))
-            yield name, Made((faded * 255).round() / 255, frame_coefficients(None, frames))
+            yield name, MethodFrames((faded * 255).round() / 255, frame_coefficients(None, frames))

@@ -16,7 +16,7 @@ from ...metrics.images import as_images
 from ...metrics.step_distances import StepMeasures, step_measures
 from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from .. import plots
-from ..comparison.methods import all_methods, make, pick
+from ..comparison.methods import all_methods, pick, sample_methods
 from .replacement import ROWS, replaced_images
 
 PROFILED = ("tei", "aid-o-uniform", "aid-i-uniform")
@@ -112,7 +112,7 @@ def study(
             pair = (images[[ROWS.index(one)]] for one in (first, second))
             found.distances[name].append(float(measured(distance, *pair)[0]))
         found.images.append(images)
-        for name, made in make(pipe, prompt_a, prompt_b, methods, frames, seeds[0], **call):
+        for name, made in sample_methods(pipe, prompt_a, prompt_b, methods, frames, seeds[0], **call):
             found.steps.setdefault(methods[name].title, []).append(step_measures(distance, made.images))
             found.coefficients = made.coefficients
     if progress is not None:

@@ -66,7 +66,7 @@ def requests_for(pairs: Sequence[PromptPair], arguments: dict[str, Any], **where
     return requests
 
 
-def make_sequences(
+def generate_sequences(
     requests: Sequence[Request],
     out: Path,
     progress: Callable[[int, int], None],
