@@ -1,4 +1,4 @@
-"""A CLIP model from a local folder: image features, and CLIP scores of images with prompts."""
+"""CLIP model from a local folder: image features, and CLIP scores of images with prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What FID and KID compare: features of whole images, by name, from weights on this machine."""
+"""Features of whole images, by name, from local weights: what FID and KID compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fidelity: do the frames between look like images the model makes? FID and KID of features, by torchmetrics.
+"""Fidelity of interior frames to the model's own images: FID and KID of features, by torchmetrics.
 
 The reference is the endpoints, which are what the model makes of a prompt alone; the measured set is the frames between
 (arXiv 2403.17924, section 3: "fidelity"). FID's bias depends on the number of images, so both sets must be equally
@@ -87,7 +87,7 @@ class Fidelity:
         fid_all: of all frames between against all endpoints, in the paper's (unequal) counts.
         counts: images (endpoints and frames between, in `fid`; frames between, in `fid_all`).
         features: their name.
-        few: fewer images than features: the covariance has no full rank, and FID is far from its limit.
+        few: no more images than features: the covariance has no full rank, and FID is far from its limit.
     """
 
     fid: Estimate

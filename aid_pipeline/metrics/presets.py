@@ -1,4 +1,4 @@
-"""What a report is measured with: a distance for steps, features for fidelity, and how frames are prepared for them."""
+"""Presets of a report: a distance for steps, features for fidelity, and how frames are prepared for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the distances between adjacent frames say: smoothness, consistency, the largest step, the way's length."""
+"""Measures of the distances between adjacent frames: smoothness, consistency, the largest step, the path's length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card: a page of figures and a grid of images, both generated."""
+"""Model card of the miniature: a page of figures and a grid of images, both generated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The untrained parts: stock diffusers and transformers classes, sized so that all weights fit in 32 MB of fp16."""
+"""Untrained parts of the miniature: stock classes, sized so that all weights fit in 32 MB of fp16."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures the miniature and writes its model card: ``python -m aid_pipeline.miniature.evaluate``.
+"""Measurement of the miniature, and its model card: ``python -m aid_pipeline.miniature.evaluate``.
 
 Images are generated from captions of appearances that training never showed, and classified by a network that never
 saw the model.

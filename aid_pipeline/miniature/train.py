@@ -1,4 +1,4 @@
-"""Trains the miniature: ``python -m aid_pipeline.miniature.train {vae,clip,unet,ip_adapter,all}``.
+"""Training of the miniature: ``python -m aid_pipeline.miniature.train {vae,clip,unet,ip_adapter,all}``.
 
 After the last stage the parts are put together as a model folder. A stage that was cut off goes on from its last
 checkpoint in ``--runs``; ``--resume-from MODEL`` starts from exported weights.

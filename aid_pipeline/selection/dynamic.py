@@ -1,4 +1,4 @@
-"""Dynamic selection (arXiv 2403.17924, appendix D): explore where the image changes, then keep the evenest frames."""
+"""Dynamic selection (arXiv 2403.17924, appendix D): explore where the images change, keep the most uniform frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evenest choice of m among n frames: an exact search (arXiv 2403.17924, appendix D)."""
+"""Most uniform choice of m among n frames: an exact search (arXiv 2403.17924, appendix D)."""
 
 from __future__ import annotations
 

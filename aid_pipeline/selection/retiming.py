@@ -1,4 +1,4 @@
-"""Even spacing along the way the images go: arc length in a distance, inverted (for selection and for videos)."""
+"""Retiming of a sequence to even spacing: arc length in a distance, inverted (for selection and for videos)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection at work on a pipeline: makes the frames a method of `selection/` asks for, and keeps the chosen ones."""
+"""Selection on a pipeline: samples the frames a method asks for, and keeps the chosen ones."""
 
 from __future__ import annotations
 

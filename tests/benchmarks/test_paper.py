@@ -43,7 +43,7 @@ def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
     paper.main(arguments(loaded_once, out, "--methods", "tei,cross-fade", "--pairs", "2"))
     assert "about" in capsys.readouterr().out
     first = Store(out, json.loads((out / "settings.json").read_text()), "").read(draw_pairs("world", 1, 1)[0])
-    with pytest.raises(SystemExit, match="at least 2 pictures"):  # it has one complete pair of 3 frames
+    with pytest.raises(SystemExit, match="at least 2 images"):  # it has one complete pair of 3 frames
         paper.main(arguments(loaded_once, out, "--pairs", "2", "--shard", "1/2"))
     paper.main(arguments(loaded_once, out, "--pairs", "2", "--shard", "0/2"))
     result = json.loads((out / "paper.json").read_text())

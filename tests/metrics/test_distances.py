@@ -23,7 +23,7 @@ def test_the_miniatures_distance_is_its_definition(tmp_path, monkeypatch):
     with torch.no_grad():
         a, b = (tower((x - MEAN) / 0.5, output_hidden_states=True).hidden_states for x in (first, second))
     blocks = [(1 - cosine(x[:, 1:], y[:, 1:])).mean(1) for x, y in zip(a[1:], b[1:], strict=True)]
-    monkeypatch.setattr(distances, "PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr(distances, "IMAGES_AT_ONCE", 2)
     measure = distance(f"miniature:{folder}")
     assert torch.allclose(measure(first, second), (blocks[0] + blocks[1]) / 2, atol=1e-6)
     assert measure(first, first).tolist() == [0.0] * 5

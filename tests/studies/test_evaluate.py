@@ -138,7 +138,7 @@ def test_prompts_are_made_once(miniature, tmp_path, monkeypatch):
         def stop(*_):
             raise KeyboardInterrupt
 
-        patch.setattr("aid_pipeline.studies.evaluation.measure.measure", stop)
+        patch.setattr("aid_pipeline.studies.evaluation.run.measure", stop)
         result = aid(*command)
         assert result.exit_code == 1
         assert "all sequences are kept" in result.stderr

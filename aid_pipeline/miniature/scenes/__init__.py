@@ -1,4 +1,7 @@
-"""The world the miniature knows: scenes of one or two objects, their images and their captions. NumPy only."""
+"""Synthetic scenes of one or two objects: their images and their captions.
+
+What the miniature is trained on and measured with. NumPy alone; imports nothing else of the package.
+"""
 
 from .backdrop import backdrops
 from .grammar import caption, words

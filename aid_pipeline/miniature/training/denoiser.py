@@ -1,4 +1,4 @@
-"""The denoiser: v-prediction on the autoencoder's latents, told by the text tower, and asked what its middle sees."""
+"""Denoiser: v-prediction on the autoencoder's latents, conditioned on the text tower, with a read-out of its middle."""
 
 from __future__ import annotations
 

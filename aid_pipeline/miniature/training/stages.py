@@ -1,4 +1,4 @@
-"""What each stage learns. Every stage reads what earlier ones exported and exports its own folder of the model."""
+"""Stages of the training: each reads what earlier ones exported and exports its own folder of the model."""
 
 from __future__ import annotations
 

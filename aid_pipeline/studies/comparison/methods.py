@@ -1,4 +1,4 @@
-"""The paper's methods, its baselines and its ablation, by name, and making them from equal prompts and noise."""
+"""Methods of the paper, its baselines and its ablation, by name, sampled from equal prompts and noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of methods to look at: one HTML file that needs nothing else, and one PNG."""
+"""Page of a comparison: rows of frames in one HTML file that needs nothing else, and in one PNG."""
 
 from __future__ import annotations
 

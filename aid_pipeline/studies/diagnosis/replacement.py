@@ -1,4 +1,4 @@
-"""One image's self- or cross-attention keys and values replaced by another's, in every layer and every step.
+"""Replacement of one image's self- or cross-attention keys and values by another's, in every layer and every step.
 
 A replacement is a plan: a row without keys of its own (`fuse_self=False`) and weight 1 on the other row, which is outer
 interpolation at t = 1.

@@ -1,4 +1,4 @@
-"""The study as figures: distances of the replaced images to both originals; adjacent distances of TEI and of AID."""
+"""Study of replaced attention in figures: distances to both originals; adjacent distances of TEI and of AID."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that is measured of one sequence and of a set of them, with the cross-fade of the same ends beside it."""
+"""Measures of one sequence and of a set of them, with the cross-fade of the same endpoints beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A CSV of prompt pairs, and making their sequences one by one, so that a stopped run goes on."""
+"""Prompt pairs of a CSV: their sequences are generated one by one, so that a stopped run goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation as files: `evaluation.json`, `evaluation.md` and its images."""
+"""Report of an evaluation: `evaluation.json`, `evaluation.md` and plots."""
 
 from __future__ import annotations
 
