@@ -13,7 +13,7 @@ import numpy as np
 
 from .scene import COLOURS, FLOORS, LIGHTS, MATERIALS, PLACES, RELATIONS, SETTINGS, SHAPES, SIZES, Item, Scene
 
-_OPENINGS = ("", "", "", "", "a photo of ", "an image of ", "a rendering of ", "there is ")
+_OPENINGS = ("", "", "", "", "a photo of ", "a picture of ", "a rendering of ", "there is ")
 _SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big")}
 _MATERIAL_WORDS = {
     "matte": ("matte", "dull"),
