@@ -11,7 +11,7 @@ class Chip:
 
     Attributes:
         name: as the cost model's tables print it; also what its driver's name for the device contains.
-        target: whose tiles of `tuning/static.py` it runs.
+        target: whose tiles of `triton_configs.py` it runs.
         multiprocessors, clock: how many, and their boost clock in Hz, at which the published peak is quoted.
         mma: FLOP a multiprocessor's tensor cores do in a cycle, dense bf16 or fp16 summed in float32.
         exp2: exponentials a multiprocessor does in a cycle.

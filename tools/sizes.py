@@ -36,8 +36,7 @@ def _functions(text: str) -> Iterator[str]:
         if size > MOST_CODE_LINES:
             yield f"{node.name} has {size} lines of code, more than {MOST_CODE_LINES}"
         count = len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
-        decorators = [ast.unparse(d.func if isinstance(d, ast.Call) else d) for d in node.decorator_list]
-        public = node.name in PUBLIC_SIGNATURES or any(name in COMPILED for name in decorators)
+        public = node.name in PUBLIC_SIGNATURES or any(ast.unparse(d) in COMPILED for d in node.decorator_list)
         if count > MOST_PARAMETERS and not public:
             yield f"{node.name} has {count} parameters, more than {MOST_PARAMETERS}"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..constants import IMPL_VARIABLE, IMPLEMENTATIONS
 from .impl.log_sum_exp_ops import selected_op
 from .impl.triton.support import unsupported_reasons as triton_unsupported_reasons
-from .inputs import AttentionInputs, needs_grad
+from .inputs import AttentionInputs, requires_grad
 from .tuning.targets import gpu_name
 from .tuning.tuned import describe, tuned_for
 
@@ -58,9 +58,9 @@ def run(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool) -> Tens
 
 def explain(mode: str, inputs: AttentionInputs, impl: str) -> Explanation:
     """The choice that `run` would make, without running anything; errors as `select`."""
-    grad = needs_grad(inputs)
-    reasons = {name: tuple(unsupported_reasons(name, inputs, grad)) for name in IMPLEMENTATIONS}
-    chosen = select(mode, inputs, impl, grad)
+    needs_grad = requires_grad(inputs)
+    reasons = {name: tuple(unsupported_reasons(name, inputs, needs_grad)) for name in IMPLEMENTATIONS}
+    chosen = select(mode, inputs, impl, needs_grad)
     return Explanation(*chosen, reasons, selected_op(inputs.query, inputs.key, inputs.value, inputs.key_mask))
 
 

@@ -61,6 +61,6 @@ def unflatten(arguments: Sequence[Any]) -> AttentionInputs:
     return AttentionInputs._make([*tensors, InterpolationPlan.from_tensors(plan), fuse_self, scale])
 
 
-def needs_grad(inputs: AttentionInputs) -> bool:
+def requires_grad(inputs: AttentionInputs) -> bool:
     """Whether autograd is on and asks for the gradient of any input."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs[:5])

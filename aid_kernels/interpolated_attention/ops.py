@@ -14,7 +14,7 @@ from torch import Tensor
 from ..constants import MODES
 from . import dispatch
 from .gradients import attention_gradients
-from .inputs import SCHEMA, AttentionInputs, flatten, needs_grad, unflatten
+from .inputs import SCHEMA, AttentionInputs, flatten, requires_grad, unflatten
 from .layout import empty_output
 
 
@@ -25,7 +25,7 @@ def call(mode: str, inputs: AttentionInputs, impl: str) -> Tensor:
         ValueError: an unknown implementation, or a named one that cannot serve the inputs.
     """
     dispatch.check_name(impl, "impl")
-    return _OPS[mode](*flatten(inputs), impl, needs_grad(inputs))
+    return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
 
 
 def _define(mode: str) -> Callable[..., Tensor]:

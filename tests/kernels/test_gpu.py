@@ -41,10 +41,10 @@ def run(case: Case, **changes: object) -> Tensor:
 @pytest.fixture(autouse=True)
 def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every result and every mixed key is NaN before the launch, so that an element nobody wrote shows."""
-    from aid_kernels.interpolated_attention.impl.triton import forward as triton_kernel
+    from aid_kernels.interpolated_attention.impl.triton import forward
 
-    plain = triton_kernel.empty_output
-    monkeypatch.setattr(triton_kernel, "empty_output", lambda query: plain(query).fill_(torch.nan))
+    plain = forward.empty_output
+    monkeypatch.setattr(forward, "empty_output", lambda query: plain(query).fill_(torch.nan))
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
