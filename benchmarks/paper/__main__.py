@@ -28,7 +28,7 @@ from aid_pipeline.metrics.presets import PRESETS, Instruments, preset
 from aid_pipeline.models import MINIATURE, load_model
 from aid_pipeline.studies.comparison.methods import ABLATION, MAIN, Method, all_methods, make, pick, rows
 from aid_pipeline.studies.evaluation.time_left import TimeLeft, duration
-from benchmarks import machine
+from benchmarks.common import machine
 
 from .pairs import Pair, draw_pairs
 from .prior import METHOD as FITTED_METHOD

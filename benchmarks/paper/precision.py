@@ -16,7 +16,7 @@ from aid_pipeline.errors import AIDError, ArgumentError
 from aid_pipeline.io.output_folder import write_json, write_text
 from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
 from aid_pipeline.studies.comparison.methods import Method, all_methods
-from benchmarks import machine
+from benchmarks.common import machine
 
 from .__main__ import prior_of
 from .claims import CLAIMS, EQUAL_SPACING, check_claims

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aid_kernels import InterpolationPlan, inner_attention, outer_attention
 from aid_kernels.interpolated_attention.impl import log_sum_exp_ops, sdpa
-from benchmarks.memory import peak_extra_bytes
+from benchmarks.common.memory import peak_extra_bytes
 from tests.testing import OPS, Case, assert_accepted, covering_cases
 
 IMPLEMENTATIONS = {"outer": sdpa.outer_attention, "inner": sdpa.inner_attention}
