@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "benchmarks": (
         "operator_cpu sequence_cpu selection throughput",
-        "report gpu",
+        "report gpu same_as",
         "tune sequence",
         "paper denoiser compile_report",
         "operator",

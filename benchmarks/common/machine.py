@@ -26,7 +26,7 @@ def describe() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "commit": _commit(),
+        "commit": commit_of(ROOT),
     }
 
 
@@ -79,9 +79,11 @@ def _scheduling() -> str:
     return f"{'real-time priority' if first else 'ordinary priority'} at load {os.getloadavg()[0]:.1f}"
 
 
-def _commit() -> str:
+def commit_of(root: Path) -> str:
+    """Of a checkout, "+changes" where code is not committed; "unknown" where git cannot tell."""
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         commit = git("rev-parse", "--short=12", "HEAD")

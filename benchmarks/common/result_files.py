@@ -1,4 +1,4 @@
-"""Results as files: what every one says of itself, and how it is written."""
+"""Files of results: what every one says of itself, and how it is written."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Which source files a result speaks of, and whether their code has changed since: no history is needed to tell.
+"""Sources of a result: digests of the statements it was measured with, and which of them have changed since.
 
-A result records, for every file it depends on, digests of its statements: of functions, classes and assignments,
-without imports, comments, docstrings and blank lines. It is stale, whatever its commit, once one of them is nowhere in
-the packages, in a shallow clone and in an unpacked archive alike: a statement that moved to another file is the same
-statement. What was added meanwhile does not count: it can matter only to a statement that changed with it.
+A result records, for every file it depends on, a digest of each statement: of functions, classes and assignments,
+without imports, comments, docstrings and blank lines. No history is needed to tell whether it is stale, in a shallow
+clone and in an unpacked archive alike. A statement is looked for by its name in the file where it was; where its name
+is no longer there, in all files, since one that moved is the same statement. A statement that stands twice is so held
+to its own place. What was added meanwhile does not count: it can matter only to a statement that changed with it.
 """
 
 from __future__ import annotations
@@ -13,71 +14,129 @@ import hashlib
 import io
 import tokenize
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common.machine import ROOT
 
+Digests = dict[str, str]
+"""By the statement's name; that of the whole file, under the empty name, where it is not Python's."""
+Sources = dict[str, Digests]
+"""By path from the root of the repository; a result's "sources"."""
+
+_DIGITS = 12
 _OPERATOR = "aid_kernels/interpolated_attention"
 # patterns, from the root of the repository
 STOCK = tuple(f"{_OPERATOR}/{name}.py" for name in ("impl/sdpa", "impl/log_sum_exp_ops", "layout"))
-_SEQUENCE = ("attention/operator_call.py", "attention/kv_bank.py")
-SEQUENCE = (*STOCK, *(f"aid_pipeline/{name}" for name in _SEQUENCE), "benchmarks/denoiser/public_schedule.py")
+_ATTENTION = tuple(f"aid_pipeline/attention/{name}.py" for name in ("operator_call", "kv_bank"))
+SEQUENCE = (*STOCK, *_ATTENTION, "benchmarks/denoiser/public_schedule.py")
+_STEPS = tuple(f"aid_pipeline/metrics/{name}.py" for name in ("distances", "step_distances", "intervals"))
+_CHOICE = tuple(
+    f"aid_pipeline/selection/{name}.py" for name in ("settings", "beta_fit", "path", "retiming", "dynamic", "run")
+)
+SELECTION = (*STOCK, *_ATTENTION, *_CHOICE, *_STEPS)
+_FIDELITY = tuple(f"aid_pipeline/metrics/{name}.py" for name in ("clip", "features", "fidelity", "images", "presets"))
+_STUDIES = tuple(f"aid_pipeline/studies/{name}.py" for name in ("comparison/methods", "evaluation/measure"))
+COMPARISON = (*STOCK, *_ATTENTION, "aid_pipeline/selection/beta_fit.py", *_STEPS, *_FIDELITY, *_STUDIES)
 # what is compiled; that the tables of tiles are the compiled ones has a test of its own
 KERNELS = tuple(f"{_OPERATOR}/impl/triton/{name}.py" for name in ("attend", "lerp", "tiles"))
-_EVERYWHERE = ("aid_kernels/**/*.py", "aid_kernels/configs/*.json", "aid_pipeline/**/*.py", "benchmarks/**/*.py")
 GPU = (*STOCK, f"{_OPERATOR}/impl/triton/*.py", f"{_OPERATOR}/tuning/static.py", "aid_kernels/configs/*.json")
+# of the committed results, by their place under benchmarks/results; a GPU run's folder is its owner's choice
+MEASURED = {
+    "cpu/operator.json": STOCK,
+    "cpu/sequence.json": SEQUENCE,
+    "cpu/denoiser.json": SEQUENCE,
+    "cpu/throughput.json": SEQUENCE,
+    "cpu/selection.json": SELECTION,
+    "cpu/per_round/selection.json": SELECTION,
+    "paper/paper.json": COMPARISON,
+    "paper/precision.json": COMPARISON,
+}
+_EVERYWHERE = ("aid_kernels/**/*.py", "aid_kernels/configs/*.json", "aid_pipeline/**/*.py", "benchmarks/**/*.py")
 
 
-def recorded(patterns: Iterable[str], root: Path = ROOT) -> dict[str, str]:
-    """Path and digests of every file that matches; goes into a result as "sources".
+@dataclass(frozen=True)
+class Tree:
+    """Every statement of a repository as it is now, read once and asked about many results."""
+
+    files: Sources
+
+    @staticmethod
+    def read(root: Path = ROOT) -> Tree:
+        paths = sorted({path for pattern in _EVERYWHERE for path in root.glob(pattern)})
+        return Tree({path.relative_to(root).as_posix(): _of_file(path) for path in paths})
+
+    def changed(self, sources: Sources) -> list[str]:
+        """Of the recorded statements those that were changed or taken away, as "name (file)"."""
+        anywhere = {pair for digests in self.files.values() for pair in digests.items()}
+        found = []
+        for path, before in sources.items():
+            here = self.files.get(path, {})
+            for name, digest in before.items():
+                if (here[name] != digest) if name in here else ((name, digest) not in anywhere):
+                    found.append(f"{name} ({Path(path).name})" if name else Path(path).name)
+        return found
+
+
+def recorded(patterns: Iterable[str], root: Path = ROOT) -> Sources:
+    """Digests of every file that matches.
 
     Raises:
         FileNotFoundError: a pattern without a wildcard matches nothing.
     """
-    found: dict[str, str] = {}
+    found: Sources = {}
     for pattern in patterns:
         paths = sorted(root.glob(pattern))
         if not paths and "*" not in pattern:
-            raise FileNotFoundError(f"{pattern} is not in {root}; correct the list in benchmarks/sources.py")
-        found |= {path.relative_to(root).as_posix(): digests(path.name, path.read_text("utf-8")) for path in paths}
+            raise FileNotFoundError(f"{pattern} is not in {root}; correct the list in benchmarks/common/sources.py")
+        found |= {path.relative_to(root).as_posix(): _of_file(path) for path in paths}
     return found
 
 
-def changed(sources: dict[str, str], root: Path = ROOT) -> list[str]:
-    """Of the recorded files those of which a statement was changed or taken away, wherever it stands now."""
-    present = _present(root)
-    return [path for path, before in sources.items() if not set(before.split()) <= present]
+def digests(name: str, text: str) -> Digests:
+    """Of a file's statements, in their order; statements of one name, such as overloads, together."""
+    if not name.endswith(".py"):
+        return {"": _digest(text)}
+    together: dict[str, list[str]] = {}
+    for statement, code in _statements(text):
+        together.setdefault(statement, []).append(code)
+    return {statement: _digest("\n".join(codes)) for statement, codes in together.items()}
 
 
-def digests(name: str, text: str) -> str:
-    """8 digits for every statement, in the file's order; for a file that is not Python's, of all of it."""
-    pieces = _statements(text) if name.endswith(".py") else [text]
-    return " ".join(hashlib.sha256(piece.encode()).hexdigest()[:8] for piece in pieces)
+def _of_file(path: Path) -> Digests:
+    return digests(path.name, path.read_text("utf-8"))
 
 
-def _present(root: Path) -> set[str]:
-    """Digests of everything a result may speak of."""
-    paths = [path for pattern in _EVERYWHERE for path in root.glob(pattern)]
-    return {digest for path in paths for digest in digests(path.name, path.read_text("utf-8")).split()}
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def _statements(text: str) -> list[str]:
-    """Statements of a module, the code of each alone; where names are imported from is no statement."""
+def _statements(text: str) -> list[tuple[str, str]]:
+    """Name and code of each statement of a module; where names are imported from is no part of either."""
     tree, lines = ast.parse(text), text.split("\n")
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
     for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            for row in _rows(node.body[0]):
+        if isinstance(node, ast.stmt) and (_imports(node) or _documents(node)):
+            for row in _rows(node):
                 lines[row] = ""
     found = []
     for node in tree.body:
-        if not _imports(node):
-            code = "\n".join(lines[row].rstrip() for row in _rows(node) if lines[row].strip())
-            found += [code] if code else []
+        code = "\n".join(lines[row].rstrip() for row in _rows(node) if lines[row].strip())
+        if code:
+            found.append((_name(node), code))
     return found
+
+
+def _name(node: ast.stmt) -> str:
+    """What a statement defines; of one that defines nothing its kind."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return node.name
+    if isinstance(node, ast.Assign):
+        return ", ".join(map(ast.unparse, node.targets))
+    return ast.unparse(node.target) if isinstance(node, ast.AnnAssign) else type(node).__name__.lower()
 
 
 def _imports(node: ast.stmt) -> bool:
@@ -87,7 +146,9 @@ def _imports(node: ast.stmt) -> bool:
     return isinstance(node, ast.Import | ast.ImportFrom)
 
 
-_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+def _documents(node: ast.stmt) -> bool:
+    """Whether it is a string that stands alone: a docstring, or the words under a constant."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _rows(node: ast.stmt) -> range:

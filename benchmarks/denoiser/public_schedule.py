@@ -2,7 +2,7 @@
 
 Written from the method's equations and a description of the schedule (arXiv 2403.17924, section 4), not from code:
 frames one at a time in batches of three [first, frame, last], so that the endpoints are denoised again for every
-frame; two denoiser calls a step, one without and one with the prompt; attention probabilities written out; all three
+frame; two denoiser calls a step, one without and one with the prompt; materialized softmax; all three
 rows of the interpolated call attend twice, to [first, own] and to [last, own] keys.
 """
 

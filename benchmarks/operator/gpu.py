@@ -20,7 +20,7 @@ ALL = ("ours", "sdpa", "sdpa_concat", "plain", "flex", "sdpa_compiled", "materia
 # seconds of compilation and of one measurement: what must be left to start one
 COMPILED = {"flex": 25.0, "sdpa_compiled": 15.0, "ours": 8.0}
 MEASURED = 1.0
-# share of the free memory that written-out probabilities may take
+# share of the free memory that materialized probabilities may take
 ROOM = 0.6
 
 
@@ -103,7 +103,7 @@ def _measured(work: Work, peer: str, inputs: Inputs, settings: Settings) -> Row:
 
 
 def _too_large(work: Work, peer: str, settings: Settings) -> str | None:
-    """Written-out logits and probabilities of both keys, and the room they would take."""
+    """Materialized logits and probabilities of both keys, and the room they would take."""
     if peer != "materialized" or settings.device.type != "cuda":
         return None
     shape = work.shape

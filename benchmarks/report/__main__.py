@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.common import machine
-from benchmarks.report import collect, cpu, gpu, paper, plots
+from benchmarks.report import collect, cpu, gpu, overview, paper, plots
 from benchmarks.report.collect import Results
 
 PAGES = ("README.md", "docs/performance.md", "docs/metrics.md")
@@ -28,6 +28,7 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "gpu": gpu.measured,
     "predictions": gpu.predictions,
     "paper": paper.comparison,
+    "results": overview.overview,
 }
 _SECTION = re.compile(r"<!-- generated: (?P<name>[\w-]+) -->\n.*?<!-- end of (?P<end>[\w-]+) -->", re.DOTALL)
 

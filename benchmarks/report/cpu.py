@@ -6,8 +6,9 @@ import statistics
 from typing import Any
 
 from benchmarks.common import machine
+from benchmarks.common.result_files import Result
 from benchmarks.denoiser import steps, throughput
-from benchmarks.report.collect import Result, Results, table
+from benchmarks.report.collect import Results, table
 from benchmarks.sequence.cpu import MEMORY_LINES
 
 UNITS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -71,8 +72,8 @@ def many_users(results: Results) -> str:
     return _about(results, result) + throughput.tables(result["rows"])
 
 
-_OPERATOR_HEAD = ["written out, ms", "SDPA, ms", "here, ms", "over written out", "over SDPA"]
-_OPERATOR_HEAD += ["memory: written out", "SDPA", "here"]
+_OPERATOR_HEAD = ["materialized, ms", "SDPA, ms", "here, ms", "over materialized", "over SDPA"]
+_OPERATOR_HEAD += ["memory: materialized", "SDPA", "here"]
 
 
 def _case(entry: dict[str, Any]) -> list[object]:

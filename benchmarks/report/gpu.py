@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.common import machine
+from benchmarks.common.result_files import Result
 from benchmarks.common.settings import Row
 from benchmarks.compile_report.chips import CHIPS, Chip, chip_of
 from benchmarks.compile_report.cost_model import FAR, PEERS, Call, far, predict
 from benchmarks.denoiser import steps, throughput
 from benchmarks.operator.shapes import FRAMES, SHAPES
-from benchmarks.report.collect import Result, Results, table
+from benchmarks.report.collect import Results, table
 
 RIVALS = ("sdpa", "sdpa_concat", "flex", "materialized")
 PREDICTED_DIMS = (40, 64, 80, 128, 160)
@@ -33,7 +34,7 @@ def measured(results: Results) -> str:
 
 def predictions(results: Results) -> str:
     """For every chip and head size one layer, predicted; beside it what its kernel compiled to."""
-    text = results.stale({"sources": results.compiled_sources, "command": "python -m benchmarks.compile_report"})
+    text = results.stale(results.beside.get("compile_report/compile_report", {}))
     rows: list[list[object]] = []
     for chip in CHIPS:
         for dim in PREDICTED_DIMS:

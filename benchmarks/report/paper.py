@@ -25,4 +25,4 @@ def comparison(results: Results) -> str:
         "",
         *claim_rows(summary),
     ]
-    return "\n".join(lines)
+    return results.stale(results.paper) + "\n".join(lines)

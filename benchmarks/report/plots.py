@@ -33,7 +33,7 @@ LABELS = {
     "sdpa": "here, stock recipe",
     "sdpa_concat": "SDPA on concatenated keys",
     "flex": "FlexAttention",
-    "materialized": "probabilities written out",
+    "materialized": "materialized softmax",
     "public": "public schedule",
     "auto": "here, one batch, auto",
     "triton": "here, triton",

@@ -12,9 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +24,17 @@ from aid_pipeline.attention.apply import find_denoiser
 from aid_pipeline.io.output_folder import write_json
 from aid_pipeline.io.provenance import fingerprint, model_identity
 from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
-from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
 from aid_pipeline.metrics.step_distances import consistency, smoothness
 from aid_pipeline.miniature import MODEL_PATH
 from aid_pipeline.models import MINIATURE, load_model
 from aid_pipeline.selection.settings import PLACINGS
-from benchmarks.common import machine
+from benchmarks.common import machine, sources
 from benchmarks.common.result_files import CPU, RESULTS
 from benchmarks.paper.pairs import Pair, draw_pairs
 from benchmarks.sequence import cpu
+from benchmarks.sequence.selection_page import METHODS, page, summary
 
-COST_LIMIT = 1.6
-METHODS = ("uniform", "dynamic")
+ASKED = ("prompts", "placing", "per_round", "mode", "warmup", "frames", "steps")
 
 
 def pixels(first: Tensor, second: Tensor) -> Tensor:
@@ -101,10 +98,8 @@ def measure_pair(
             select=selection,
         )
         seconds = time.perf_counter() - began
-        pictures = sequence.images.float()
-        steps = {
-            name: adjacent_distances(one, pictures).tolist() for name, one in (("own", measure), ("pixels", pixels))
-        }
+        images = sequence.images.float()
+        steps = {name: adjacent_distances(one, images).tolist() for name, one in (("own", measure), ("pixels", pixels))}
         found[method] = {
             "rows": count.taken(),
             "seconds": seconds,
@@ -118,73 +113,6 @@ def measure_pair(
         if selection is not None:
             found["jumps"] = sequence.settings["selection"]["jumps"]
     return found
-
-
-def paired(rows: Sequence[dict[str, Any]], figure: str) -> tuple[Estimate, Estimate, Estimate]:
-    """Means of both methods and of their difference within each pair."""
-    uniform, dynamic = ([row[method][figure] for row in rows] for method in METHODS)
-    differences = [b - a for a, b in zip(uniform, dynamic, strict=True)]
-    return bootstrap_mean(uniform), bootstrap_mean(dynamic), bootstrap_mean(differences)
-
-
-def summary(result: dict[str, Any]) -> dict[str, Any]:
-    """What the pairs say together."""
-    rows = result["rows"]
-    figures = [f"{figure} {name}" for figure in ("smoothness", "consistency") for name in ("own", "pixels")]
-    ratios = {what: [row["dynamic"][what] / row["uniform"][what] for row in rows] for what in ("rows", "seconds")}
-    return {
-        "figures": {
-            figure: {
-                name: estimate.figures()
-                for name, estimate in zip((*METHODS, "difference"), paired(rows, figure), strict=True)
-            }
-            for figure in figures
-        },
-        "cost": max(ratios["rows"]),
-        "time": statistics.median(ratios["seconds"]),
-        "longest": max(ratios["seconds"]),
-        "together": sum(row["dynamic"]["seconds"] for row in rows) / sum(row["uniform"]["seconds"] for row in rows),
-        "slow": sum(ratio > COST_LIMIT for ratio in ratios["seconds"]),
-        "pairs": len(rows),
-        "smoother": sum(row["dynamic"]["smoothness own"] > row["uniform"]["smoothness own"] for row in rows),
-        "jumps": sum(bool(row["jumps"]) for row in rows),
-    }
-
-
-def markdown(result: dict[str, Any]) -> str:
-    told, settings = summary(result), result["settings"]
-    most = settings["per_round"]
-    rounds = "two rounds" if most is None else f"at most {most} frames a round"
-    lines = [
-        "# Dynamic selection against uniform coefficients",
-        "",
-        f"{machine.line(result['machine'])}. {settings['model']} "
-        f"({'trained' if result['trained'] else 'RANDOM'} weights), {told['pairs']} random pairs of "
-        f"{settings['prompts']}, {settings['frames']} frames, {settings['steps']} steps, {settings['mode']}, warm-up "
-        f"{settings['warmup']:g}, placing {settings['placing']}, {rounds}. Means over pairs with 95 % bootstrap "
-        "intervals; differences within pairs.",
-        "",
-        f'"own" is the distance selection evens out: {settings["distance"]}. "pixels" is the root mean square '
-        "difference of colours, which selection never saw. Smoothness: higher is better; consistency: lower is.",
-        "",
-        "| figure | uniform | dynamic | difference |",
-        "|---|---|---|---|",
-    ]
-    for figure, by_method in told["figures"].items():
-        cells = [Estimate(**by_method[name]).text() for name in (*METHODS, "difference")]
-        lines.append(f"| {figure} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        f"Smoother in {told['smoother']} of {told['pairs']} pairs. Pairs with a transition reported as a jump: "
-        f"{told['jumps']}.",
-        "",
-        f"Cost, in multiples of the uniform sequence's (limit {COST_LIMIT}): denoiser rows at most {told['cost']:.3f}; "
-        f"seconds of the whole call {told['time']:.2f} in the median, {told['together']:.2f} all pairs together, above "
-        f"the limit in {told['slow']} of {told['pairs']} pairs, at most {told['longest']:.2f} (each timed once).",
-        "",
-        f"Made by `{result['command']}`.",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _weights(pipe: Any) -> dict[str, str]:
@@ -204,55 +132,40 @@ def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> st
     return " ".join(["python -m benchmarks.selection", f"--pairs {options.pairs}", *given])
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.selection", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=50)
-    parser.add_argument("--model", default=MINIATURE, help="miniature, a local folder or a hub id")
-    parser.add_argument("--prompts", default="world", help="world, cifar10 or a text file with a caption a line")
-    parser.add_argument("--distance", default="miniature", help="as aid interpolate --distance")
-    parser.add_argument("--placing", choices=PLACINGS, default=Selection().placing)
-    parser.add_argument("--per-round", type=int, help="as Selection; default: two rounds")
-    parser.add_argument("--mode", default="outer")
-    parser.add_argument("--warmup", type=float, default=0.5)
-    parser.add_argument("--frames", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
-    parser.add_argument("--out", type=Path, default=CPU, help="folder to write to; default %(default)s")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    pipe, measure, trained = load(options.model, options.distance)
-    if not trained and options.out.resolve().is_relative_to(RESULTS):
-        raise SystemExit(
-            "the miniature has no trained weights here; random ones make no result, try them with --out DIR"
-        )
-    pipe.set_progress_bar_config(disable=True)
-    path = options.out / "selection.json"
-    asked = {
-        name: getattr(options, name)
-        for name in ("prompts", "placing", "per_round", "mode", "warmup", "frames", "steps")
-    }
+def settings_of(pipe: Any, measure: Distance, options: argparse.Namespace) -> dict[str, Any]:
+    """All that decides the figures, but for how many pairs, which may grow."""
     identity = model_identity(pipe)
-    settings = {
+    return {
         "model": identity["id"] or "miniature",
         "revision": identity["revision"],
         "weights": _weights(pipe),
         "distance": distance_name(measure),
-        **asked,
+        **{name: getattr(options, name) for name in ASKED},
     }
-    result: dict[str, Any] = {
-        "command": _command(options, parser),
-        "machine": machine.describe(),
-        "trained": trained,
-        "settings": settings,
-        "rows": [],
-    }
-    if path.is_file():
-        before = json.loads(path.read_text("utf-8"))
-        if before["settings"] != settings:
-            raise SystemExit(f"{path} holds results of other settings or weights; move it away or use another --out")
-        result["rows"] = before["rows"]
-    options.out.mkdir(parents=True, exist_ok=True)
-    pairs = draw_pairs(options.prompts, options.pairs, 1)
+
+
+def begin(path: Path, result: dict[str, Any], pairs: list[Pair]) -> dict[str, Any]:
+    """The result with an earlier run's pairs, if any; it then speaks of the code that those were made with.
+
+    Raises:
+        SystemExit: the earlier run had other settings, or pairs are missing and its code has changed since.
+    """
+    if not path.is_file():
+        return result
+    before = json.loads(path.read_text("utf-8"))
+    if before["settings"] != result["settings"]:
+        raise SystemExit(f"{path} holds results of other settings or weights; move it away or use another --out")
+    changed = sources.Tree.read().changed(before["sources"])
+    if changed and {pair.name for pair in pairs} - {row["pair"] for row in before["rows"]}:
+        raise SystemExit(f"{path} was made by code that changed since ({', '.join(changed)}); use another --out")
+    return result | {"sources": before["sources"], "rows": before["rows"]}
+
+
+def measure_pairs(
+    pipe: Any, measure: Distance, result: dict[str, Any], pairs: list[Pair], options: argparse.Namespace
+) -> None:
+    """Add the pairs that are missing to a result, which is kept after each."""
+    path = options.out / "selection.json"
     done = {row["pair"] for row in result["rows"]}
     count = RowCount(pipe)
     if any(pair.name not in done for pair in pairs):  # the first call of a process is slow
@@ -268,5 +181,45 @@ def main(arguments: list[str] | None = None) -> None:
     result["rows"] = [row for row in result["rows"] if row["pair"] in {pair.name for pair in pairs}]
     result["summary"] = summary(result)
     write_json(path, result)
-    (options.out / "selection.md").write_text(markdown(result), encoding="utf-8")
-    print(markdown(result))
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m benchmarks.selection", description=__doc__)
+    made.add_argument("--pairs", type=int, default=50)
+    made.add_argument("--model", default=MINIATURE, help="miniature, a local folder or a hub id")
+    made.add_argument("--prompts", default="world", help="world, cifar10 or a text file with a caption a line")
+    made.add_argument("--distance", default="miniature", help="as aid interpolate --distance")
+    made.add_argument("--placing", choices=PLACINGS, default=Selection().placing)
+    made.add_argument("--per-round", type=int, help="as Selection; default: two rounds")
+    made.add_argument("--mode", default="outer")
+    made.add_argument("--warmup", type=float, default=0.5)
+    made.add_argument("--frames", type=int, default=7)
+    made.add_argument("--steps", type=int, default=25)
+    made.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
+    made.add_argument("--out", type=Path, default=CPU, help="folder to write to; default %(default)s")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    pipe, measure, trained = load(options.model, options.distance)
+    if not trained and options.out.resolve().is_relative_to(RESULTS):
+        raise SystemExit(
+            "the miniature has no trained weights here; random ones make no result, try them with --out DIR"
+        )
+    pipe.set_progress_bar_config(disable=True)
+    new: dict[str, Any] = {
+        "command": _command(options, parser()),
+        "machine": machine.describe(),
+        "sources": sources.recorded(sources.SELECTION),
+        "trained": trained,
+        "settings": settings_of(pipe, measure, options),
+        "rows": [],
+    }
+    pairs = draw_pairs(options.prompts, options.pairs, 1)
+    result = begin(options.out / "selection.json", new, pairs)
+    options.out.mkdir(parents=True, exist_ok=True)
+    measure_pairs(pipe, measure, result, pairs, options)
+    (options.out / "selection.md").write_text(page(result), encoding="utf-8")
+    print(page(result))

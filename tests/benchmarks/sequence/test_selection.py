@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aid_pipeline.miniature import MODEL_PATH
-from benchmarks.sequence import selection
+from benchmarks.sequence import selection, selection_page
 
 TINY = ["--frames", "3", "--steps", "1", "--threads", "1"]
 
@@ -23,7 +23,7 @@ def test_differences_are_paired():
     rows = [
         row(str(i), 0.1 * i, 0.1 * i + 0.05 + 0.001 * (i % 2), [[0.1, 0.11, 0.5]] if i == 3 else ()) for i in range(8)
     ]
-    told = selection.summary({"rows": rows})
+    told = selection_page.summary({"rows": rows})
     difference = told["figures"]["smoothness own"]["difference"]
     assert difference["value"] == pytest.approx(0.0505)
     assert 0.05 <= difference["low"] <= difference["high"] <= 0.051
@@ -31,7 +31,7 @@ def test_differences_are_paired():
     assert (told["pairs"], told["smoother"], told["jumps"]) == (8, 8, 1)
     assert told["slow"] == 0
     rows[0]["dynamic"]["seconds"] = rows[0]["uniform"]["seconds"] * 3
-    told = selection.summary({"rows": rows})
+    told = selection_page.summary({"rows": rows})
     assert told["slow"] == 1
     assert told["together"] == pytest.approx((7 * 20 / 14 + 3) / 8)
 
