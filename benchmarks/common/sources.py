@@ -15,6 +15,7 @@ import io
 import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from benchmarks.common.machine import ROOT
@@ -95,8 +96,11 @@ def recorded(patterns: Iterable[str], root: Path = ROOT) -> Sources:
 
 def digests(name: str, text: str) -> Digests:
     """Of a file's statements, in their order; statements of one name, such as overloads, together."""
-    if not name.endswith(".py"):
-        return {"": _digest(text)}
+    return dict(_of_code(text)) if name.endswith(".py") else {"": _digest(text)}
+
+
+@lru_cache(maxsize=1024)
+def _of_code(text: str) -> Digests:
     together: dict[str, list[str]] = {}
     for statement, code in _statements(text):
         together.setdefault(statement, []).append(code)

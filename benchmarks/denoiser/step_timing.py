@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.common.memory import peak_extra_bytes
-
-MIB = 2**20
+from benchmarks.common.timing import MIB
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None, root: Path = machine.ROOT, results:
     work = list(dict.fromkeys(workload for name in found for workload in WORK[MEASURED[name]]))
     with tempfile.TemporaryDirectory() as folder:
         for workload in work:
-            one, two = (trace(tree, workload, RESULTS / "cpu" / "operator.json", Path(folder)) for tree in (old, root))
+            one, two = (trace(tree, workload, results / "cpu" / "operator.json", Path(folder)) for tree in (old, root))
             difference = first_difference(one, two)
             if difference:
                 print(f"{workload}: the trees differ {difference}\nnothing is recorded")

@@ -90,10 +90,11 @@ def sequence(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]:
 
     pipe = load_model("miniature", device="cpu")
     call: dict[str, Any] = {"frames": 4, "seed": 0, "num_inference_steps": 2, "output_type": "pt"}
-    for mode, chunk in itertools.product(("outer", "inner"), ("auto", 3)):
+    chunks: tuple[dict[str, Any], ...] = ({}, {"chunk": 3})
+    for mode, more in itertools.product(("outer", "inner"), chunks):
         with traced:
-            made = interpolate(pipe, *PROMPTS, config=AIDConfig(mode=mode, warmup=0.5), chunk=chunk, **call)
-        yield f"{mode}, chunk={chunk}", _bits(made.images)
+            made = interpolate(pipe, *PROMPTS, config=AIDConfig(mode=mode, warmup=0.5), **call, **more)
+        yield f"{mode}, {more}", _bits(made.images)
 
 
 def selection(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]:

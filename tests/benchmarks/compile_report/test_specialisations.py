@@ -45,6 +45,7 @@ assert own.asm["ptx"].count("ld.global") == ours.asm["ptx"].count("ld.global") >
 """
 
 
+@pytest.mark.slow
 def test_specialises_as_a_launch_does() -> None:
     run(SPECIALISATION)
 
@@ -65,6 +66,7 @@ assert "bytes of shared memory" in bad.problem and "has no wgmma" in bad.problem
 """
 
 
+@pytest.mark.slow
 def test_names_what_is_wrong() -> None:
     run(PROBLEMS)
 

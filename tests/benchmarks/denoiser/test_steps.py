@@ -104,6 +104,7 @@ def test_users_do_not_mix(toy: torch.nn.Module) -> None:
             torch.testing.assert_close(together, alone.batch.run(toy), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_denoiser_rows(rows: dict[str, list[dict]]) -> None:
     assert not [row for row in rows["denoiser"] if "problem" in row]
     kinds = [(row["compiled"], row["peer"], row["what"]) for row in rows["denoiser"]]
@@ -146,6 +147,7 @@ def test_sequence_is_the_sum_of_its_steps() -> None:
     assert steps.sequence(first, rest, 5, 7)["extrapolated_s"] == pytest.approx(5 * 3.75)
 
 
+@pytest.mark.slow
 def test_throughput_rows(rows: dict[str, list[dict]]) -> None:
     assert not [row for row in rows["throughput"] if "problem" in row]
     attention = [row for row in rows["throughput"] if row["level"] == "attention"]
@@ -157,6 +159,7 @@ def test_throughput_rows(rows: dict[str, list[dict]]) -> None:
     assert [row["users"] for row in rows["throughput"] if row["level"] == "denoiser"] == [1, 2]
 
 
+@pytest.mark.slow
 def test_alone_on_a_cpu(rows: dict[str, list[dict]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["--smoke", "--threads", str(torch.get_num_threads()), "--out", str(tmp_path)]
     for module, name in ((steps, "denoiser"), (throughput, "throughput")):
@@ -164,7 +167,7 @@ def test_alone_on_a_cpu(rows: dict[str, list[dict]], tmp_path: Path, monkeypatch
         module.main(arguments)
         result = json.loads((tmp_path / f"{name}.json").read_text())
         assert result["smoke"]
-        assert result["sources"]["aid_kernels/interpolated_attention/sdpa.py"]
+        assert result["sources"]["aid_kernels/interpolated_attention/impl/sdpa.py"]
         assert result["command"] == f"python -m benchmarks.{name}"
         page = (tmp_path / f"{name}.md").read_text()
         assert page.count("\n| ") == (1 + 6 if name == "denoiser" else 2 + 4)

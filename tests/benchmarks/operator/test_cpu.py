@@ -52,6 +52,7 @@ def test_peak_memory_is_exact() -> None:
     assert 2 * values.nbytes <= peak < 2 * values.nbytes + 4096
 
 
+@pytest.mark.slow
 def test_results_are_written_with_machine_and_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "cases", lambda quick: [TINY])
     cpu.main(["--quick", "--threads", str(torch.get_num_threads()), "--out", str(tmp_path)])

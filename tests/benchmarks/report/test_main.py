@@ -1,15 +1,17 @@
 """The report says what the results say, marks what is stale, and notices what is not up to date."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from benchmarks.common import machine, sources
+from benchmarks.common.result_files import RESULTS
 from benchmarks.operator.shapes import SHAPES
 from benchmarks.report import __main__ as report
-from benchmarks.report import collect, cpu, gpu, plots
+from benchmarks.report import collect, cpu, gpu, overview, plots
 
 pytest.importorskip("matplotlib")
 
@@ -17,7 +19,16 @@ GPU_NAME = "NVIDIA H100 80GB HBM3"
 PAGE = "# Page\n\nKept.\n\n<!-- generated: cpu-headline -->\nold\n<!-- end of cpu-headline -->\n\nKept too.\n"
 DOCS = "".join(
     f"<!-- generated: {name} -->\n<!-- end of {name} -->\n"
-    for name in ("gpu", "cpu-operator", "plots", "cpu-sequence", "cpu-denoiser", "cpu-throughput", "predictions")
+    for name in (
+        "results",
+        "gpu",
+        "cpu-operator",
+        "plots",
+        "cpu-sequence",
+        "cpu-denoiser",
+        "cpu-throughput",
+        "predictions",
+    )
 )
 METRICS = "<!-- generated: paper -->\n<!-- end of paper -->\n"
 MACHINE = {
@@ -34,19 +45,17 @@ MACHINE = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A repository with the committed CPU results, the sources they speak of, and two pages."""
-    kept = ["benchmarks/results", "aid_kernels/interpolated_attention", "aid_pipeline"]
-    for folder in kept:
-        ignored = shutil.ignore_patterns("miniature", "__pycache__")
+    """A repository with the committed CPU results, as if measured just now, their sources, and the pages."""
+    ignored = shutil.ignore_patterns("model", "__pycache__", "results", "*.safetensors")
+    for folder in ("aid_kernels/interpolated_attention", "aid_pipeline", "benchmarks"):
         shutil.copytree(machine.ROOT / folder, tmp_path / folder, ignore=ignored)
-    for path in tmp_path.glob("benchmarks/results/*"):
-        if path.name not in ("cpu", "compile_report", "paper"):
-            shutil.rmtree(path)
-    shutil.copy(machine.ROOT / "benchmarks/public_schedule.py", tmp_path / "benchmarks")
-    for name in ("operator", "sequence"):  # whatever has changed since they were measured
-        path = tmp_path / f"benchmarks/results/cpu/{name}.json"
+    for name in ("cpu", "compile_report", "paper"):
+        shutil.copytree(RESULTS / name, tmp_path / "benchmarks/results" / name, ignore=ignored)
+    for name, patterns in sources.MEASURED.items():
+        path = tmp_path / "benchmarks/results" / name
         result = json.loads(path.read_text())
-        result["sources"] = sources.recorded(sources.STOCK, tmp_path)
+        for part in (result, result.get("memory", {})):
+            part["sources"] = sources.recorded(patterns, tmp_path)
         path.write_text(json.dumps(result))
     kernels = tmp_path / "benchmarks/results/compile_report/sources.json"
     kernels.write_text(json.dumps(sources.recorded(sources.KERNELS, tmp_path)))
@@ -80,6 +89,7 @@ def put(root: Path, folder: str, result: dict) -> None:
     path.write_text(json.dumps(result))
 
 
+@pytest.mark.slow
 def test_fills_between_the_markers_and_nothing_else(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main(["--check"], root) == 1
     assert "README.md is not what the results say" in capsys.readouterr().out
@@ -98,6 +108,7 @@ def test_fills_between_the_markers_and_nothing_else(root: Path, capsys: pytest.C
     assert written == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_notices_a_typed_figure_and_a_plot_of_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report.main([], root)
     readme, plot = root / "README.md", root / "docs/plots/gone.svg"
@@ -111,48 +122,51 @@ def test_notices_a_typed_figure_and_a_plot_of_nothing(root: Path, capsys: pytest
     assert report.main(["--check"], root) == 0
 
 
-def test_a_change_of_code_makes_a_result_stale(root: Path) -> None:
-    def page() -> str:
-        return report.fill(PAGE, collect.read(root), [], "README.md")
+def lines_of(root: Path) -> dict[str, str]:
+    """What the overview says of each result's code."""
+    rows = [line.split("|") for line in overview.overview(collect.read(root)).splitlines() if line.startswith("| `")]
+    return {cells[1].strip(" `"): cells[4].strip() for cells in rows}
 
-    path = root / "aid_kernels/interpolated_attention/sdpa.py"
-    code, before = path.read_text(), page()
-    path.write_text("# a comment\n" + code.replace('"""Equations (1) and (2).', '"""Other words.') + "\nadded = 1\n")
-    assert page() == before
-    path.write_text(code.replace("PIECES = 8", "PIECES = 4"))
-    assert page().count("**Stale**: the code of `sdpa.py` has changed since") == 2
-    path.unlink()
-    assert "sdpa.py" in page()
+
+@pytest.mark.slow
+def test_a_change_of_code_makes_the_results_that_it_decides_stale(root: Path) -> None:
+    def stale() -> set[str]:
+        return {name for name, code in lines_of(root).items() if code == "stale"}
+
+    everything = set(lines_of(root))
+    assert len(everything) == len(sources.MEASURED) + 2  # a memory measured apart, and the compile report
+    assert stale() == set()
+    operator = root / "aid_kernels/interpolated_attention/impl/sdpa.py"
+    code = operator.read_text()
+    operator.write_text("# a comment\n" + code + "\nadded = 1\n")
+    assert stale() == set()
+    operator.write_text(code.replace("PIECES = 8", "PIECES = 4"))
+    assert stale() == everything - {"compile_report/compile_report"}
+    assert "`PIECES (sdpa.py)` changed since it was measured" in report.fill(PAGE, collect.read(root), [], "README.md")
+    operator.write_text(code)
+    for file, decided in (
+        ("aid_kernels/interpolated_attention/impl/triton/attend.py", {"compile_report/compile_report"}),
+        ("aid_pipeline/selection/dynamic.py", {"cpu/selection", "cpu/per_round/selection"}),
+        ("aid_pipeline/metrics/fidelity.py", {"paper/paper", "paper/precision"}),
+    ):
+        path = root / file
+        code = path.read_text()
+        path.write_text(re.sub(r"^def (\w+)\(", r"def \1(unlike_before, ", code, count=1, flags=re.M))
+        assert stale() == decided, file
+        path.write_text(code)
+
+
+def test_a_move_of_files_makes_nothing_stale(root: Path) -> None:
+    measured = {
+        name for patterns in (*sources.MEASURED.values(), sources.KERNELS) for name in sources.recorded(patterns)
+    }
+    for path in map(root.joinpath, measured):
+        path.rename(path.with_name(f"moved_{path.name}"))
+    assert set(lines_of(root).values()) == {"up to date"}
 
 
 def test_a_result_without_sources_is_stale(root: Path) -> None:
     assert "does not say" in collect.read(root).stale({"rows": []})
-
-
-SOURCE = '''import os
-
-
-@decorated  # why
-def f(x):
-    """Doc."""
-    return "# no comment"
-
-
-class C:
-    a = 1
-'''
-
-
-def test_statements_are_told_apart() -> None:
-    before = sources.digests("a.py", SOURCE).split()
-    assert len(before) == 3
-    assert sources.digests("a.py", SOURCE.replace("Doc.", "Other.").replace("# why", "")).split() == before
-    for old, new in (("no comment", "it"), ("decorated", "it"), ("a = 1", "a = 2"), ("os", "sys"), ("(x)", "(y)")):
-        after = sources.digests("a.py", SOURCE.replace(old, new)).split()
-        assert len(set(after) - set(before)) == 1
-    assert sources.digests("a.json", "{}") != sources.digests("a.json", "{ }")
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        sources.recorded(["nowhere.py"])
 
 
 @pytest.mark.parametrize(

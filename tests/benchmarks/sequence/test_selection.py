@@ -42,6 +42,7 @@ def test_random_weights_are_no_result():
         selection.main([*TINY, "--pairs", "1"])
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_stopped(tmp_path, capsys):
     place = [*TINY, "--out", str(tmp_path)]
     selection.main([*place, "--pairs", "1"])

@@ -152,6 +152,7 @@ assert "does not compile" in problem_of("inner", "sm_90", shape, "bfloat16", 4, 
 """
 
 
+@pytest.mark.slow
 def test_candidates_are_compiled_ahead_and_those_that_cannot_run_are_named() -> None:
     pytest.importorskip("triton")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
