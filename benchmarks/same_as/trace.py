@@ -93,7 +93,7 @@ def sequence(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]:
     chunks: tuple[dict[str, Any], ...] = ({}, {"chunk": 3})
     for mode, more in itertools.product(("outer", "inner"), chunks):
         with traced:
-            made = interpolate(pipe, *PROMPTS, config=AIDConfig(mode=mode, warmup=0.5), **call, **more)
+            made = interpolate(pipe, *PROMPTS, config=AIDConfig(mode=mode, warmup=0.5), **call | more)
         yield f"{mode}, {more}", _bits(made.images)
 
 
