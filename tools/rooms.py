@@ -45,6 +45,14 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "families config coefficients keyframes models",
         "miniature errors",
     ),
+    "benchmarks": (
+        "operator_cpu sequence_cpu selection throughput",
+        "report gpu same_as",
+        "tune sequence",
+        "paper denoiser compile_report",
+        "operator",
+        "common",
+    ),
 }
 # what a package itself may import at its first use of a name
 DOORS = ("__init__", "__main__")

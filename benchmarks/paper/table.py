@@ -13,7 +13,7 @@ from aid_pipeline.studies.comparison.methods import ABLATION, CROSS_FADE, MAIN, 
 from aid_pipeline.studies.evaluation.measure import means
 
 from .claims import EQUAL_SPACING, LEAST, PAPER_TABLE, check_claims
-from .store import Unit
+from .unit import Unit
 
 VERDICTS = ("holds", "does not hold", "not decided")
 RESAMPLES = 200  # of sets of pictures, whose FID takes a while
@@ -115,7 +115,7 @@ def page(result: dict[str, Any]) -> str:
         *papers_rows(),
         "",
         f"Machine: {result['machine_line']}.",
-        f"MethodFrames by `{result['command']}`.",
+        f"Made by `{result['command']}`.",
         "",
     ]
     return "\n".join(lines)
