@@ -31,6 +31,7 @@ from aid_pipeline.metrics.step_distances import consistency, smoothness
 from aid_pipeline.miniature import MODEL_PATH
 from aid_pipeline.models import MINIATURE, load_model
 from aid_pipeline.selection.settings import PLACINGS
+from aid_pipeline.spec import DEFAULT_STEPS
 from benchmarks import machine, sequence_cpu
 from benchmarks.paper.pairs import Pair, draw_pairs
 
@@ -214,7 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--mode", default="outer")
     parser.add_argument("--warmup", type=float, default=0.5)
     parser.add_argument("--frames", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
     parser.add_argument("--out", type=Path, default=RESULTS / "cpu", help="folder to write to; default %(default)s")
     options = parser.parse_args(arguments)

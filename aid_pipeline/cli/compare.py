@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from . import options
-from .options import beta_prior, claim, needed
+from .options import claim, needed
 
 
 def compare(
@@ -22,8 +23,8 @@ def compare(
     frames: options.Frames = 7,
     beta: options.Beta = "3,3",
     warmup: options.Warmup = 0.5,
-    num_inference_steps: options.Steps = 25,
-    guidance_scale: options.Guidance = 5.0,
+    num_inference_steps: options.Steps = DEFAULT_STEPS,
+    guidance_scale: options.Guidance = DEFAULT_GUIDANCE,
     model: options.Model = "miniature",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -38,8 +39,8 @@ def compare(
 
     Exit codes: 0 done, 2 bad input, 1 failure.
     """
-    from .app import console, errors
-    from .run import progress_bar, quiet_libraries, report_errors
+    from .console import console, errors, report_errors
+    from .progress import progress_bar, quiet_libraries
 
     with report_errors(errors):
         from ..coefficients import BetaPrior
@@ -58,7 +59,7 @@ def compare(
             raise ArgumentError(f"every seed once, got {', '.join(map(str, seeds))}")
         for one in seeds:
             check_seed(one)
-        prior = BetaPrior(*(beta_prior(beta) or {"beta_prior": (1, 1)})["beta_prior"])
+        prior = BetaPrior.parse(beta or "1,1")
         rows = pick([name.strip() for name in methods.split(",")], all_methods(prior, warmup))
         runs(rows, frames)
         check_prompts(prompt_a, prompt_b, None, None, 2)
@@ -71,7 +72,8 @@ def compare(
         asked |= {"beta": beta, "warmup": warmup, "num_inference_steps": num_inference_steps}
         asked |= {"guidance_scale": guidance_scale}
         claim(folder, {"command": "compare", "model": model, **asked})
-        from ..io.provenance import model_identity, versions
+        from ..io.machine import versions
+        from ..io.provenance import model_identity
 
         identity, made = model_identity(pipe), {}
         settings = f"{identity['pipeline']}, {asked_line(asked)}"

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from . import options
 from .options import claim, needed
 
@@ -18,8 +19,8 @@ def diagnose(
     seed: Annotated[int, typer.Option(help="Of the first noise.")] = 0,
     frames: options.Frames = 7,
     warmup: options.Warmup = 0.5,
-    num_inference_steps: options.Steps = 25,
-    guidance_scale: options.Guidance = 5.0,
+    num_inference_steps: options.Steps = DEFAULT_STEPS,
+    guidance_scale: options.Guidance = DEFAULT_GUIDANCE,
     distance: options.Distance = None,
     model: options.Model = "miniature",
     device: options.Device = "auto",
@@ -34,8 +35,8 @@ def diagnose(
 
     Writes diagnosis.json, replacement.png, profile.png and pictures.png. Exit codes: 0 done, 2 bad input, 1 failure.
     """
-    from .app import console, errors
-    from .run import progress_bar, quiet_libraries, report_errors
+    from .console import console, errors, report_errors
+    from .progress import progress_bar, quiet_libraries
 
     with report_errors(errors):
         from ..conditioning.prompts import check_prompts

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from . import options
 from .options import claim, needed, refuse
 
@@ -36,8 +37,8 @@ def evaluate(
     fuse_self: Annotated[bool, typer.Option(help="Frames also attend to themselves.")] = True,
     warmup: options.Warmup = 0.5,
     beta: options.Beta = None,
-    num_inference_steps: options.Steps = 25,
-    guidance_scale: options.Guidance = 5.0,
+    num_inference_steps: options.Steps = DEFAULT_STEPS,
+    guidance_scale: options.Guidance = DEFAULT_GUIDANCE,
     chunk: Annotated[int | None, typer.Option(help="Rows per denoiser call; less needs less memory.")] = None,
 ) -> None:
     """Measure sequences: smoothness, consistency, fidelity, CLIP scores, beside a pixel cross-fade.
@@ -51,8 +52,8 @@ def evaluate(
 
     Writes evaluation.json, evaluation.md and plots. Exit codes: 0 done, 2 bad input, 1 failure.
     """
-    from .app import console, errors
-    from .run import quiet_libraries, report_errors
+    from .console import console, errors, report_errors
+    from .progress import quiet_libraries
 
     with report_errors(errors):
         from ..errors import ArgumentError
@@ -96,22 +97,23 @@ def evaluate(
 
 
 def _requests(source: Path, generation: dict[str, Any]) -> list[Any]:
-    from ..request import Request
+    from ..coefficients import BetaPrior
+    from ..config import AIDConfig
     from ..studies.evaluation.prompts_file import read_prompts, requests_for
-    from .options import beta_prior
 
     chosen = dict(generation)
     where = {name: chosen.pop(name) for name in ("model", "device", "dtype")}
-    config = {name: chosen.pop(name) for name in ("mode", "fuse_self", "warmup")}
-    chunk, prior = chosen.pop("chunk"), beta_prior(chosen.pop("beta"))
-    arguments = {**chosen, "coefficients": prior, "chunk": "auto" if chunk is None else chunk}
-    return requests_for(read_prompts(source), Request(config=config, arguments=arguments, **where))
+    config = AIDConfig(**{name: chosen.pop(name) for name in ("mode", "fuse_self", "warmup")})
+    chunk, beta = chosen.pop("chunk"), chosen.pop("beta")
+    chosen |= {"chunk": "auto" if chunk is None else chunk, "config": config}
+    chosen |= {"coefficients": None if beta is None else BetaPrior.parse(beta)}
+    return requests_for(read_prompts(source), chosen, **where)
 
 
 def _made(requests: list[Any], out: Path, console: Console) -> list[Path]:
     from ..studies.evaluation.prompts_file import make_sequences
     from ..studies.evaluation.time_left import TimeLeft
-    from .run import progress_bar
+    from .progress import progress_bar
 
     left: list[TimeLeft] = []
     with progress_bar(console) as bar:
@@ -142,7 +144,7 @@ def _measure(
     from ..metrics.intervals import Estimate
     from ..studies.evaluation.measure import measure, summarise
     from ..studies.evaluation.report import write_report
-    from .run import progress_bar
+    from .progress import progress_bar
 
     measured = []
     with progress_bar(console) as bar:

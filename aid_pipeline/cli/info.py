@@ -1,4 +1,4 @@
-"""Tables for `aid models` and `aid info`."""
+"""`aid models` and `aid info`: what can be loaded, and what this installation selects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.console import Group
 from rich.table import Table
+
+from .console import console
+
+
+def models() -> None:
+    """List models to use with --model, and which of them are on this machine."""
+    console.print(models_table())
+
+
+def info() -> None:
+    """Show versions, the GPU, and which implementation of the operator serves what, and why."""
+    console.print(environment_table())
+    console.print(implementations(), highlight=False)
 
 
 def models_table() -> Table:
@@ -37,7 +50,7 @@ def environment_table() -> Table:
 
     from aid_kernels.interpolated_attention.dispatch import ENVIRONMENT_VARIABLE
 
-    from ..io.provenance import machine, versions
+    from ..io.machine import machine, versions
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     table = Table("what", "value", title="This installation", box=SIMPLE)
@@ -51,7 +64,7 @@ def environment_table() -> Table:
 
 
 def implementations() -> Group:
-    """Which implementation serves the attention layers of known models here, and why not the others."""
+    """The selected implementation for attention layers of known models here, and why not the others."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from aid_pipeline.cli.run import quiet_libraries
+from aid_pipeline.cli.progress import quiet_libraries
 from aid_pipeline.coefficients import BetaPrior
 from aid_pipeline.errors import AIDError, ArgumentError
 from aid_pipeline.io.output_folder import write_json, write_text
@@ -26,6 +26,7 @@ from aid_pipeline.io.provenance import model_identity
 from aid_pipeline.metrics.features import features_name
 from aid_pipeline.metrics.presets import PRESETS, Instruments, preset
 from aid_pipeline.models import MINIATURE, load_model
+from aid_pipeline.spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from aid_pipeline.studies.comparison.methods import ABLATION, MAIN, Method, all_methods, make, pick, rows
 from aid_pipeline.studies.evaluation.time_left import TimeLeft, duration
 from benchmarks import machine
@@ -37,7 +38,7 @@ from .store import SETTINGS, Store, Unit
 from .table import RESAMPLES, page, sequences_csv, summarise
 
 OUT = Path("runs") / "paper"
-FRAMES, STEPS, GUIDANCE = 7, 25, 5.0
+FRAMES, STEPS, GUIDANCE = 7, DEFAULT_STEPS, DEFAULT_GUIDANCE
 CALL = ("frames", "num_inference_steps", "guidance_scale", "two_seeds")
 FITTED_TRIAL = 9_999  # its pairs are only ever fitted to
 
@@ -222,9 +223,8 @@ def shard_of(text: str) -> slice:
 def prior_of(text: str) -> BetaPrior:
     """Of "alpha,beta". Raises ArgumentError."""
     try:
-        alpha, beta = (float(part) for part in text.split(","))
-        return BetaPrior(alpha, beta)
-    except ValueError as error:
+        return BetaPrior.parse(text)
+    except AIDError as error:
         raise ArgumentError(f'--beta takes two positive numbers such as "3,3", or fit; got {text!r}') from error
 
 

@@ -10,8 +10,8 @@ import torch
 from aid_pipeline import AIDConfig, BetaPrior, Selection, interpolate
 from aid_pipeline.attention.endpoint_cache import EndpointMemory
 from aid_pipeline.errors import AIDError, ArgumentError, DistanceError, LatentsError, PromptError, SelectionError
-from tests.interpolation.test_interpolate import arguments
 from tests.support.families import FAMILIES, GUIDE, PIXELS, PROMPTS
+from tests.support.interpolation import arguments
 from tests.support.running import distance as apart
 from tests.support.running import interpolated
 from tests.support.variations import with_controlnet

@@ -116,16 +116,16 @@ def test_prompts_are_made_once(miniature, tmp_path, monkeypatch):
     small = ["--frames", "3", "--num-inference-steps", "1", "--guidance-scale", "1", "--no-plots"]
     command = ["evaluate", str(source), "--out", str(tmp_path / "out"), "--model", str(miniature), *small]
     command += measured_by(miniature)
-    made, make = [], Request.make
+    made, sample = [], Request.sample
 
     def interrupted(self, pipe, progress=None):
         if made and len(made) < 2:
             made.append("interrupted")
             raise KeyboardInterrupt
-        made.append(self.arguments["prompt_a"])
-        return make(self, pipe, progress)
+        made.append(self.spec.keyframes[0].prompt)
+        return sample(self, pipe, progress)
 
-    monkeypatch.setattr(Request, "make", interrupted)
+    monkeypatch.setattr(Request, "sample", interrupted)
     result = aid(*command)
     assert result.exit_code == 1
     assert "the same command goes on" in result.output

@@ -13,6 +13,7 @@ from ...coefficients import BetaPrior, frame_coefficients
 from ...config import AIDConfig
 from ...errors import ArgumentError, MetricsError
 from ...metrics.images import cross_fade
+from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 
 CROSS_FADE = "cross-fade"
 MAIN = ("tei", "di", "aid-o", "aid-i", CROSS_FADE)
@@ -128,8 +129,8 @@ def make(
     methods: Mapping[str, Method],
     frames: int = 7,
     seed: int | tuple[int, int] = 0,
-    num_inference_steps: int = 25,
-    guidance_scale: float = 5.0,
+    num_inference_steps: int = DEFAULT_STEPS,
+    guidance_scale: float = DEFAULT_GUIDANCE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[str, Made]]:
     """Every method's frames, in the order they are ready, from equal prompts and noise; the ends are denoised once.

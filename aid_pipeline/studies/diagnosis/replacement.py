@@ -24,6 +24,7 @@ from ...conditioning.prompts import check_prompts
 from ...config import AIDConfig
 from ...errors import MetricsError, RowsError, UnsupportedPipelineError
 from ...sampling.stock_call import private_copy
+from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 
 PICTURES = ("a", "b", "a, self from b", "a, cross from b")
 """Rows of the batch: both pictures, and the first with one kind of attention reading the second."""
@@ -45,8 +46,8 @@ def replaced_pictures(
     prompt_a: str,
     prompt_b: str,
     seeds: tuple[int, int],
-    num_inference_steps: int = 25,
-    guidance_scale: float = 5.0,
+    num_inference_steps: int = DEFAULT_STEPS,
+    guidance_scale: float = DEFAULT_GUIDANCE,
     impl: str = "auto",
 ) -> Tensor:
     """The four pictures of `PICTURES`: (4, 3, height, width) float32 in [0, 1] on the CPU.

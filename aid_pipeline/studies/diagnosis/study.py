@@ -14,6 +14,7 @@ from ...coefficients import BetaPrior
 from ...metrics.distances import Distance, distance_name, measured
 from ...metrics.images import as_images
 from ...metrics.step_distances import StepMeasures, step_measures
+from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from .. import plots
 from ..comparison.methods import all_methods, make, pick
 from .replacement import PICTURES, replaced_pictures
@@ -86,8 +87,8 @@ def study(
     frames: int = 7,
     seed: int = 0,
     warmup: float = 0.5,
-    num_inference_steps: int = 25,
-    guidance_scale: float = 5.0,
+    num_inference_steps: int = DEFAULT_STEPS,
+    guidance_scale: float = DEFAULT_GUIDANCE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
     """Make and measure the pictures of the study.
