@@ -1,4 +1,10 @@
-"""Sequences between prompts or images on stock diffusers pipelines, by attention interpolation.
+"""Sequences between two prompts on stock diffusers pipelines, by attention interpolation.
+
+`interpolation` generates a sequence from the arguments in `spec`; `request` adds the model and the device; `sequence`
+is the result. The folders: `attention` works inside one denoiser call, `conditioning` is what a call is given,
+`sampling` the stock call, `selection` the choice of coefficients, `metrics` the distances between frames, `io` the
+files, `studies` what the paper measures, `miniature` the small model, `cli` the command. Imports between them go one
+way; `python -m tools.rooms` prints it.
 
 Names are imported when first used, so that `aid --help` answers without loading torch.
 """
@@ -53,7 +59,13 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    try:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if (error.name or __name__).startswith("aid_"):
+            raise
+        message = f"aid_pipeline.{name} needs {error.name}: pip install 'aid-kernels[pipeline]'"
+        raise ModuleNotFoundError(message, name=error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the frames lie between the two ends: t_i from 0 to 1 (arXiv 2403.17924, section 3)."""
+"""Coefficients t of the frames between two endpoints, from 0 to 1 (arXiv 2403.17924, section 3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import CoefficientsError
+from .errors import ArgumentError, CoefficientsError
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,42 @@ class BetaPrior:
             if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value < math.inf):
                 raise CoefficientsError(f"{name} of BetaPrior must be a positive number, got {value!r}")
 
+    @classmethod
+    def parse(cls, text: str) -> BetaPrior:
+        """The prior of a text "alpha,beta".
+
+        Raises:
+            ArgumentError: not two numbers.
+            CoefficientsError: numbers that are not positive and finite.
+        """
+        numbers: list[float] = []
+        reason = ""
+        for part in text.split(","):
+            try:
+                numbers.append(float(part))
+            except ValueError:
+                reason = f"; {part.strip()!r} is not a number"
+        if reason or len(numbers) != 2:
+            raise ArgumentError(f'beta takes two numbers, "alpha,beta" such as "3,3"; got {text!r}{reason}')
+        return cls(*numbers)
+
+    def to_json(self) -> dict[str, list[float]]:
+        """`{"beta_prior": [alpha, beta]}`."""
+        return {"beta_prior": [self.alpha, self.beta]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> BetaPrior:
+        """The prior that `to_json` wrote.
+
+        Raises:
+            KeyError: no "beta_prior".
+            TypeError: other than two parameters.
+            CoefficientsError: parameters that are not positive, finite numbers.
+        """
+        return cls(*value["beta_prior"])
+
     def coefficients(self, frames: int) -> tuple[float, ...]:
-        """t of each of `frames` frames; the ends are exactly 0 and 1.
+        """t of each of `frames` frames; the endpoints are exactly 0 and 1.
 
         Raises:
             CoefficientsError: fewer than 2 frames, or parameters so large that the quantiles are not finite.
@@ -68,19 +102,16 @@ def frame_coefficients(coefficients: BetaPrior | Iterable[Any] | None, frames: i
             from 0 to 1 or that decrease.
     """
     check_frames(frames)
+    coefficients = given_coefficients(coefficients)
     if coefficients is None:
         return uniform(frames)
     if isinstance(coefficients, BetaPrior):
         return coefficients.coefficients(frames)
-    if isinstance(coefficients, str) or not isinstance(coefficients, Iterable):
-        raise CoefficientsError(f"coefficients must be numbers from 0 to 1 or a BetaPrior, got {coefficients!r}")
-    try:
-        t = tuple(float(value) for value in coefficients)
-    except (TypeError, ValueError) as error:
-        got = " ".join(repr(coefficients).split())
-        raise CoefficientsError(f"coefficients must be numbers from 0 to 1, got {got}") from error
+    t = coefficients
     if len(t) != frames:
-        raise CoefficientsError(f"got {len(t)} coefficients for {frames} frames; pass frames={len(t)}")
+        raise CoefficientsError(
+            f"got {len(t)} coefficients for frames={frames}; pass frames={len(t)}, or leave frames out"
+        )
     for index, value in enumerate(t):
         if not 0 <= value <= 1:  # catches NaN too
             raise CoefficientsError(f"coefficients must lie in [0, 1], but number {index} is {value}")
@@ -92,6 +123,23 @@ def frame_coefficients(coefficients: BetaPrior | Iterable[Any] | None, frames: i
                 f"coefficients must never decrease, but number {index} is {t[index]:g} after {t[index - 1]:g}"
             )
     return t
+
+
+def given_coefficients(value: BetaPrior | Iterable[Any] | None) -> BetaPrior | tuple[float, ...] | None:
+    """Numbers of any kind (a sequence, an iterator, an array, a tensor) as a tuple; None and a prior as they are.
+
+    Raises:
+        CoefficientsError: neither numbers nor a `BetaPrior`. Their range and order are checked by `frame_coefficients`.
+    """
+    if value is None or isinstance(value, BetaPrior):
+        return value
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise CoefficientsError(f"coefficients must be numbers from 0 to 1 or a BetaPrior, got {value!r}")
+    try:
+        return tuple(float(number) for number in value)
+    except (TypeError, ValueError) as error:
+        got = " ".join(repr(value).split())
+        raise CoefficientsError(f"coefficients must be numbers from 0 to 1, got {got}") from error
 
 
 def check_frames(frames: int) -> int:

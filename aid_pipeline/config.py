@@ -1,11 +1,9 @@
-"""What kind of attention interpolation, and for how long."""
+"""Configuration of attention interpolation: the mode, the share of the steps, and the operator's implementation."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-
-from aid_kernels.interpolated_attention.dispatch import IMPLEMENTATIONS
+from dataclasses import dataclass, field
 
 from .errors import ConfigError
 
@@ -28,12 +26,17 @@ class AIDConfig:
         ConfigError: an unknown mode or implementation, a `fuse_self` that is no bool, a `warmup` outside [0, 1].
     """
 
-    mode: str = "outer"
-    fuse_self: bool = True
-    warmup: float = 0.5
-    impl: str = "auto"
+    mode: str = field(
+        default="outer",
+        metadata={"help": "outer (layout moves), inner (concepts blend), none (TEI), denoising (DI)."},
+    )
+    fuse_self: bool = field(default=True, metadata={"help": "Frames also attend to themselves."})
+    warmup: float = field(default=0.5, metadata={"help": "Share of the steps with interpolated attention, 0 to 1."})
+    impl: str = field(default="auto", metadata={"help": "auto, triton, sdpa or reference; see `aid info`."})
 
     def __post_init__(self) -> None:
+        from aid_kernels import IMPLEMENTATIONS  # loads torch
+
         if self.mode not in MODES:
             raise ConfigError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if not isinstance(self.fuse_self, bool):

@@ -1,4 +1,4 @@
-"""What goes wrong, by name. Every error says which value is at fault and what to do about it."""
+"""Errors and warnings of the package; each names the value at fault and what to do about it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class UnsupportedAttentionError(AIDError):
 
 
 class RowsError(AIDError):
-    """The frames were not found in a denoiser call, or not unambiguously."""
+    """No rows of a denoiser call are the frames, or more than one set of rows could be."""
 
 
 class BusyError(AIDError):
-    """The denoiser already serves another sequence, in another thread or further up this one."""
+    """The denoiser already runs another sequence, in another thread or further up this one."""
 
 
 class CoefficientsError(AIDError):
@@ -48,7 +48,7 @@ class ModelError(AIDError):
 
 
 class OutputFolderError(AIDError):
-    """The output folder holds something else, or cannot be written to, or no sequence can be made again from it."""
+    """The output folder holds something else, or cannot be written to, or holds no sequence to generate again."""
 
 
 class DistanceError(AIDError):
@@ -60,7 +60,7 @@ class SelectionError(AIDError):
 
 
 class MetricsError(AIDError):
-    """Something cannot be measured: a folder that is no sequence, a damaged picture, a missing extra."""
+    """Something cannot be measured: a folder that is no sequence, a damaged image, a missing extra."""
 
 
 class IncomparableError(MetricsError):
@@ -68,4 +68,4 @@ class IncomparableError(MetricsError):
 
 
 class FrameWarning(UserWarning):
-    """Frames that are not finite or that the safety checker blacked out, by number; or prompts that deserve a word."""
+    """Frames that are not finite or that the safety checker blacked out, by number; or prompts worth a warning."""

@@ -1,4 +1,4 @@
-"""Loading a pipeline by name: the miniature, a local folder, or a hub id. Weights are safetensors only."""
+"""Loader of pipelines by name: the miniature, a local folder, or a hub id; weights are safetensors only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KNOWN_MODELS = (
 
 
 def check_model(model: str, revision: str | None = None) -> None:
-    """Say early what is wrong with a model's name; does not ask the network.
+    """Check a model's name without the network.
 
     Raises:
         ModelError: an empty name, a folder without `model_index.json`, or neither a folder nor an id like "owner/name".

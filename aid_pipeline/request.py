@@ -1,4 +1,4 @@
-"""One sequence as asked for on the command line or written in a `sequence.json`, and making it."""
+"""Request for one sequence: its specification, the model and the device, from the command line or a `sequence.json`."""
 
 from __future__ import annotations
 
@@ -9,125 +9,137 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import AIDError, ArgumentError, ModelError
-from .models import check_model, load_model
+from .io.formats import Formats
+from .models import MINIATURE, check_model, load_model
+from .spec import InterpolationSpec
 
 if TYPE_CHECKING:
     from .sampling.stock_call import Progress
-    from .sequence import Sequence
+    from .sequence import FrameSequence
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
-    """Everything that decides a sequence's bits, in values that JSON holds.
+    """A sequence to generate, and on what.
 
     Args:
+        spec: the sequence.
         model, revision, device, dtype: as `load_model`.
-        arguments: of `interpolate`, by name; `coefficients` as numbers or {"beta_prior": [alpha, beta]}, `latents`
-            as the path of a safetensors file with one tensor "latents", `select` as the fields of a `Selection`.
-        config: fields of `AIDConfig`.
+        latents: path of the file that the specification's latents were read from, if any.
         scheduler: class and configuration to use in place of the model's own.
-        expected: model, versions and machine of the sequence to make again; empty for a new one.
+        expected: model, versions and machine of the sequence to generate again; empty for a new one.
     """
 
-    model: str
-    arguments: dict[str, Any]
-    config: dict[str, Any] = field(default_factory=dict)
+    spec: InterpolationSpec
+    model: str = MINIATURE
     revision: str | None = None
     device: str = "auto"
     dtype: str = "auto"
+    latents: str | None = None
     scheduler: dict[str, Any] | None = None
     expected: dict[str, Any] = field(default_factory=dict)
 
-    def recipe(self) -> dict[str, Any]:
-        """What a folder is claimed with: equal recipes make equal sequences with the same weights."""
-        from .io.provenance import locate
+    def claim(self, fingerprint: str | None = None) -> dict[str, Any]:
+        """What a folder is claimed with: equal claims are of equal sequences.
 
-        folder = _folder(self.model)
-        return {**asdict(self), "fingerprint": locate(str(folder))["fingerprint"] if folder else None}
+        Args:
+            fingerprint: of the model's folder, where it is known already.
+        """
+        document = self.spec.to_json()
+        arguments = document["arguments"] | {"latents": self.latents}
+        del arguments["output_type"]
+        return {
+            "model": self.model,
+            "arguments": arguments,
+            "config": document["config"],
+            "revision": self.revision,
+            "device": self.device,
+            "dtype": self.dtype,
+            "scheduler": self.scheduler,
+            "expected": self.expected,
+            "fingerprint": self.fingerprint() if fingerprint is None else fingerprint,
+        }
+
+    def fingerprint(self) -> str | None:
+        """That of the model's folder; None means a model of the hub."""
+        from .io.provenance import locate
+        from .miniature import MODEL_PATH
+
+        folder = MODEL_PATH if self.model == MINIATURE else Path(self.model).expanduser()
+        return locate(str(folder))["fingerprint"] if folder.is_dir() else None
 
     def check(self) -> None:
-        """What can be said before the model is loaded.
+        """Check what can be checked before the model is loaded.
 
         Raises:
-            AIDError: as `interpolate` and `load_model` would raise later.
+            ModelError: as `check_model`.
         """
-        from .coefficients import check_frames, frame_coefficients
-        from .conditioning.latents import check_seed
-        from .conditioning.prompts import check_prompts
-        from .config import AIDConfig
-        from .sampling.stock_arguments import check_numbers
-        from .selection.run import check_selection
-
-        given = self.arguments
         check_model(self.model, self.revision)
-        AIDConfig(**self.config)
-        frames = check_frames(given["frames"])
-        frame_coefficients(_coefficients(given.get("coefficients")), frames)
-        check_prompts(given["prompt_a"], given["prompt_b"], given.get("guide"), given.get("negative_prompt"), frames)
-        check_seed(given.get("seed", 0))
-        steps, scale = given.get("num_inference_steps", 25), given.get("guidance_scale", 5.0)
-        check_numbers(steps, scale, "pil", given.get("chunk", "auto"))
-        latents = None if given.get("latents") is None else _latents(given["latents"])
-        selection = _selection(given.get("select"))
-        if selection is not None:
-            check_selection(selection, frames, given.get("coefficients"), latents, given.get("guide"))
-
-    def make(self, pipe: Any, progress: Progress | None = None) -> Sequence:
-        """Denoise the sequence on a pipeline that `load` returned."""
-        from .config import AIDConfig
-        from .interpolation import interpolate
-        from .io.provenance import locate
-
-        arguments = dict(self.arguments)
-        arguments["coefficients"] = _coefficients(arguments.get("coefficients"))
-        arguments["select"] = _selection(arguments.get("select"))
-        if arguments.get("latents") is not None:
-            arguments["latents"] = _latents(arguments["latents"])
-        sequence = interpolate(pipe, config=AIDConfig(**self.config), progress=progress, **arguments)
-        if self.revision is not None:
-            sequence.settings["model"].update(locate(self.model, self.revision))
-        return sequence
 
     def load(self) -> Any:
-        """The pipeline; for a sequence to make again, compared with what that one was made with.
+        """The pipeline; for a sequence to generate again, compared with the one it was generated with.
 
         Raises:
-            ModelError: other weights or another pipeline class than the sequence was made with.
+            ModelError: other weights or another pipeline class.
         """
-        import torch
-
         pipe = load_model(self.model, self.revision, self.device, self.dtype)
         if self.scheduler is not None:
             pipe.scheduler = _scheduler(self.scheduler)
         if self.expected:
-            torch.set_num_threads(self.expected["machine"]["threads"])  # sums are split by threads
             self._compare(pipe)
         return pipe
 
-    def _compare(self, pipe: Any) -> None:
-        from .io.provenance import machine, model_identity, versions
+    def sample(self, pipe: Any, progress: Progress | None = None) -> FrameSequence:
+        """Generate the sequence on a pipeline that `load` returned.
 
-        made_with, found = self.expected["model"], model_identity(pipe)
+        Raises:
+            AIDError: as `interpolate`.
+        """
+        from .interpolation import sample_sequence
+        from .io.provenance import locate
+
+        sequence = sample_sequence(pipe, self.spec, progress)
+        if self.revision is not None:
+            sequence.settings["model"].update(locate(self.model, self.revision))
+        return sequence
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads that the sequence to generate again had; sums are split by threads."""
+        return self.expected["machine"]["threads"] if self.expected else None
+
+    def _compare(self, pipe: Any) -> None:
+        from .io.machine import machine, versions
+        from .io.provenance import model_identity
+
+        before, now = self.expected["model"], model_identity(pipe)
         for name in ("fingerprint", "pipeline"):
-            if made_with[name] != found[name]:
+            if before[name] != now[name]:
                 raise ModelError(
-                    f"{self.model} is not the model the sequence was made with: its {name} is {found[name]}, "
-                    f"the sequence's {made_with[name]}"
+                    f"{self.model} is not the model the sequence was made with: its {name} is {now[name]}, "
+                    f"the sequence's {before[name]}"
                 )
-        for kind, now in (("versions", versions()), ("machine", machine(pipe.device))):
+        for kind, current in (("versions", versions()), ("machine", machine(pipe.device))):
             then = self.expected[kind]
-            other = [f"{name} {then[name]} then, {now.get(name)} now" for name in then if then[name] != now.get(name)]
+            other = [
+                f"{name} {then[name]} then, {current.get(name)} now" for name in then if then[name] != current.get(name)
+            ]
             if other:
                 logger.warning("frames may differ in their last bits: %s", "; ".join(other))
 
 
-def read_request(path: str | Path) -> tuple[Request, dict[str, Any]]:
-    """The request that makes the sequence of a `sequence.json` again, and how its files were saved.
+def equal_claims(first: dict[str, Any] | None, second: dict[str, Any] | None) -> bool:
+    """Whether two claims, as JSON holds them, are of one sequence, whichever defaults they spell out."""
+    try:
+        return first is not None and second is not None and _full_claim(first) == _full_claim(second)
+    except (KeyError, TypeError, AttributeError, AIDError):  # of a sequence that Python saved, or edited since
+        return False
 
-    Returns:
-        The request, and the options of `Sequence.save`.
+
+def read_request(path: str | Path) -> tuple[Request, Formats]:
+    """The request that generates the sequence of a `sequence.json` again, and the moving images that it has.
 
     Raises:
         ArgumentError: no such file, no `sequence.json`, or one that cannot hold all of its sequence (images, LoRA).
@@ -136,18 +148,34 @@ def read_request(path: str | Path) -> tuple[Request, dict[str, Any]]:
     path = path / "sequence.json" if path.is_dir() else path
     try:
         document = json.loads(path.read_text("utf-8"))
-        return _request(document, path), _saving(document)
+        return _request(document, path), Formats.from_json(document)
     except OSError as error:
         raise ArgumentError(f"cannot read {path}: {error.strerror}") from error
     except AIDError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise ArgumentError(f"{path} is not the sequence.json of a sequence ({said})") from error
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ArgumentError(f"{path} is not the sequence.json of a sequence ({reason})") from error
+
+
+def read_latents(path: str | Path) -> Any:
+    """The tensor "latents" of a safetensors file.
+
+    Raises:
+        ArgumentError: no such file, or none with such a tensor.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)["latents"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise ArgumentError(
+            f"latents must be a safetensors file with one tensor named latents; {path}: {error}"
+        ) from error
 
 
 def _request(document: dict[str, Any], path: Path) -> Request:
-    from .config import AIDConfig
     from .io.provenance import FORMAT
 
     model, arguments = document["model"], dict(document["arguments"])
@@ -163,93 +191,58 @@ def _request(document: dict[str, Any], path: Path) -> Request:
         raise ArgumentError(f"{path} does not say which model it was made with; make this sequence again from Python")
     if arguments.pop("output_type") == "latent":
         raise ArgumentError(f"{path} holds latents, not pictures")
-    for name in ("prompt_a", "prompt_b", "frames"):
-        arguments[name]
-    for name in ("fingerprint", "pipeline"):
-        model[name]
-    AIDConfig(**document["config"])
     threads = document["machine"]["threads"]
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"machine.threads is {threads!r}, not a whole number >= 1")
+    arguments.setdefault("frames", len(document["coefficients"]))
     arguments |= {"coefficients": document["coefficients"], "chunk": document["chunk_used"]}
     if arguments.get("select") is not None:
         arguments |= _selected_before(document)
-    if arguments.get("latents") is not None:
-        arguments["latents"] = str(path.parent / arguments["latents"])
-    for name in ("seed", "negative_prompt"):
-        if isinstance(arguments.get(name), list):
-            arguments[name] = tuple(arguments[name])
+    latents = None if arguments.get("latents") is None else str(path.parent / arguments["latents"])
+    expected = {name: document[name] for name in ("model", "versions", "machine")}
+    for name in ("fingerprint", "pipeline"):
+        expected["model"][name]
     return Request(
+        InterpolationSpec.from_json(arguments, document["config"], None if latents is None else read_latents(latents)),
         model=model["id"],
         revision=model["revision"],
         device=document["machine"]["device"],
         dtype=model["dtype"],
-        arguments=arguments,
-        config=document["config"],
+        latents=latents,
         scheduler=model["scheduler"],
-        expected={name: document[name] for name in ("model", "versions", "machine")},
+        expected=expected,
     )
 
 
-def _saving(document: dict[str, Any]) -> dict[str, Any]:
-    """Options of `Sequence.save`."""
-    from .io.saving import check_fps
-
-    check_fps(document["fps"])
-    files = document["files"]
-    kinds = (("gif", "gif"), ("webp", "webp"), ("video", "mp4"))
-    return {**{kind: f"sequence.{suffix}" in files for kind, suffix in kinds}, "fps": document["fps"]}
-
-
-def _folder(model: str) -> Path | None:
-    from .miniature import MODEL_PATH
-    from .models import MINIATURE
-
-    folder = MODEL_PATH if model == MINIATURE else Path(model).expanduser()
-    return folder if folder.is_dir() else None
-
-
-def _coefficients(value: Any) -> Any:
-    from .coefficients import BetaPrior
-
-    return BetaPrior(*value["beta_prior"]) if isinstance(value, dict) else value
-
-
-def _selection(fields: dict[str, Any] | None) -> Any:
-    from .selection import Selection
-
-    return None if fields is None else Selection(**fields)
-
-
 def _selected_before(document: dict[str, Any]) -> dict[str, Any]:
-    """Arguments that make a selected sequence again.
+    """Arguments that generate a selected sequence again.
 
-    "bayes" made its sequence in one call at the coefficients it found; "dynamic" in several, which are repeated with
-    the whole choice, since a frame's last bits depend on the frames it shares a call with.
+    "bayes" generated its sequence in one call at the coefficients it chose; "dynamic" in several, which are repeated
+    with the whole choice, since a frame's last bits depend on the frames it shares a call with.
     """
-    found = document["selection"]
-    if found["method"] != "dynamic":
+    choice = document["selection"]
+    if choice["method"] != "dynamic":
         return {"select": None}
     if "select" in document["unrecorded"]:
         logger.warning(
             "the distance %s was given from Python and is not in the file: the frames are made at the coefficients it "
             "chose, and may differ in their last bits",
-            found["distance"],
+            choice["distance"],
         )
         return {"select": None}
     return {"select": document["arguments"]["select"], "coefficients": None}
 
 
-def _latents(path: str) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _full_claim(claim: dict[str, Any]) -> dict[str, Any]:
+    """A claim as this version writes it: earlier ones left out what was None or a default."""
+    from .config import AIDConfig
+    from .selection.settings import Selection
 
-    try:
-        return load_file(path)["latents"]
-    except (OSError, KeyError, SafetensorError) as error:
-        raise ArgumentError(
-            f"latents must be a safetensors file with one tensor named latents; {path}: {error}"
-        ) from error
+    arguments = {name: value for name, value in claim["arguments"].items() if value is not None}
+    if "select" in arguments:
+        arguments["select"] = Selection.from_json(arguments["select"]).to_json()
+    full: dict[str, Any] = {**claim, "arguments": arguments, "config": asdict(AIDConfig(**claim["config"]))}
+    return full
 
 
 def _scheduler(recorded: dict[str, Any]) -> Any:

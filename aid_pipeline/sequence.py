@@ -1,4 +1,4 @@
-"""What `interpolate` returns."""
+"""Sequence of frames: what `interpolate` returns, and its `sequence.json`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import OutputFolderError
+from .io.formats import Formats
+from .io.provenance import FORMAT
+from .io.saving import save_frames
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sequence:
-    """The frames of one sequence and everything needed to make them again.
+    """The frames of one sequence and everything needed to generate them again.
 
     Attributes:
         images: m frames as `output_type` asked: a list of PIL images, a float tensor (m, 3, H, W) or array (m, H, W, 3)
@@ -23,7 +26,7 @@ class Sequence:
         coefficients: t of each frame, from 0 to 1.
         settings: model, versions, machine, arguments and config, as written to `sequence.json`.
         timings: seconds for "encode", "denoise", "decode" and "total".
-        report: which implementation served each attention layer and why (`handle.report()`).
+        report: the selected implementation of each attention layer and why (`handle.report()`).
         not_finite: numbers of frames that hold NaN or infinity, counted from 0.
         flagged: numbers of frames that the pipeline's safety checker blacked out.
         latents: the latents that were given, if any.
@@ -64,10 +67,10 @@ class Sequence:
         """The frames as PIL images, whatever `output_type` was.
 
         Raises:
-            OutputFolderError: latents, which hold no pictures.
+            OutputFolderError: latents, which are no images.
         """
         if self.settings["arguments"]["output_type"] == "latent":
-            raise OutputFolderError('latents cannot be saved as pictures; use output_type "pil", "pt" or "np"')
+            raise OutputFolderError('latents cannot be saved as images; use output_type "pil", "pt" or "np"')
         if isinstance(self.images, list):
             return self.images
         array = (
@@ -76,6 +79,18 @@ class Sequence:
             else self.images
         )
         return [Image.fromarray((frame * 255).round().astype(np.uint8)) for frame in np.nan_to_num(array)]
+
+    def document(self) -> dict[str, Any]:
+        """What `sequence.json` holds, besides the files."""
+        return {
+            "format": FORMAT,
+            **self.settings,
+            "coefficients": list(self.coefficients),
+            "implementations": self.report.splitlines(),
+            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
+            "not_finite": list(self.not_finite),
+            "flagged": list(self.flagged),
+        }
 
     def save(
         self,
@@ -94,18 +109,19 @@ class Sequence:
             folder: new or empty; or one that an interrupted run of the same sequence left, which is then written anew.
             gif, webp: also write `sequence.gif`, `sequence.webp`.
             video: write `sequence.mp4`; None writes it if the "video" extra is installed and says so if not.
-            fps: frames per second of the moving pictures.
+            fps: frames per second of the moving images.
 
         Returns:
             The folder.
 
         Raises:
-            OutputFolderError: the folder holds something else or cannot be written to, latents instead of pictures,
+            OutputFolderError: the folder holds something else or cannot be written to, latents instead of images,
                 or a video that was asked for without the extra.
         """
-        from .io.saving import save_sequence
+        return save_frames(self.pictures(), self.document(), folder, Formats(gif, webp, video, fps), self.latents)
 
-        return save_sequence(self, folder, gif=gif, webp=webp, video=video, fps=fps)
+
+FrameSequence = Sequence  # inside the package, where `Sequence` is that of `collections.abc`
 
 
 def _numbers(frames: tuple[int, ...]) -> str:

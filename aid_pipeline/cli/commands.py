@@ -1,4 +1,4 @@
-"""The commands of `aid` beside `interpolate`: evaluate, diagnose, compare, retime. Each parses, calls, and prints."""
+"""Commands of `aid`, in the order of its help."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add them to the application; imports neither torch nor diffusers."""
+    """Add every command to the application; imports neither torch nor diffusers."""
     from .compare import compare
     from .diagnose import diagnose
     from .evaluate import evaluate
+    from .info import info, models
+    from .interpolate import HELP, interpolate
     from .retime import retime
 
-    app.command()(evaluate)
-    app.command()(compare)
-    app.command()(diagnose)
-    app.command()(retime)
+    app.command(help=HELP)(interpolate)
+    for command in (models, info, evaluate, compare, diagnose, retime):
+        app.command()(command)

@@ -1,4 +1,4 @@
-"""Tables for `aid models` and `aid info`."""
+"""`aid models` and `aid info`: what can be loaded, and what this installation selects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.console import Group
 from rich.table import Table
+
+from .console import console
+
+
+def models() -> None:
+    """List models to use with --model, and which of them are on this machine."""
+    console.print(models_table())
+
+
+def info() -> None:
+    """Show versions, the GPU, and which implementation of the operator serves what, and why."""
+    console.print(environment_table())
+    console.print(implementations(), highlight=False)
 
 
 def models_table() -> Table:
@@ -35,9 +48,9 @@ def environment_table() -> Table:
     """Versions, machine and environment variables."""
     import torch
 
-    from aid_kernels.interpolated_attention.dispatch import ENVIRONMENT_VARIABLE
+    from aid_kernels import IMPL_VARIABLE
 
-    from ..io.provenance import machine, versions
+    from ..io.machine import machine, versions
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     table = Table("what", "value", title="This installation", box=SIMPLE)
@@ -46,12 +59,12 @@ def environment_table() -> Table:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         table.add_row("GPU memory", f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f}")
-    table.add_row(ENVIRONMENT_VARIABLE, os.environ.get(ENVIRONMENT_VARIABLE) or "not set (auto)")
+    table.add_row(IMPL_VARIABLE, os.environ.get(IMPL_VARIABLE) or "not set (auto)")
     return table
 
 
 def implementations() -> Group:
-    """Which implementation serves the attention layers of known models here, and why not the others."""
+    """The selected implementation for attention layers of known models here, and why not the others."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -82,5 +95,5 @@ def _served(heads: int, keys: int, head_dim: int, dtype: Any, device: str) -> li
     plan = InterpolationPlan.sequence([0.0, 0.5, 1.0], device=device)
     tensor = torch.empty(3, heads, keys, head_dim, dtype=dtype, device=device)
     found = explain(tensor, tensor, tensor, plan)
-    refused = [f"not {name}: {reason}" for name, reasons in found.refusals.items() for reason in reasons]
+    refused = [f"not {name}: {reason}" for name, reasons in found.unsupported_reasons.items() for reason in reasons]
     return [found.implementation, f"{found.implementation}: {found.reason}", *refused]

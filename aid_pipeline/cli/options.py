@@ -1,10 +1,13 @@
-"""Options that several commands share, and what becomes of them."""
+"""Options of the commands: those that several share, and a command made from a dataclass of options."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -68,24 +71,52 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     write_json(known, request)
 
 
-def beta_prior(text: str | None) -> dict[str, Any] | None:
-    """`{"beta_prior": [alpha, beta]}` of "alpha,beta".
+def command_from(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator that makes a typer command of a function over one dataclass: each field is an argument or an option.
 
-    Raises:
-        ArgumentError: not two numbers.
+    A field's type is what typer would read from a parameter, `Annotated[int, typer.Option(help=...)]`; a plain type
+    takes its help, and its option where that has another name, from the field's metadata,
+    `field(default=7, metadata={"help": ..., "option": "--count"})`. The function is called with an
+    object of the dataclass, after the typer context if its first parameter is named `context`. Fields that are not on
+    the command line keep the dataclass's own default.
+
+        @app.command()
+        @command_from(CompareOptions)
+        def compare(options: CompareOptions) -> None: ...
     """
-    if text is None:
-        return None
-    try:
-        alpha, beta = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ArgumentError(f'beta takes two numbers, "alpha,beta" such as "3,3"; got {text!r}') from error
-    return {"beta_prior": [alpha, beta]}
+    hints = get_type_hints(options, include_extras=True)
+    parameters = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for entry in fields(options):
+        default = Parameter.empty if entry.default is MISSING else entry.default
+        hint = hints[entry.name]
+        if "help" in entry.metadata:
+            names = (entry.metadata["option"],) if "option" in entry.metadata else ()
+            hint = Annotated[hint, typer.Option(*names, help=entry.metadata["help"])]
+        parameters.append(Parameter(entry.name, Parameter.KEYWORD_ONLY, default=default, annotation=hint))
+
+    def decorate(run: Callable[..., None]) -> Callable[..., None]:
+        takes_context = next(iter(signature(run).parameters)) == "context"
+
+        @wraps(run)
+        def command(context: typer.Context, **values: Any) -> None:
+            chosen = options(**{name: value for name, value in values.items() if given(context, name)})
+            run(*((context, chosen) if takes_context else (chosen,)))
+
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether an argument or option is on the command line."""
+    source = context.get_parameter_source(name)  # an enum of click's, or of the copy of click in newer typers
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def refuse(context: typer.Context, names: Iterable[str], why: str) -> None:
     """Raise ArgumentError if any of these options was given on the command line, where it would do nothing."""
     for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if given(context, name):
             raise ArgumentError(f"--{name.replace('_', '-')} {why}")

@@ -23,7 +23,7 @@ def retime(
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames per second of moving pictures.")] = 8.0,
 ) -> None:
-    """Make a sequence again with any number of frames, evenly spaced by how far its pictures are apart.
+    """Make a sequence again with any number of frames, evenly spaced by how far its images are apart.
 
     Measures the frames in DIR and denoises all new ones, with the same model, prompts, noise and settings.
 
@@ -31,22 +31,21 @@ def retime(
 
     Exit codes: 0 done, 2 bad input, 1 failure.
     """
-    from .app import console, errors
-    from .run import make, report_errors
+    from .console import errors, report_errors
 
     with report_errors(errors):
         from ..coefficients import check_frames
+        from ..io.formats import Formats
         from ..metrics.distances import distance as resolved
         from ..metrics.frame_folder import read_frames
         from ..request import read_request
         from ..selection.retiming import even_spacing
+        from .run import generate
 
         destination = needed(out)
         check_frames(frames)
         before, _ = read_request(folder)
         there = read_frames(folder)
-        t = even_spacing(there.pictures, there.coefficients, resolved(distance), frames)
-        arguments = {name: value for name, value in before.arguments.items() if name != "select"}
-        arguments |= {"frames": frames, "coefficients": list(t), "chunk": "auto"}
-        request = replace(before, arguments=arguments, expected={})
-        make(request, destination, {"gif": gif, "webp": webp, "video": video, "fps": fps}, console, errors)
+        t = even_spacing(there.images, there.coefficients, resolved(distance), frames)
+        spec = replace(before.spec, frames=frames, coefficients=t, chunk="auto", select=None)
+        generate(replace(before, spec=spec, expected={}), destination, Formats(gif, webp, video, fps))

@@ -1,4 +1,4 @@
-"""A folder that holds a sequence: checked before the first step, and never a half-written file."""
+"""Output folder of a sequence: claimed before the first step, with atomic writes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..errors import OutputFolderError
 FINISHED = "sequence.json"  # written last: where it is, all other files are
 UNFINISHED = ".aid-unfinished.json"  # there from before the first step until `sequence.json` is
 _TEMPORARY = ".aid-writing-"
+MOVING = ("sequence.mp4", "sequence.gif", "sequence.webp")
 FRAME = re.compile(r"\d{3,}\.png")
 _OURS = re.compile(r"(\d{3,}\.png|sequence\.(png|mp4|gif|webp|json)|latents\.safetensors)")
 
@@ -37,38 +38,48 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         raise
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as `write_atomically` does."""
+    write_atomically(path, lambda file: file.write(content))
+
+
 def write_text(path: Path, text: str) -> None:
-    """UTF-8; written as `write_atomically` does."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write UTF-8 as `write_atomically` does."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON as `write_atomically` does.
+
+    Raises:
+        ValueError: NaN or infinity, which JSON does not have.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 class OutputFolder:
     """A folder claimed for one sequence.
 
-    A claim leaves a marker with what is being made. Files beside a marker belong to a run that never finished: the same
-    run may start over and replace them, any other run is refused.
+    A claim leaves a marker that says what is being generated. Files beside a marker belong to a run that never
+    finished: the same run may start over and replace them, any other run is refused.
 
     Args:
-        path: the folder; made if need be.
-        recipe: what is being made, comparable through JSON.
+        path: the folder; created if need be.
+        claim: what is being generated, comparable through JSON.
 
     Raises:
-        OutputFolderError: not a folder, not writable, or holds anything but an unfinished run of the same recipe.
+        OutputFolderError: not a folder, not writable, or holds anything but an unfinished run of the same claim.
     """
 
-    def __init__(self, path: str | Path, recipe: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path, claim: dict[str, Any]) -> None:
         self.path = Path(path)
-        self.recipe = json.loads(json.dumps(recipe))
-        self._made: list[Path] = []
+        self.claim = json.loads(json.dumps(claim))
+        self._created: list[Path] = []
         self._inspect()
         try:
-            self._make_folders()
+            self._create_folders()
             # the marker first and throughout: a kill in between must not leave files that belong to nobody
-            write_json(self.path / UNFINISHED, self.recipe)
+            write_json(self.path / UNFINISHED, self.claim)
             for leftover in self._entries():
                 if leftover.name != UNFINISHED:
                     leftover.unlink()
@@ -76,11 +87,11 @@ class OutputFolder:
             raise OutputFolderError(f"cannot write to {self.path}: {error.strerror or error}") from error
 
     def release(self) -> None:
-        """Give the claim up if nothing was saved: remove the marker and the folders that the claim made."""
+        """Give the claim up if nothing was saved: remove the marker and the folders that the claim created."""
         if self.saved():
             return
         (self.path / UNFINISHED).unlink(missing_ok=True)
-        for folder in reversed(self._made):
+        for folder in reversed(self._created):
             try:
                 folder.rmdir()
             except OSError:  # somebody else's files are in it by now
@@ -104,21 +115,21 @@ class OutputFolder:
         foreign = [entry.name for entry in entries if not _is_ours(entry)]
         marker = self.path / UNFINISHED
         if foreign or not marker.exists():
-            if finished_recipe(self.path) is not None:
+            if finished_claim(self.path) is not None:
                 raise OutputFolderError(f"{self.path} already holds a finished sequence; give another folder")
             example = (foreign or [entry.name for entry in entries])[0]
             raise OutputFolderError(f"{self.path} is not empty (it holds {example!r}); give a new or empty folder")
-        if _read_json(marker) != self.recipe:
+        if _read_json(marker) != self.claim:
             raise OutputFolderError(
                 f"{self.path} holds an unfinished sequence that was asked for differently; "
                 "repeat that command, give another folder, or delete this one"
             )
 
-    def _make_folders(self) -> None:
+    def _create_folders(self) -> None:
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
-            self._made.append(folder)
+            self._created.append(folder)
 
     def _entries(self) -> list[Path]:
         try:
@@ -127,14 +138,14 @@ class OutputFolder:
             raise OutputFolderError(f"cannot read {self.path}: {error.strerror or error}") from error
 
 
-def finished_recipe(path: str | Path) -> dict[str, Any] | None:
-    """The recipe that a finished sequence's folder was claimed with; None if it holds no finished sequence."""
+def finished_claim(path: str | Path) -> dict[str, Any] | None:
+    """The claim of a finished sequence's folder; None means that it holds no finished sequence."""
     folder = Path(path)
     if (folder / UNFINISHED).exists() or not (folder / FINISHED).is_file():
         return None
     document = _read_json(folder / FINISHED)
-    recipe = document.get("recipe", {}) if isinstance(document, dict) else None
-    return recipe if isinstance(recipe, dict) else None
+    claim = document.get("recipe", {}) if isinstance(document, dict) else None
+    return claim if isinstance(claim, dict) else None
 
 
 def _is_ours(entry: Path) -> bool:

@@ -1,68 +1,22 @@
-"""Everything needed to make a sequence again: what goes into `sequence.json` besides the frames."""
+"""Provenance of a sequence: model, versions, machine and arguments, as `sequence.json` holds them."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import math
-import platform
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..coefficients import BetaPrior
-from ..config import AIDConfig
-from ..selection import Selection
+from .machine import machine, versions
 
 LATENTS_FILE = "latents.safetensors"  # beside sequence.json, if latents were given
 FORMAT = 1  # of sequence.json; raised when an older reader would misunderstand a newer file
-LIBRARIES = ("torch", "diffusers", "transformers", "triton", "numpy", "scipy", "pillow")
 _SAMPLES, _SAMPLE_BYTES = 16, 1 << 16
 
 
-def versions() -> dict[str, str]:
-    """Of Python, this package and the libraries that decide the frames' bits."""
-    from aid_kernels import __version__
-
-    found = {"python": platform.python_version(), "aid-kernels": __version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What else decides the bits: the processor, its threads, the GPU."""
-    found: dict[str, Any] = {
-        "platform": platform.platform(),
-        "processor": processor_name(),
-        "threads": torch.get_num_threads(),
-        "device": str(device),
-    }
-    if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-        found["cuda"] = torch.version.cuda
-        found["cudnn"] = torch.backends.cudnn.version()
-    return found
-
-
-def processor_name() -> str:
-    """The CPU's model, where the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def model_identity(pipe: Any) -> dict[str, Any]:
-    """Which model: id or folder, revision or fingerprint, pipeline class, dtype, scheduler, adapters."""
+    """Id or folder of the model, its revision or fingerprint, pipeline class, dtype, scheduler and adapters."""
     name = getattr(pipe, "name_or_path", None)
     adapters = pipe.get_active_adapters() if _has_adapters(pipe) else []
     scheduler = getattr(pipe, "scheduler", None)
@@ -114,34 +68,28 @@ def fingerprint(folder: Path) -> str:
 
 
 def settings(
-    pipe: Any,
-    arguments: dict[str, Any],
-    config: AIDConfig,
-    chunk_used: int | None,
-    selection: dict[str, Any] | None = None,
+    pipe: Any, arguments: dict[str, Any], chunk_used: int | None, selection: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """`Sequence.settings`: all values as JSON holds them.
 
     Args:
-        arguments: of `interpolate`, stock ones too.
+        pipe: the pipeline that generated the sequence.
+        arguments: "arguments", "unrecorded" and "config" of the sequence.
         chunk_used: rows per denoiser call that "auto" came to.
-        selection: how the coefficients were chosen, and what else was seen.
+        selection: how the coefficients were chosen, and what else was seen; None means they were given.
     """
-    recorded, unrecorded = recorded_arguments(arguments)
     return {
         "model": model_identity(pipe),
         "versions": versions(),
         "machine": machine(pipe.device),
-        "arguments": recorded,
-        "unrecorded": unrecorded,
-        "config": asdict(config),
+        **arguments,
         "chunk_used": chunk_used,
         **({} if selection is None else {"selection": selection}),
     }
 
 
 def plain_value(value: Any) -> Any:
-    """`value` as JSON can hold it.
+    """`value` as JSON can hold it; what has a `to_json` says itself how.
 
     Raises:
         TypeError: something JSON cannot hold, such as an image or NaN.
@@ -150,10 +98,8 @@ def plain_value(value: Any) -> Any:
         raise TypeError(f"{value} cannot be written to JSON")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, BetaPrior):
-        return {"beta_prior": [value.alpha, value.beta]}
-    if isinstance(value, Selection):
-        return plain_value(vars(value))
+    if hasattr(value, "to_json"):
+        return plain_value(value.to_json())
     if isinstance(value, dict):
         return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, bytes) or not isinstance(value, Iterable) or hasattr(value, "shape"):

@@ -54,7 +54,7 @@ class Denoising:
         pipe: the pipeline; every call works on a private copy.
         config: how to interpolate.
         encoded: the prompts.
-        guided: frames between the ends have a guide's embeddings.
+        has_guide: interior frames have a guide's embeddings.
         seeds, latents: of the noise, as `FrameNoise`.
         chunk: rows per denoiser call, or "auto".
         call: arguments of the stock call, without what depends on the frames.
@@ -64,7 +64,7 @@ class Denoising:
     pipe: Any
     config: AIDConfig
     encoded: Encoded
-    guided: bool
+    has_guide: bool
     seeds: tuple[int, int]
     latents: Tensor | None
     chunk: int | str
@@ -151,7 +151,7 @@ class _Run:
             lambda: encoded.rows("prompt_embeds", coefficients),  # the stock call has them already
             denoiser_steps(self._pipe, steps),
             chunk=self._of.chunk,
-            guided=self._of.guided,
+            guided=self._of.has_guide,
             endpoints=self._memory,
         )
         with ExitStack() as stack:

@@ -1,10 +1,10 @@
-"""What a user may ask of the choice of coefficients. Imports nothing heavy: the command line checks with it."""
+"""Settings of the choice of coefficients by what the frames look like; imports neither torch nor SciPy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SelectionError
@@ -21,17 +21,20 @@ class Selection:
     """How to choose the coefficients of a sequence by what its frames look like.
 
     Args:
-        method: "dynamic" makes half as many frames again and keeps the evenest ones (appendix D); "bayes" tries Beta
-            priors on whole sequences and keeps the smoothest (appendix F; extra `select`; about twenty times the cost).
-        distance: how pictures are compared: a name that `distances.distance` takes, or a callable.
-        explore: dynamic: frames to make in all, ends included; None: 1.5 for each frame kept, rounded down.
-        min_gap: dynamic: no two frames lie nearer than this in t; None: 0.01, or less where many frames need it.
+        method: "dynamic" denoises half as many frames again and keeps the most uniform ones (appendix D); "bayes" tries
+            Beta priors on whole sequences and keeps the smoothest (appendix F; extra `select`; about twenty times the
+            cost).
+        distance: how images are compared: a name that `distances.distance` takes, or a callable.
+        explore: dynamic: frames to denoise in all, endpoints included; None means 1.5 for each frame kept, rounded
+            down.
+        min_gap: dynamic: least distance of two frames in t; None means 0.01, or less where many frames need it.
         placing: dynamic: where new frames go. "even": to where the measured distances put evenly spaced frames, once
             there are more than two to go by. "halves", the paper's way: into the widest gaps, where the fitted Beta
             CDF is halfway.
-        per_round: dynamic: most new frames between two measurements. None: two rounds, or as few as fit denoiser calls;
-            the cheapest. A number starts from three frames and adds at most half as many as there are: more rounds,
-            each a run of the denoiser over few frames, and evener sequences. 1 is the paper's order, one at a time.
+        per_round: dynamic: most new frames between two measurements. None means two rounds, or as few as fit denoiser
+            calls; the cheapest. A number starts from three frames and adds at most half as many as there are: more
+            rounds, each a run of the denoiser over few frames, and more uniform sequences. 1 is the paper's order, one
+            at a time.
         steps: bayes: sequences to try after the nine probes.
 
     Raises:
@@ -39,11 +42,18 @@ class Selection:
     """
 
     method: str = "dynamic"
-    distance: str | Callable[..., Any] = "miniature"
-    explore: int | None = None
-    min_gap: float | None = None
+    distance: str | Callable[..., Any] = field(
+        default="miniature", metadata={"help": "Of --select: miniature, clip:FOLDER, dino:FOLDER or lpips:FILE."}
+    )
+    explore: int | None = field(default=None, metadata={"help": "Of --select dynamic: frames to make and choose from."})
+    min_gap: float | None = field(
+        default=None, metadata={"help": "Of --select dynamic: least gap between frames in t."}
+    )
     placing: str = "even"
-    per_round: int | None = None
+    per_round: int | None = field(
+        default=None,
+        metadata={"help": "Of --select dynamic: most new frames a round, such as 8: slower and evener."},
+    )
     steps: int = 15
 
     def __post_init__(self) -> None:
@@ -67,8 +77,22 @@ class Selection:
             if given:
                 raise SelectionError(f'{given[0]} is of method "dynamic"; "bayes" does not read it, leave it out')
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name; a callable `distance` is no JSON, and the caller's to refuse."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Selection:
+        """The settings that `to_json` wrote; fields may be left out.
+
+        Raises:
+            TypeError: a field of another name.
+            SelectionError: as the class itself.
+        """
+        return cls(**value)
+
     def check(self, frames: int) -> None:
-        """Whether these settings suit a sequence of so many frames.
+        """Check that these settings suit a sequence of so many frames.
 
         Raises:
             SelectionError: fewer than 3 frames, fewer explored than kept, or a `min_gap` that leaves no room for them.
@@ -87,7 +111,7 @@ class Selection:
             )
 
     def explored(self, frames: int) -> int:
-        """Frames made in all for `frames` kept."""
+        """Frames denoised in all for `frames` kept."""
         return self.explore if self.explore is not None else math.floor(EXPLORED_PER_FRAME * frames)
 
     def gap(self, frames: int) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from aid_pipeline.io.provenance import processor_name
+from aid_pipeline.io.machine import processor_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE_NAME = "smoke"

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from aid_pipeline.cli.run import quiet_libraries
+from aid_pipeline.cli.progress import quiet_libraries
 from aid_pipeline.errors import AIDError
 from aid_pipeline.io.output_folder import write_json, write_text
 from aid_pipeline.io.provenance import model_identity

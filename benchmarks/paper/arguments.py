@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from aid_pipeline.coefficients import BetaPrior
-from aid_pipeline.errors import ArgumentError
+from aid_pipeline.errors import AIDError, ArgumentError
 from aid_pipeline.metrics.presets import PRESETS
+from aid_pipeline.spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from aid_pipeline.studies.comparison.methods import ABLATION, MAIN, all_methods, pick
 
 from .pairs import Pair, draw_pairs
@@ -15,7 +16,7 @@ from .store import SETTINGS
 from .table import RESAMPLES
 
 OUT = Path("runs") / "paper"
-FRAMES, STEPS, GUIDANCE = 7, 25, 5.0
+FRAMES, STEPS, GUIDANCE = 7, DEFAULT_STEPS, DEFAULT_GUIDANCE
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
@@ -88,7 +89,6 @@ def shard_of(text: str) -> slice:
 def prior_of(text: str) -> BetaPrior:
     """Of "alpha,beta". Raises ArgumentError."""
     try:
-        alpha, beta = (float(part) for part in text.split(","))
-        return BetaPrior(alpha, beta)
-    except ValueError as error:
+        return BetaPrior.parse(text)
+    except AIDError as error:
         raise ArgumentError(f'--beta takes two positive numbers such as "3,3", or fit; got {text!r}') from error

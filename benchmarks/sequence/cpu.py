@@ -23,13 +23,14 @@ from aid_pipeline import AIDConfig, interpolate
 from aid_pipeline.conditioning.embeddings import encode_prompts, text_family
 from aid_pipeline.conditioning.prompts import check_prompts
 from aid_pipeline.miniature import MODEL_PATH, load
+from aid_pipeline.spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from benchmarks.common import machine, sources
 from benchmarks.common.memory import peak_extra_bytes
 from benchmarks.common.result_files import CPU
 from benchmarks.denoiser import public_schedule
 
 PROMPTS = ("a red sphere", "a blue cube")
-STEPS, GUIDANCE, CHUNK = 25, 5.0, 8
+STEPS, GUIDANCE, CHUNK = DEFAULT_STEPS, DEFAULT_GUIDANCE, 8
 CASES = ((7, 0.5), (7, 1.0), (15, 0.5))  # frames, warm-up
 TARGETS = {7: 2.0, 15: 2.6}  # how many times faster than the public schedule, at least
 MEMORY_FRAMES, MEMORY_TARGET = (8, 64), 1.15

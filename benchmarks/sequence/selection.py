@@ -24,10 +24,12 @@ from aid_pipeline.attention.apply import find_denoiser
 from aid_pipeline.io.output_folder import write_json
 from aid_pipeline.io.provenance import fingerprint, model_identity
 from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
+from aid_pipeline.metrics.preprocessing import ImagePreprocessor
 from aid_pipeline.metrics.step_distances import consistency, smoothness
 from aid_pipeline.miniature import MODEL_PATH
 from aid_pipeline.models import MINIATURE, load_model
 from aid_pipeline.selection.settings import PLACINGS
+from aid_pipeline.spec import DEFAULT_STEPS
 from benchmarks.common import machine, sources
 from benchmarks.common.result_files import CPU, RESULTS
 from benchmarks.paper.pairs import Pair, draw_pairs
@@ -73,7 +75,7 @@ def load(model: str, which: str) -> tuple[Any, Distance, bool]:
     pipe, _ = cpu.pipeline()
     torch.manual_seed(1)
     tower = CLIPVisionModelWithProjection(components.new_clip(components.new_tokenizer()).config.vision_config)
-    return pipe, TokenDistance(tower, "random tower (no result)", 64, [0.5] * 3, [0.5] * 3), False
+    return pipe, TokenDistance(tower, "random tower (no result)", ImagePreprocessor(64, (0.5,) * 3, (0.5,) * 3)), False
 
 
 def measure_pair(
@@ -195,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--mode", default="outer")
     made.add_argument("--warmup", type=float, default=0.5)
     made.add_argument("--frames", type=int, default=7)
-    made.add_argument("--steps", type=int, default=25)
+    made.add_argument("--steps", type=int, default=DEFAULT_STEPS)
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
     made.add_argument("--out", type=Path, default=CPU, help="folder to write to; default %(default)s")
     return made

@@ -8,14 +8,14 @@ from dataclasses import fields
 from typing import Any
 
 from aid_kernels.interpolated_attention.tuning.files import FORMAT, Bucket
-from aid_kernels.interpolated_attention.tuning.static import Setting
+from aid_kernels.interpolated_attention.tuning.static import LaunchConfig
 from benchmarks.common.settings import Row
 from benchmarks.tune.space import MANY
 
 NOISE_FLOOR = 0.01  # differences below are noise, however steady the clock
 RUNNERS_UP = 3
 _BUCKET = tuple(field.name for field in fields(Bucket))
-_CONFIG = (*(field.name for field in fields(Setting)), "mix")
+_CONFIG = (*(field.name for field in fields(LaunchConfig)), "mix")
 
 Config = tuple[tuple[str, Any], ...]
 

@@ -1,12 +1,11 @@
-"""Bad input to `interpolate`: a typed error that names the value, before the denoiser runs."""
+"""Bad input that only a pipeline can tell: a typed error that names the value, before the denoiser runs."""
 
 import diffusers
 import pytest
 import torch
-from diffusers.models.attention_processor import Attention
 
-from aid_pipeline import AIDConfig, interpolate
 from aid_pipeline import errors as e
+from aid_pipeline import interpolate
 
 from ..support.families import FAMILIES
 from ..support.stock_pipelines import clip_tokenizer, image_vae
@@ -31,56 +30,26 @@ def pipe():
 @pytest.mark.parametrize(
     ("error", "said", "wrong"),
     [
-        (e.PromptError, "prompt_a is empty", {"prompt_a": " "}),
-        (e.PromptError, "prompt_b must be a text, got 3", {"prompt_b": 3}),
         (e.PromptError, "counts 42 tokens of 32 and would cut 'aaaaaaaaaa'", {"prompt_b": "a" * 40}),
         (e.PromptError, "would cut", {"negative_prompt": "a" * 40}),
         (e.PromptError, "would cut", {"guide": "a" * 40}),
         (e.PromptError, "same embedding", {"negative_prompt": "a"}),
         (e.PromptError, "same embedding", {"negative_prompt": ("x", "b")}),
-        (e.PromptError, "one for each of the 5 interior frames; got 2", {"guide": ["x", "y"]}),
-        (e.PromptError, "with frames=2 there are none", {"guide": "x", "frames": 2}),
-        (e.PromptError, "guide 2 is empty", {"guide": ["x", "", "x", "x", "x"]}),
-        (e.PromptError, "one for each end", {"negative_prompt": ["x", "y", "z"]}),
-        (e.CoefficientsError, "frames must be", {"frames": 1}),
-        (e.CoefficientsError, "number 1 is nan", {"frames": 3, "coefficients": [0, NAN, 1]}),
-        (e.CoefficientsError, "never decrease", {"frames": 4, "coefficients": [0, 0.6, 0.5, 1]}),
-        (e.CoefficientsError, "frames=3", {"coefficients": [0, 0.5, 1]}),
-        (e.LatentsError, r"must have shape \(2, 4, 8, 8\) or \(7, 4, 8, 8\)", {"latents": torch.zeros(2, 4, 8, 9)}),
-        (e.LatentsError, r"got \(3, 4, 8, 8\)", {"latents": torch.zeros(3, 4, 8, 8)}),
-        (e.LatentsError, "NaN", {"latents": torch.full((2, 4, 8, 8), NAN)}),
+        (e.LatentsError, r"\(2, 4, 8, 8\) or \(7, 4, 8, 8\)", {"latents": torch.zeros(2, 4, 8, 9)}),
         (e.LatentsError, "opposite", {"latents": torch.ones(2, 4, 8, 8) * torch.tensor([1, -1]).view(2, 1, 1, 1)}),
-        (e.LatentsError, "torch.int64", {"latents": torch.zeros(2, 4, 8, 8, dtype=torch.int64)}),
-        (e.LatentsError, "seed must be", {"seed": -1}),
-        (e.LatentsError, "seed must be", {"seed": (1, 2, 3)}),
-        (e.LatentsError, "seed must be", {"seed": 0.5}),
-        (e.ArgumentError, "height must be a multiple of 8 pixels, got 20; try 16", {"height": 20}),
-        (e.ArgumentError, "width must be", {"width": -8}),
-        (e.ArgumentError, "height must be a multiple of 8 pixels, got nan", {"height": NAN}),
-        (e.ArgumentError, "guidance_rescale must be a finite number, got nan", {"guidance_rescale": NAN}),
-        (e.ArgumentError, "eta must be a finite number, got 'x'", {"eta": "x"}),
-        (e.ArgumentError, "cannot encode the prompt .*clip_skip=50", {"clip_skip": 50}),
+        (e.ArgumentError, "height.* 20; try 16", {"height": 20}),
+        (e.ArgumentError, "width.* -8", {"width": -8}),
+        (e.ArgumentError, "height.* nan", {"height": NAN}),
+        (e.ArgumentError, "guidance_rescale.* nan", {"guidance_rescale": NAN}),
+        (e.ArgumentError, "eta.* 'x'", {"eta": "x"}),
+        (e.ArgumentError, "clip_skip=50", {"clip_skip": 50}),
         (e.ArgumentError, "StableDiffusionPipeline refuses the call", {"num_inference_steps": 2000}),
-        (
-            e.CoefficientsError,
-            r"0 to 1, got tensor\(\[\[0., 1.\], \[0., 1.\]\]\)$",
-            {"coefficients": torch.eye(2) * 0 + torch.tensor([0.0, 1.0])},
-        ),
-        (e.ArgumentError, "num_inference_steps", {"num_inference_steps": 0}),
-        (e.ArgumentError, "guidance_scale", {"guidance_scale": NAN}),
-        (e.ArgumentError, "output_type", {"output_type": "jpeg"}),
-        (e.ArgumentError, "chunk", {"chunk": 0}),
-        (e.ArgumentError, "chunk", {"chunk": "all"}),
-        (
-            e.ArgumentError,
-            r"would not be read \(guidance_scale=1\)",
-            {"negative_prompt": "x", "guidance_scale": 1},
-        ),
+        (e.ArgumentError, "guidance_scale=1", {"negative_prompt": "x", "guidance_scale": 1}),
         (e.ArgumentError, "did you mean guidance_rescale", {"guidance_recale": 0.5}),
         (e.ArgumentError, "did you mean negative_prompt", {"negativ_prompt": "x"}),
         (e.ArgumentError, "use seed", {"generator": torch.Generator()}),
         (e.ArgumentError, "another seed", {"num_images_per_prompt": 2}),
-        (e.ArgumentError, "takes no argument prompt_2", {"prompt_2": "x"}),
+        (e.ArgumentError, "prompt_2", {"prompt_2": "x"}),
     ],
     ids=lambda value: str(value).split(" object at ")[0][:60] if isinstance(value, dict) else "",
 )
@@ -88,12 +57,6 @@ def test_each_is_named_before_any_denoising(pipe, error, said, wrong):
     arguments = {"prompt_a": "a", "prompt_b": "b", **SIZE, **wrong}
     with pytest.raises(error, match=said):
         interpolate(pipe, **arguments)
-
-
-@pytest.mark.parametrize("config", [{"mode": "both"}, {"warmup": 1.5}, {"impl": "cuda"}, {"fuse_self": 1}], ids=str)
-def test_configs(config):
-    with pytest.raises(e.ConfigError):
-        AIDConfig(**config)
 
 
 def test_one_image_per_prompt_may_be_said(pipe):
@@ -118,32 +81,6 @@ def test_a_long_prompt_passes_if_one_encoder_reads_all_of_it(caplog):
     assert "would cut 'aaaaaaaaaa'" in caplog.text
     with pytest.raises(e.PromptError, match="too long"):
         interpolate(pipe, long, "b", max_sequence_length=24, **settings)
-
-
-def test_perturbed_attention_is_refused():
-    parts = FAMILIES["sd1"].fresh().components
-    pipe = diffusers.StableDiffusionPAGPipeline(**parts, pag_applied_layers=["mid"], requires_safety_checker=False)
-    with pytest.raises(e.UnsupportedPipelineError, match="PAG"):
-        interpolate(pipe, "a", "b", **SIZE)
-
-
-def test_a_denoiser_without_attention_is_refused():
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        mid_block_type=None,
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        norm_num_groups=4,
-        cross_attention_dim=32,
-    )
-    assert not any(isinstance(module, Attention) for module in unet.modules())
-    pipe = diffusers.StableDiffusionPipeline(
-        **FAMILIES["sd1"].fresh().components | {"unet": unet}, requires_safety_checker=False
-    )
-    with pytest.raises(e.UnsupportedPipelineError):
-        interpolate(pipe, "a", "b", **SIZE)
 
 
 def test_a_pipeline_of_another_kind_is_refused():

@@ -1,11 +1,13 @@
 """Coefficients: what the paper's formula gives, and every way they can be wrong."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import beta
 
 from aid_pipeline.coefficients import BetaPrior, frame_coefficients, uniform
-from aid_pipeline.errors import AIDError, CoefficientsError
+from aid_pipeline.errors import AIDError, ArgumentError, CoefficientsError
 
 NAN = float("nan")
 
@@ -44,7 +46,7 @@ def test_explicit_coefficients_of_any_kind(kind):
 @pytest.mark.parametrize(
     ("value", "frames", "said"),
     [
-        ([0, 0.5, 1], 4, "frames=3"),
+        ([0, 0.5, 1], 4, "got 3 .* frames=4"),
         ([0, NAN, 1], 3, "number 1 is nan"),
         ([0, 0.6, 0.5, 1], 4, "number 2 is 0.5 after 0.6"),
         ([0, 1.2, 1], 3, "number 1 is 1.2"),
@@ -73,3 +75,16 @@ def test_frames_are_a_whole_number_of_at_least_two(frames):
 def test_wrong_parameters_of_a_beta_prior(a, b):
     with pytest.raises(AIDError, match="positive number"):
         BetaPrior(a, b)
+
+
+@pytest.mark.parametrize("text", ["3,3", " 0.5, 2 ", "37.62,23.96"])
+def test_a_beta_prior_of_a_text_and_through_json(text):
+    prior = BetaPrior.parse(text)
+    assert (prior.alpha, prior.beta) == tuple(float(part) for part in text.split(","))
+    assert BetaPrior.from_json(json.loads(json.dumps(prior.to_json()))) == prior
+
+
+@pytest.mark.parametrize(("text", "said"), [("3", "'3'"), ("1,2,3", "'1,2,3'"), ("3,x", "'x' is not a number")])
+def test_a_text_that_is_no_beta_prior(text, said):
+    with pytest.raises(ArgumentError, match=said):
+        BetaPrior.parse(text)

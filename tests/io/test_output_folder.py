@@ -13,82 +13,82 @@ from pathlib import Path
 import pytest
 
 from aid_pipeline.errors import OutputFolderError
-from aid_pipeline.io.output_folder import UNFINISHED, OutputFolder, finished_recipe, write_atomically, write_json
+from aid_pipeline.io.output_folder import UNFINISHED, OutputFolder, finished_claim, write_atomically, write_json
 
-RECIPE = {"prompt_a": "a", "seed": (0, 1)}  # a tuple, as Python callers have it
+CLAIM = {"prompt_a": "a", "seed": (0, 1)}  # a tuple, as Python callers have it
 
 
 def test_a_claim_makes_the_folder_and_release_takes_it_away(tmp_path):
     path = tmp_path / "runs" / "first"
-    folder = OutputFolder(path, RECIPE)
+    folder = OutputFolder(path, CLAIM)
     assert (path / UNFINISHED).exists()
     folder.release()
     assert not (tmp_path / "runs").exists()
 
 
 def test_release_leaves_a_folder_that_was_there(tmp_path):
-    OutputFolder(tmp_path, RECIPE).release()
+    OutputFolder(tmp_path, CLAIM).release()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_release_keeps_what_was_saved(tmp_path):
-    folder = OutputFolder(tmp_path / "out", RECIPE)
+    folder = OutputFolder(tmp_path / "out", CLAIM)
     write_atomically(folder.path / "000.png", lambda file: file.write(b"x"))
     folder.release()
     assert folder.saved() == ["000.png"]
     assert (folder.path / UNFINISHED).exists()
 
 
-def test_an_unfinished_run_of_the_same_recipe_starts_over(tmp_path):
-    folder = OutputFolder(tmp_path, RECIPE)
+def test_an_unfinished_run_of_the_same_claim_starts_over(tmp_path):
+    folder = OutputFolder(tmp_path, CLAIM)
     write_atomically(tmp_path / "000.png", lambda file: file.write(b"x"))
     (tmp_path / ".aid-writing-0123").write_bytes(b"half")
-    again = OutputFolder(tmp_path, RECIPE)
+    again = OutputFolder(tmp_path, CLAIM)
     assert again.saved() == []
-    again.finish({"recipe": folder.recipe})
-    assert finished_recipe(tmp_path) == {"prompt_a": "a", "seed": [0, 1]}
+    again.finish({"recipe": folder.claim})
+    assert finished_claim(tmp_path) == {"prompt_a": "a", "seed": [0, 1]}
 
 
 def test_a_kill_before_the_marker_was_whole_leaves_a_folder_that_counts_as_empty(tmp_path):
     (tmp_path / ".aid-writing-0123").write_bytes(b"half")
-    assert OutputFolder(tmp_path, RECIPE).saved() == []
+    assert OutputFolder(tmp_path, CLAIM).saved() == []
 
 
-def test_an_unfinished_run_of_another_recipe_is_refused(tmp_path):
+def test_an_unfinished_run_of_another_claim_is_refused(tmp_path):
     OutputFolder(tmp_path, {"prompt_a": "b"})
     with pytest.raises(OutputFolderError, match="asked for differently"):
-        OutputFolder(tmp_path, RECIPE)
+        OutputFolder(tmp_path, CLAIM)
 
 
 @pytest.mark.parametrize("marked", [True, False])
 def test_foreign_files_are_never_touched(tmp_path, marked):
     if marked:
-        OutputFolder(tmp_path, RECIPE)
+        OutputFolder(tmp_path, CLAIM)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputFolderError, match=r"not empty \(it holds 'thesis.txt'\)"):
-        OutputFolder(tmp_path, RECIPE)
+        OutputFolder(tmp_path, CLAIM)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
 def test_pictures_without_a_marker_are_not_ours(tmp_path):
     (tmp_path / "000.png").write_bytes(b"holiday")
     with pytest.raises(OutputFolderError, match="not empty"):
-        OutputFolder(tmp_path, RECIPE)
+        OutputFolder(tmp_path, CLAIM)
 
 
 def test_a_finished_sequence_is_refused(tmp_path):
-    OutputFolder(tmp_path, RECIPE).finish({"recipe": RECIPE})
+    OutputFolder(tmp_path, CLAIM).finish({"recipe": CLAIM})
     with pytest.raises(OutputFolderError, match="already holds a finished sequence"):
-        OutputFolder(tmp_path, RECIPE)
+        OutputFolder(tmp_path, CLAIM)
 
 
 def test_a_file_and_a_place_below_a_file_are_refused(tmp_path):
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(OutputFolderError, match="is a file"):
-        OutputFolder(file, RECIPE)
+        OutputFolder(file, CLAIM)
     with pytest.raises(OutputFolderError, match="cannot write"):
-        OutputFolder(file / "below", RECIPE)
+        OutputFolder(file / "below", CLAIM)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def test_json_refuses_nan(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from aid_pipeline.output_folder import OutputFolder, write_atomically
+from aid_pipeline.io.output_folder import OutputFolder, write_atomically
 folder = OutputFolder(sys.argv[1], {"run": 1})
 for index in range(1_000_000):
     content = bytes([index % 251]) * 3_000_000

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from aid_pipeline import AIDConfig, interpolate
 from aid_pipeline.errors import OutputFolderError
-from aid_pipeline.io import saving
+from aid_pipeline.io import encoders, formats
 
 from ..support.families import FAMILIES
 from .test_output_folder import files_no_larger_than
@@ -104,7 +104,7 @@ def test_a_full_disk_leaves_whole_files_and_the_next_save_succeeds(tmp_path):
 
 
 def test_a_video_without_the_extra(sequence, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(saving.importlib.util, "find_spec", lambda name: None if name == "av" else name)
+    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None if name == "av" else name)
     with pytest.raises(OutputFolderError, match=r"needs av: pip install 'aid-kernels\[video\]'"):
         sequence.save(tmp_path / "asked", video=True)
     assert not (tmp_path / "asked").exists()
@@ -115,12 +115,12 @@ def test_a_video_without_the_extra(sequence, tmp_path, monkeypatch, caplog):
 
 def test_a_very_wide_strip_is_made_smaller():
     pictures = [Image.new("RGB", (1024, 512), (index, 0, 0)) for index in range(64)]
-    strip = saving.strip(pictures)
+    strip = encoders.strip(pictures)
     assert strip.size == (64 * 256, 128)
     assert strip.getpixel((63 * 256 + 10, 5)) == (63, 0, 0)
 
 
 def test_odd_sizes_make_a_video():
     pictures = [Image.new("RGB", (17, 23), (200, 0, 0))] * 3
-    made = imageio.imread(saving.video_bytes(pictures, 8), plugin="pyav", extension=".mp4")
+    made = imageio.imread(encoders.video_bytes(pictures, 8), plugin="pyav", extension=".mp4")
     assert made.shape == (3, 22, 16, 3)

@@ -10,14 +10,14 @@ from aid_pipeline import AIDConfig, BetaPrior, Selection, interpolate
 from aid_pipeline.coefficients import frame_coefficients
 from aid_pipeline.errors import SelectionError
 from aid_pipeline.selection.bayes import PROBES, RANGE, evaluations, search_prior
-from tests.interpolation.test_interpolate import arguments
 from tests.support.families import FAMILIES, PROMPTS
+from tests.support.interpolation import arguments
 
 from .test_run import Rows, colours
 
 
 def distances_of(target):
-    """Of 7 frames whose picture changes as the CDF of `target`: that prior spaces them evenly."""
+    """Of 7 frames whose image changes as the CDF of `target`: that prior spaces them evenly."""
     curve = beta(*target)
 
     def distances(prior):

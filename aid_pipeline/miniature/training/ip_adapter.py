@@ -2,7 +2,7 @@
 eq. 5).
 
 The denoiser stays as it is, and teaches: what it predicts when it reads the scene's caption, the adapter must bring
-about with the scene's picture. That target has none of the noise of the v-prediction task, so few steps suffice. Files
+about with the scene's image. That target has none of the noise of the v-prediction task, so few steps suffice. Files
 are those of the stock ``load_ip_adapter``.
 """
 
@@ -45,7 +45,7 @@ def new_ip_state(
 
 
 def fitted_projection(embeds: Tensor, states: Tensor, ends: Tensor, empty: Tensor, norm: nn.LayerNorm) -> dict:
-    """The image projection that best turns a picture's embedding into what the text tower says of it.
+    """The image projection that best turns an image's embedding into what the text tower says of it.
 
     Least squares, before the normalisation that both end with. The tokens stand for the text states where the caption
     ends, halfway through the padding after it, at the very end, and at its start. The adapter's attention is added to
@@ -113,9 +113,9 @@ def _with_explicit_attention(unet: nn.Module) -> None:
 
 
 def train_ip_adapter(job: Job) -> None:
-    """The denoiser with the scene's picture and mostly no text must predict what it does with the caption.
+    """The denoiser with the scene's image and mostly no text must predict what it does with the caption.
 
-    Without a picture it must predict what it does without an adapter, which is the other half of guidance.
+    Without an image it must predict what it does without an adapter, which is the other half of guidance.
     """
     from diffusers import UNet2DConditionModel
     from safetensors.torch import save_file

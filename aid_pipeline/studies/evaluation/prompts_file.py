@@ -1,17 +1,17 @@
-"""A CSV of prompt pairs, and making their sequences one by one, so that a stopped run goes on."""
+"""Prompt pairs of a CSV: their sequences are generated one by one, so that a stopped run goes on."""
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import ArgumentError
-from ...io.output_folder import OutputFolder, finished_recipe
-from ...request import Request
+from ...io.output_folder import OutputFolder, finished_claim
+from ...request import Request, equal_claims
+from ...spec import InterpolationSpec
 
 REQUIRED, OPTIONAL = ("prompt_a", "prompt_b"), ("seed", "guide", "negative_prompt")
 
@@ -51,16 +51,22 @@ def read_prompts(path: str | Path) -> list[PromptPair]:
     return pairs
 
 
-def requests_for(pairs: Sequence[PromptPair], shared: Request) -> list[Request]:
-    """One request per pair: `shared` with its prompts and seed."""
-    made = []
+def requests_for(pairs: Sequence[PromptPair], arguments: dict[str, Any], **where: Any) -> list[Request]:
+    """One request per pair.
+
+    Args:
+        pairs: prompts and seeds.
+        arguments: the other arguments of `interpolate`, the same for all.
+        where: `model`, `device` and `dtype` of a `Request`.
+    """
+    requests = []
     for pair in pairs:
         given = {name: value for name, value in asdict(pair).items() if value is not None}
-        made.append(Request(**{**asdict(shared), "arguments": {**shared.arguments, **given}}))
-    return made
+        requests.append(Request(InterpolationSpec.between(**{**arguments, **given}), **where))
+    return requests
 
 
-def make_sequences(
+def generate_sequences(
     requests: Sequence[Request],
     out: Path,
     progress: Callable[[int, int], None],
@@ -76,23 +82,25 @@ def make_sequences(
     Raises:
         AIDError: a request that cannot be served, before the first sequence; a folder that holds something else.
     """
-    from ...io.saving import save_sequence
+    from ...io.formats import Formats
+    from ...io.saving import save_frames
 
     for request in requests:
         request.check()
-    fingerprint = requests[0].recipe()["fingerprint"]  # the model is the same for all
-    recipes = [json.loads(json.dumps({**asdict(request), "fingerprint": fingerprint})) for request in requests]
+    fingerprint = requests[0].fingerprint()  # the model is the same for all
+    claims = [request.claim(fingerprint) for request in requests]
     folders = [out / f"{index:04d}" for index in range(len(requests))]
-    todo = [index for index, folder in enumerate(folders) if finished_recipe(folder) != recipes[index]]
+    todo = [index for index, folder in enumerate(folders) if not equal_claims(finished_claim(folder), claims[index])]
     pipe: Any = None
     for count, index in enumerate(todo):
         progress(count, len(todo))
-        folder = OutputFolder(folders[index], recipes[index])
+        folder = OutputFolder(folders[index], claims[index])
         try:
             if pipe is None:
                 pipe = requests[index].load()
                 pipe.set_progress_bar_config(disable=True)
-            save_sequence(requests[index].make(pipe, steps), folder, video=False)
+            sequence = requests[index].sample(pipe, steps)
+            save_frames(sequence.pictures(), sequence.document(), folder, Formats(video=False), sequence.latents)
         finally:
             folder.release()
     progress(len(todo), len(todo))

@@ -7,7 +7,7 @@ import pytest
 from aid_pipeline import BetaPrior, load_model
 from aid_pipeline.metrics.presets import preset
 from aid_pipeline.selection.beta_fit import fit_beta
-from aid_pipeline.studies.comparison.methods import all_methods, make, pick
+from aid_pipeline.studies.comparison.methods import all_methods, pick, sample_methods
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper import run as work
 from benchmarks.paper.claims import CLAIMS, EQUAL_SPACING
@@ -40,7 +40,7 @@ def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
     paper.main(arguments(loaded_once, out, "--methods", "tei,cross-fade", "--pairs", "2"))
     assert "about" in capsys.readouterr().out
     first = Store(out, json.loads((out / "settings.json").read_text()), "").read(draw_pairs("world", 1, 1)[0])
-    with pytest.raises(SystemExit, match="at least 2 pictures"):  # it has one complete pair of 3 frames
+    with pytest.raises(SystemExit, match="at least 2 images"):  # it has one complete pair of 3 frames
         paper.main(arguments(loaded_once, out, "--pairs", "2", "--shard", "1/2"))
     paper.main(arguments(loaded_once, out, "--pairs", "2", "--shard", "0/2"))
     result = json.loads((out / "paper.json").read_text())
@@ -83,11 +83,11 @@ def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
     assert settings["beta_from"] == "fitted to 1 other pairs"
     assert f"({settings['beta']}) was fitted to 1 other pairs" in (tmp_path / "out" / "paper.md").read_text()
     alpha, beta = map(float, settings["beta"].split(","))
-    made = dict(make(
+    made = dict(sample_methods(
         paper.load_model(), *_prompts(draw_pairs("world", 1, 1, first=work.FITTED_TRIAL)[0]),
         pick(["aid-o-uniform"], METHODS), 4, work.FITTED_TRIAL * 1000, 1, 1.0,
     ))  # fmt: skip
-    steps = paper.preset().steps(made["aid-o-uniform"].pictures).distances
+    steps = paper.preset().steps(made["aid-o-uniform"].images).distances
     expected = fit_beta((0, 1 / 3, 2 / 3, 1), steps)
     assert (alpha, beta) == pytest.approx((expected.alpha, expected.beta), rel=0.05)
     assert "and 1 pairs to fit the prior to: about" in capsys.readouterr().out

@@ -5,7 +5,7 @@ import torch
 
 from aid_pipeline import BetaPrior, interpolate, load_model
 from aid_pipeline.errors import ArgumentError
-from aid_pipeline.studies.comparison.methods import all_methods, make, pick, rows, runs
+from aid_pipeline.studies.comparison.methods import all_methods, pick, rows, runs, sample_methods
 
 METHODS = all_methods(BetaPrior(3, 3))
 
@@ -20,7 +20,9 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):
     assert rows(wanted, 4) == 2 + 2 + 2 + 4 + 2
     reports: list[tuple[int, int]] = []
     made = dict(
-        make(pipe, "a red sphere", "a blue cube", wanted, 4, 3, **call, progress=lambda *done: reports.append(done))
+        sample_methods(
+            pipe, "a red sphere", "a blue cube", wanted, 4, 3, **call, progress=lambda *done: reports.append(done)
+        )
     )
     assert reports[-1] == (24, 24)
     assert reports == sorted(reports)
@@ -32,12 +34,12 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):
             output_type="pt", **call,
         )  # fmt: skip
         names = list(made)
-        assert not torch.equal(made[name].pictures[1], made[names[names.index(name) - 1]].pictures[1]), name
+        assert not torch.equal(made[name].images[1], made[names[names.index(name) - 1]].images[1]), name
         assert made[name].coefficients == alone.coefficients
-        assert (made[name].pictures - alone.images).abs().max() < 2 / 255, name
-    assert not torch.equal(made["aid-o"].pictures[1], made["aid-o-uniform"].pictures[1])
-    fade = made["cross-fade"].pictures
-    assert torch.equal(fade[[0, -1]], made["aid-o"].pictures[[0, -1]])
+        assert (made[name].images - alone.images).abs().max() < 2 / 255, name
+    assert not torch.equal(made["aid-o"].images[1], made["aid-o-uniform"].images[1])
+    fade = made["cross-fade"].images
+    assert torch.equal(fade[[0, -1]], made["aid-o"].images[[0, -1]])
     middle = torch.lerp(fade[0], fade[-1], 1 / 3)
     assert (fade[1] - middle).abs().max() <= 0.5 / 255 + 1e-6
 
@@ -48,11 +50,11 @@ def test_any_methods_may_be_missing_from_a_pair(miniature):
     pipe = load_model(str(miniature), device="cpu")
     call = {"frames": 3, "num_inference_steps": 2, "guidance_scale": 3.0}
     missing = pick(["tei", "aid-i", "aid-i-unfused", "aid-o-unfused"], METHODS)
-    made = dict(make(pipe, "a red sphere", "a blue cube", missing, **call))
-    whole = dict(make(pipe, "a red sphere", "a blue cube", METHODS, **call))
+    made = dict(sample_methods(pipe, "a red sphere", "a blue cube", missing, **call))
+    whole = dict(sample_methods(pipe, "a red sphere", "a blue cube", METHODS, **call))
     assert set(made) == set(missing)
     for name in missing:
-        assert (made[name].pictures - whole[name].pictures).abs().max() < 2 / 255, name
+        assert (made[name].images - whole[name].images).abs().max() < 2 / 255, name
 
 
 def test_unknown_methods_and_a_cross_fade_alone():

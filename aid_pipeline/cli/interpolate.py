@@ -1,0 +1,110 @@
+"""`aid interpolate`."""
+
+from __future__ import annotations
+
+from dataclasses import field, fields, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from ..errors import ArgumentError
+from ..io.formats import Formats
+from . import options as shared
+from .console import errors, report_errors
+from .options import command_from, given
+from .spec_options import spec_of, spec_options
+
+HELP = """Make a sequence of frames between two prompts.
+
+[bold]Examples[/bold]
+
+Seven frames of the small model that comes with the package; no network needed:
+
+    aid interpolate "a red sphere" "a blue cube" --out runs/first
+
+Steer what lies between with a guide, and gather frames where things change:
+
+    aid interpolate "a red sphere" "a blue cube" --out runs/guided \\
+        --guide "a purple cone" --beta 3,3
+
+Fifteen frames of SDXL, all steps interpolated, as a gif too:
+
+    aid interpolate "a photo of a cat" "a photo of a dog" --out runs/pets \\
+        --model stabilityai/stable-diffusion-xl-base-1.0 \\
+        --frames 15 --warmup 1 --gif
+
+Let the frames themselves decide where they lie, so that every step looks equally large:
+
+    aid interpolate "a red sphere" "a blue cube" --out runs/even --select dynamic
+
+The same sequence again, bit for bit:
+
+    aid interpolate --from runs/first/sequence.json --out runs/again
+
+Exit codes: 0 done, 2 bad input, 1 failure.
+"""
+
+_FORMATS = fields(Formats)
+# options that do not change what is generated, and so may stand beside --from
+BESIDE_FROM = {"again", "out", *(entry.name for entry in _FORMATS)}
+
+_PROMPT_A = Annotated[str | None, typer.Argument(metavar="A", help="What the first frame shows.")]
+_PROMPT_B = Annotated[str | None, typer.Argument(metavar="B", help="What the last frame shows.")]
+_OUT = Annotated[Path | None, typer.Option(help="Folder for the files: new or empty.")]
+_REVISION = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
+_FROM = Annotated[Path | None, typer.Option("--from", help="Make the sequence of this sequence.json again.")]
+
+
+def _format_options() -> list[tuple[str, Any, Any]]:
+    hints = get_type_hints(Formats)
+    return [
+        (entry.name, hints[entry.name], field(default=entry.default, metadata=entry.metadata)) for entry in _FORMATS
+    ]
+
+
+Options = make_dataclass(
+    "Options",
+    [
+        ("prompt_a", _PROMPT_A, None),
+        ("prompt_b", _PROMPT_B, None),
+        ("out", _OUT, None),
+        *spec_options(),
+        ("model", shared.Model, "miniature"),
+        ("revision", _REVISION, None),
+        ("device", shared.Device, "auto"),
+        ("dtype", shared.Dtype, "auto"),
+        ("again", _FROM, None),
+        *_format_options(),
+    ],
+    frozen=True,
+)
+
+
+@command_from(Options)
+def interpolate(context: typer.Context, options: Any) -> None:
+    with report_errors(errors):
+        from ..request import Request, read_request
+
+        if options.out is None:
+            raise ArgumentError("say where the files go with --out DIR")
+        asked = {entry.name: getattr(options, entry.name) for entry in _FORMATS if given(context, entry.name)}
+        if options.again is not None:
+            _refuse_beside_from(context)
+            request, formats = read_request(options.again)
+        elif options.prompt_a is None or options.prompt_b is None:
+            raise ArgumentError('give two prompts, such as aid interpolate "a red sphere" "a blue cube" --out DIR')
+        else:
+            latents = None if options.latents is None else str(options.latents.resolve())
+            request = Request(spec_of(options), options.model, options.revision, options.device, options.dtype, latents)
+            formats = Formats()
+        from .run import generate
+
+        generate(request, options.out, replace(formats, **asked))
+
+
+def _refuse_beside_from(context: typer.Context) -> None:
+    for name in context.params:
+        if name not in BESIDE_FROM and given(context, name):
+            option = name.replace("_", "-")
+            raise ArgumentError(f"--from makes the sequence again as it was; leave {option} out, or leave --from out")

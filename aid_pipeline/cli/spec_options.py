@@ -1,0 +1,182 @@
+"""Options of `aid interpolate` from the fields of `InterpolationSpec`, and the specification from their texts.
+
+A field with a help text is an option of the same name and type, with no line here. Those of another type on the command
+line are in `TEXTS`; `config` and `select` are objects, whose own fields are the options.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+from ..coefficients import BetaPrior
+from ..config import AIDConfig
+from ..errors import ArgumentError
+from ..selection.settings import Selection
+from ..spec import InterpolationSpec
+from .options import Beta
+
+Option = tuple[str, Any, Any]  # name, type and `field` of a dataclass, as `make_dataclass` takes them
+
+
+def spec_options(spec: type[InterpolationSpec] = InterpolationSpec) -> list[Option]:
+    """The options of every field, in the order of `aid interpolate --help`."""
+    return [option for entry in fields(spec) for option in _options(entry, spec)]
+
+
+def spec_of(options: Any, spec: type[InterpolationSpec] = InterpolationSpec) -> InterpolationSpec:
+    """The specification of an object with the options of `spec_options`, `prompt_a` and `prompt_b`.
+
+    Raises:
+        ArgumentError: a text that is no value of its option.
+        AIDError: as `InterpolationSpec`.
+    """
+    values: dict[str, Any] = {"config": AIDConfig(**{entry.name: getattr(options, entry.name) for entry in _CONFIG})}
+    values["coefficients"] = _coefficients(options.coefficients, options.beta)
+    values["select"] = _selection(options)
+    for entry in fields(spec):
+        if entry.name not in values and "help" in entry.metadata:
+            given = getattr(options, entry.name)
+            values[entry.name] = TEXTS[entry.name].read(given) if entry.name in TEXTS and given is not None else given
+    stock = values.pop("stock") or {}
+    return spec.between(options.prompt_a, options.prompt_b, **values, **stock)
+
+
+def _options(entry: Field[Any], spec: type[InterpolationSpec]) -> Iterator[Option]:
+    name = entry.name
+    if name == "config":
+        hints = get_type_hints(AIDConfig)
+        yield from ((own.name, hints[own.name], _option(own.default, own.metadata["help"])) for own in _CONFIG)
+    elif name == "coefficients":
+        yield name, str | None, _option(None, entry.metadata["help"])
+        yield "beta", Beta, None
+        yield from _selection_options(spec)
+    elif name in TEXTS:
+        default = None if entry.default in (None, MISSING) else str(entry.default)
+        yield name, TEXTS[name].type, _option(default, entry.metadata["help"])
+    elif "help" in entry.metadata and name != "select":
+        yield (
+            name,
+            get_type_hints(spec, localns={"Tensor": object})[name],
+            _option(entry.default, entry.metadata["help"]),
+        )
+
+
+def _selection_options(spec: type[InterpolationSpec]) -> Iterator[Option]:
+    """Beside the coefficients, which it is another way to choose."""
+    (select,) = (entry for entry in fields(spec) if entry.name == "select")
+    yield "select", str | None, _option(None, select.metadata["help"])
+    hints = get_type_hints(Selection)
+    for own in _SELECTION:
+        kind = str if own.name == "distance" else hints[own.name]
+        yield own.name, kind | None, _option(None, own.metadata["help"])
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+def _number(name: str, text: str, kind: type) -> Any:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ArgumentError(f"{name}: {text!r} is not a {'whole number' if kind is int else 'number'}") from error
+
+
+def _numbers(name: str, text: str, kind: type) -> list[Any]:
+    return [_number(name, part.strip(), kind) for part in text.split(",")]
+
+
+def _seed(text: str) -> Any:
+    numbers = _numbers("seed", text, int)
+    return numbers[0] if len(numbers) == 1 else tuple(numbers)
+
+
+def _chunk(text: str) -> Any:
+    return text if text == "auto" else _number("chunk", text, int)
+
+
+def _one_or_all(texts: list[str]) -> Any:
+    """One text for all, or one each; an option that may be repeated is an empty list where it is left out."""
+    return texts[0] if len(texts) == 1 else texts or None
+
+
+def _read_latents(path: Path) -> Any:
+    from ..request import read_latents
+
+    return read_latents(path)
+
+
+def _coefficients(numbers: str | None, beta: str | None) -> Any:
+    if numbers is not None and beta is not None:
+        raise ArgumentError("coefficients and beta both say where the frames lie; give one of them")
+    if numbers is not None:
+        return _numbers("coefficients", numbers, float)
+    return None if beta is None else BetaPrior.parse(beta)
+
+
+def _selection(options: Any) -> Selection | None:
+    given = {own.name: getattr(options, own.name) for own in _SELECTION if getattr(options, own.name) is not None}
+    if options.select is None:
+        if given:
+            raise ArgumentError(f"{next(iter(given)).replace('_', '-')} is a setting of select; add --select dynamic")
+        return None
+    if "distance" in given:
+        given["distance"] = _located(given["distance"])
+    return Selection(method=options.select, **given)
+
+
+def _located(distance: str) -> str:
+    """A distance with the whole path of its weights, so that `sequence.json` means the same from anywhere."""
+    kind, separator, place = distance.partition(":")
+    return f"{kind}:{Path(place).expanduser().resolve()}" if separator and place else distance
+
+
+def _stock(pairs: list[str]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        name = name.strip().replace("-", "_")
+        if name in _own_arguments():
+            raise ArgumentError(f"stock is for arguments of the pipeline; {name} is one of aid's own, see --help")
+        try:
+            arguments[name] = json.loads(text, parse_constant=_refuse_constant)
+        except ValueError as error:
+            raise ArgumentError(f"stock takes NAME=JSON, such as guidance_rescale=0.7; got {pair!r}") from error
+        if not separator:
+            raise ArgumentError(f"stock takes NAME=JSON, such as guidance_rescale=0.7; got {pair!r}")
+    return arguments
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
+
+
+def _own_arguments() -> set[str]:
+    import inspect
+
+    from ..interpolation import interpolate
+
+    return set(inspect.signature(interpolate).parameters)
+
+
+class Text(NamedTuple):
+    """An option whose text is not yet the argument's value."""
+
+    type: Any
+    read: Callable[[Any], Any]
+
+
+TEXTS = {
+    "guide": Text(list[str] | None, _one_or_all),
+    "negative_prompt": Text(list[str] | None, _one_or_all),
+    "latents": Text(Path | None, _read_latents),
+    "seed": Text(str, _seed),
+    "chunk": Text(str, _chunk),
+    "stock": Text(list[str] | None, _stock),
+}
+_CONFIG = [entry for entry in fields(AIDConfig) if "help" in entry.metadata]
+_SELECTION = [entry for entry in fields(Selection) if "help" in entry.metadata]

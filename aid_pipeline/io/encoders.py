@@ -1,0 +1,61 @@
+"""Encoders of images: PNG, a strip of all frames, and moving images, as bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+STRIP_WIDTH = 16_384  # pixels; a wider strip is made smaller
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """A PNG."""
+    return _encoded(lambda file: image.save(file, "PNG"))
+
+
+def strip(images: list[Image.Image]) -> Image.Image:
+    """All frames side by side."""
+    width, height = images[0].size
+    shrink = min(1.0, STRIP_WIDTH / (width * len(images)))
+    size = (max(1, int(width * shrink)), max(1, int(height * shrink)))
+    whole = Image.new("RGB", (size[0] * len(images), size[1]))
+    for index, image in enumerate(images):
+        part = image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+        whole.paste(part, (index * size[0], 0))
+    return whole
+
+
+def moving_bytes(images: list[Image.Image], kind: str, fps: float) -> bytes:
+    """An mp4, gif or webp."""
+    return video_bytes(images, fps) if kind == "mp4" else animation_bytes(images, kind, fps)
+
+
+def animation_bytes(images: list[Image.Image], kind: str, fps: float) -> bytes:
+    """A gif or webp that repeats for ever; webp is lossless."""
+    first, *rest = images
+    options: dict[str, Any] = {"lossless": True} if kind == "webp" else {}
+    options |= {"append_images": rest, "duration": round(1000 / fps), "loop": 0}
+    return _encoded(lambda file: first.save(file, kind, save_all=True, **options))
+
+
+def video_bytes(images: list[Image.Image], fps: float) -> bytes:
+    """An H.264 mp4; odd sides lose their last line, since the format counts colours in 2x2 blocks."""
+    import imageio.v3 as imageio
+
+    width, height = (side - side % 2 for side in images[0].size)
+    frames = np.stack([np.asarray(image.convert("RGB"))[:height, :width] for image in images])
+    video = imageio.imwrite(
+        "<bytes>", frames, extension=".mp4", plugin="pyav", codec="libx264", fps=fps, out_pixel_format="yuv420p"
+    )
+    assert isinstance(video, bytes)
+    return video
+
+
+def _encoded(save: Callable[[BinaryIO], Any]) -> bytes:
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()

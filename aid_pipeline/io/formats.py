@@ -1,0 +1,63 @@
+"""Moving images to write beside the frames, as options of saving."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import OutputFolderError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Which moving images to write.
+
+    Args:
+        gif, webp: write `sequence.gif`, `sequence.webp`.
+        video: write `sequence.mp4`; None means only where the "video" extra is installed.
+        fps: frames per second.
+
+    Raises:
+        OutputFolderError: an `fps` that is no positive, finite number.
+    """
+
+    gif: bool = field(default=False, metadata={"help": "Also write sequence.gif.", "option": "--gif"})
+    webp: bool = field(default=False, metadata={"help": "Also write sequence.webp.", "option": "--webp"})
+    video: bool | None = field(
+        default=None, metadata={"help": "Write sequence.mp4; default: if the video extra is there."}
+    )
+    fps: float = field(default=8.0, metadata={"help": "Frames per second of moving pictures."})
+
+    def __post_init__(self) -> None:
+        fps = self.fps
+        if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < math.inf:
+            raise OutputFolderError(f"fps must be a positive number, got {fps!r}")
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Formats:
+        """Those that the files of a `sequence.json` have."""
+        files = document["files"]
+        kinds = (("gif", "gif"), ("webp", "webp"), ("video", "mp4"))
+        return cls(**{name: f"sequence.{suffix}" in files for name, suffix in kinds}, fps=document["fps"])
+
+    def names(self) -> list[str]:
+        """Files to write.
+
+        Raises:
+            OutputFolderError: a video is asked for without the "video" extra.
+        """
+        wanted = ((self._writes_video(), "mp4"), (self.gif, "gif"), (self.webp, "webp"))
+        return [f"sequence.{suffix}" for asked, suffix in wanted if asked]
+
+    def _writes_video(self) -> bool:
+        missing = [name for name in ("imageio", "av") if importlib.util.find_spec(name) is None]
+        if missing and self.video:
+            raise OutputFolderError(f"sequence.mp4 needs {' and '.join(missing)}: pip install 'aid-kernels[video]'")
+        if missing and self.video is None:
+            logger.warning("no sequence.mp4: it needs %s (pip install 'aid-kernels[video]')", " and ".join(missing))
+        return not missing if self.video is None else self.video

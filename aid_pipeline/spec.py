@@ -1,0 +1,192 @@
+"""Specification of one sequence: every argument with its default, its check, and its form in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from .coefficients import BetaPrior, frame_coefficients, given_coefficients
+from .config import AIDConfig
+from .errors import ConfigError, PromptError
+from .keyframes import Keyframe
+from .selection.settings import Selection, as_selection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .conditioning.prompts import Prompts
+
+
+class _DefaultCount(int):
+    """A count that nobody gave, so that another argument may decide it; 7 as a default is then not the 7 of a user."""
+
+
+DEFAULT_FRAMES = _DefaultCount(7)  # or as many as there are coefficients
+DEFAULT_STEPS = 25
+DEFAULT_GUIDANCE = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolationSpec:
+    """Everything that decides a sequence, but the model: the arguments of `interpolate`, checked.
+
+    Args:
+        keyframes: what the first and the last frame show.
+        frames: m, both endpoints included. Left out, it follows from the number of `coefficients`.
+        config: how to interpolate; None means `AIDConfig()`.
+        stock: arguments that the stock call takes and `interpolate` does not name.
+
+    The others are those of `interpolate`. `guide`, `negative_prompt` and `coefficients` become tuples where they are
+    several values, `select` a `Selection`. A field with a "help" in its metadata is an option of `aid interpolate` too.
+
+    Raises:
+        AIDError: all that can be said of the values before a pipeline is there. `ConfigError`, `ArgumentError`,
+            `CoefficientsError`, `PromptError`, `LatentsError`, `SelectionError` name the value.
+    """
+
+    keyframes: tuple[Keyframe, ...]
+    frames: int = field(default=DEFAULT_FRAMES, metadata={"help": "How many, both ends included."})
+    config: AIDConfig = field(default_factory=AIDConfig)
+    guide: str | tuple[str, ...] | None = field(
+        default=None, metadata={"help": "Text of the frames between; once, or once per such frame."}
+    )
+    coefficients: BetaPrior | tuple[float, ...] | None = field(
+        default=None, metadata={"help": 'Where the frames lie, such as "0,0.3,0.5,0.7,1".'}
+    )
+    latents: Tensor | None = field(
+        default=None, metadata={"help": "safetensors file with the noise of both ends, or of all frames."}
+    )
+    seed: int | tuple[int, int] = field(default=0, metadata={"help": 'Of the noise; "0,1" for one per end.'})
+    chunk: int | Literal["auto"] = field(
+        default="auto", metadata={"help": "Rows per denoiser call, or auto; less needs less memory."}
+    )
+    num_inference_steps: int = field(default=DEFAULT_STEPS, metadata={"help": "Denoising steps."})
+    guidance_scale: float = field(default=DEFAULT_GUIDANCE, metadata={"help": "Strength of the prompts; 1 is off."})
+    negative_prompt: str | tuple[str, str] | None = field(
+        default=None, metadata={"help": "What to avoid; once, or once per end."}
+    )
+    height: int | None = field(default=None, metadata={"help": "Pixels; default: the model's."})
+    width: int | None = field(default=None, metadata={"help": "Pixels; default: the model's."})
+    output_type: str = "pil"
+    select: Selection | None = field(
+        default=None, metadata={"help": "Choose the spacing by what the frames look like: dynamic or bayes."}
+    )
+    stock: Mapping[str, Any] = field(
+        default_factory=dict, metadata={"help": "Another argument of the pipeline, NAME=JSON; may be repeated."}
+    )
+
+    def __post_init__(self) -> None:
+        self._normalise()
+        from .conditioning.latents import check_latents
+        from .sampling.stock_arguments import check_numbers
+        from .selection.run import check_selection
+
+        if len(self.keyframes) != 2:
+            raise PromptError(f"a sequence lies between two keyframes, got {len(self.keyframes)}")
+        if not isinstance(self.config, AIDConfig):
+            raise ConfigError(f"config must be an AIDConfig, got {self.config!r}; for example AIDConfig(mode='outer')")
+        check_numbers(self.num_inference_steps, self.guidance_scale, self.output_type, self.chunk)
+        self.frame_coefficients()
+        self.prompts()
+        self.seeds()
+        check_latents(self.latents, self.frames)
+        if self.select is not None:
+            image = self.stock.get("image")
+            check_selection(
+                self.select, self.frames, self.coefficients, self.latents, self.guide, self.output_type, image
+            )
+        if self.config.mode == "denoising" and self.guide is not None:
+            raise PromptError('mode="denoising" changes from one prompt to the other and reads no guide; leave it out')
+
+    def _normalise(self) -> None:
+        values = {
+            "keyframes": tuple(self.keyframes),
+            "config": AIDConfig() if self.config is None else self.config,
+            "guide": _texts(self.guide),
+            "negative_prompt": _texts(self.negative_prompt),
+            "coefficients": given_coefficients(self.coefficients),
+            "seed": tuple(self.seed) if isinstance(self.seed, list) else self.seed,
+            "select": as_selection(self.select),
+            "stock": dict(self.stock),
+        }
+        if isinstance(self.frames, _DefaultCount):
+            given = values["coefficients"]
+            values["frames"] = len(given) if isinstance(given, tuple) else int(self.frames)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def between(cls, prompt_a: str, prompt_b: str, **arguments: Any) -> Self:
+        """The specification with two prompts and the other arguments of `interpolate`, stock ones too, by name."""
+        own = {name: arguments.pop(name) for name in cls.names() if name in arguments}
+        return cls(keyframes=(Keyframe(prompt_a), Keyframe(prompt_b)), **own, stock=arguments)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of the arguments beside the prompts and the stock call's own."""
+        return tuple(entry.name for entry in fields(cls) if entry.name not in ("keyframes", "stock"))
+
+    @classmethod
+    def from_json(cls, arguments: dict[str, Any], config: dict[str, Any], latents: Tensor | None = None) -> Self:
+        """The specification of the "arguments" and "config" of a `sequence.json`.
+
+        Args:
+            latents: the tensor of the file that "latents" names.
+
+        Raises:
+            KeyError: a prompt is missing.
+            TypeError, AttributeError: a value that is no argument's.
+            AIDError: as the class itself.
+        """
+        values = dict(arguments)
+        if isinstance(values.get("coefficients"), dict):
+            values["coefficients"] = BetaPrior.from_json(values["coefficients"])
+        if isinstance(values.get("select"), dict):
+            values["select"] = Selection.from_json(values["select"])
+        values |= {"config": AIDConfig(**config), "latents": latents}
+        return cls.between(values.pop("prompt_a"), values.pop("prompt_b"), **values)
+
+    def to_json(self) -> dict[str, Any]:
+        """The "arguments", "unrecorded" and "config" of a `sequence.json`; "unrecorded" names what JSON cannot hold."""
+        from .io.provenance import recorded_arguments
+
+        recorded, unrecorded = recorded_arguments(self.arguments())
+        return {"arguments": recorded, "unrecorded": unrecorded, "config": asdict(self.config)}
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `interpolate` by name, stock ones too; the latents as the name of their file."""
+        from .io.provenance import LATENTS_FILE
+
+        first, last = self.keyframes
+        values = {name: getattr(self, name) for name in self.names() if name != "config"}
+        values["latents"] = None if self.latents is None else LATENTS_FILE
+        return {"prompt_a": first.prompt, "prompt_b": last.prompt, **values, **self.stock}
+
+    def frame_coefficients(self) -> tuple[float, ...]:
+        """t of every frame, before any selection."""
+        return frame_coefficients(self.coefficients, self.frames)
+
+    def prompts(self) -> Prompts:
+        """The texts of all frames."""
+        from .conditioning.prompts import check_prompts
+
+        first, last = self.keyframes
+        return check_prompts(first.prompt, last.prompt, self.guide, self.negative_prompt, self.frames)
+
+    def seeds(self) -> tuple[int, int]:
+        """Seeds of the first and the last frame's noise."""
+        from .conditioning.latents import check_seed
+
+        return check_seed(self.seed)
+
+    def stock_call(self) -> dict[str, Any]:
+        """Arguments of the stock call that do not depend on the frames."""
+        named = {name: getattr(self, name) for name in ("num_inference_steps", "guidance_scale")}
+        sizes = {name: getattr(self, name) for name in ("height", "width") if getattr(self, name) is not None}
+        return {**self.stock, **named, **sizes}
+
+
+def _texts(value: Any) -> Any:
+    """Several texts as a tuple, so that an iterator is read once; anything else as it is, to be checked."""
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
