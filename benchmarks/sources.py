@@ -20,7 +20,7 @@ from benchmarks.machine import ROOT
 _OPERATOR = "aid_kernels/interpolated_attention"
 # patterns, from the root of the repository
 STOCK = tuple(f"{_OPERATOR}/{name}.py" for name in ("impl/sdpa", "impl/log_sum_exp_ops", "layout"))
-_SEQUENCE = ("attention/operator_call.py", "attention/kv_bank.py")
+_SEQUENCE = ("attention/operator_call.py", "attention/masks.py", "attention/kv_bank.py")
 SEQUENCE = (*STOCK, *(f"aid_pipeline/{name}" for name in _SEQUENCE), "benchmarks/public_schedule.py")
 # what is compiled; that the tables of tiles are the compiled ones has a test of its own
 KERNELS = tuple(f"{_OPERATOR}/impl/triton/{name}.py" for name in ("attend", "lerp", "tiles"))

@@ -1,15 +1,15 @@
-"""Which modules of a denoiser are attention layers, and which of them inner interpolation leaves as they are."""
+"""Attention layers of a denoiser, and which of them inner interpolation leaves as they are."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0, FusedAttnProcessor2_0
 from torch import Tensor, nn
 
 from ..errors import UnsupportedPipelineError
+from ..families import has_separate_cross_attention
 from .frames import Frames
 from .processors import InterpolatedAttnProcessor
 
@@ -62,7 +62,7 @@ def is_linear_cross_attention(denoiser: nn.Module, module: Any) -> bool:
     True for the text cross-attention of plain UNets: no norm of keys or text, no projector in front that is not
     linear, no image branch. Everything else, such as a transformer with a caption MLP, is interpolated.
     """
-    if not isinstance(denoiser, UNet2DConditionModel) or not isinstance(module, Attention):
+    if not has_separate_cross_attention(denoiser) or not isinstance(module, Attention):
         return False
     projector = getattr(denoiser, "encoder_hid_proj", None)
     return (

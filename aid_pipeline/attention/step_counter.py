@@ -1,4 +1,4 @@
-"""Which denoising step a denoiser call belongs to."""
+"""Counter of denoising steps: which one a denoiser call belongs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-MAX_TABLE = 100_000  # elements; a storage larger than this is no table of timesteps
+MAX_TABLE = 100_000  # elements; a larger storage is no table of timesteps
 
 
 class StepCounter:

@@ -101,7 +101,7 @@ def test_removed_is_bit_equal_to_stock(family):
 def test_endpoints_are_bit_equal_to_stock(family, case):
     pipe = family.pipeline()
     call = case.call(family, pipe)
-    plain, frames = stock(pipe, call), interpolated(pipe, call, UNEVEN, case.config(), guided=case.guide)
+    plain, frames = stock(pipe, call), interpolated(pipe, call, UNEVEN, case.config(), has_guide=case.guide)
     assert torch.equal(frames[0], plain[0])
     assert torch.equal(frames[-1], plain[-1])
     assert distance(frames[1:-1], plain[1:-1]) > 1e-3
@@ -113,7 +113,7 @@ def test_endpoints_are_bit_equal_to_stock(family, case):
 def check_against_oracle(family, case, impl="sdpa"):
     pipe = family.pipeline()
     call = case.call(family, pipe)
-    frames = interpolated(pipe, call, UNEVEN, case.config(impl), guided=case.guide)
+    frames = interpolated(pipe, call, UNEVEN, case.config(impl), has_guide=case.guide)
     expected = oracle_frames(pipe, call, UNEVEN, case.settings(), family.negative_rows)
     assert distance(frames, expected) < TOLERANCE
 
@@ -161,9 +161,9 @@ def test_the_oracle_sees_mistakes(family):
 def test_any_chunk_size_gives_the_same_frames(family, case):
     pipe = family.pipeline()
     call = case.call(family, pipe)
-    whole = interpolated(pipe, call, UNEVEN, case.config(), guided=case.guide)
+    whole = interpolated(pipe, call, UNEVEN, case.config(), has_guide=case.guide)
     for chunk in range(1, len(UNEVEN) + 1):
-        frames = interpolated(pipe, call, UNEVEN, case.config(), guided=case.guide, chunk=chunk)
+        frames = interpolated(pipe, call, UNEVEN, case.config(), has_guide=case.guide, chunk=chunk)
         assert distance(frames, whole) < 1e-4, f"chunk={chunk}"
 
 
