@@ -31,11 +31,11 @@ PLAIN_CROSS = (
 
 
 class AIDHandle:
-    """Attention interpolation in place on one denoiser; made by `apply_aid`.
+    """Handle of attention interpolation in place on one denoiser; returned by `apply_aid`.
 
     Attributes:
         denoiser: the module it is on.
-        config, frames: what it was made with.
+        config, frames: as given to `apply_aid`.
     """
 
     def __init__(self, denoiser: nn.Module, config: AIDConfig, frames: Frames, scheduler: Any = None) -> None:
@@ -49,7 +49,7 @@ class AIDHandle:
         self._linear = {name for name, module in self._modules.items() if is_linear_cross_attention(denoiser, module)}
         self._skips_linear = config.mode == "inner" and not frames.has_guide and is_lerp_of_endpoints(frames)
         self._originals = {name: module.processor for name, module in self._modules.items()}
-        # all are made before the first is installed: a refusal leaves the denoiser untouched
+        # all exist before the first is installed: a refusal leaves the denoiser untouched
         self._rebound = {
             name: rebind(processor, self._state, self._layers[name], name in self._linear, denoiser)
             for name, processor in self._originals.items()
@@ -160,7 +160,7 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
         denoising call after another.
 
     Raises:
-        UnsupportedPipelineError: no denoiser, no attention layers of ours, a processor without the primitive, PAG.
+        UnsupportedPipelineError: no denoiser, no attention layers, a processor without the primitive, PAG.
         ConfigError: an implementation asked for by name that cannot serve this denoiser.
         BusyError: another thread's sequence has this denoiser.
         RowsError: (from the denoising call) the frames are not among its rows, or the unconditional rows look the same.

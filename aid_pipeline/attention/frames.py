@@ -24,7 +24,7 @@ class Frames:
             `encoder_hidden_states` (what is passed as `prompt_embeds` to the stock call; for SD3 and SDXL the joined
             one), before `num_images_per_prompt` repeats them. The frames' rows are found by comparing values with
             these. Frames may share an embedding (equal prompts); they are told apart by their order. Or a function
-            that makes them: it is called whenever they are needed, and nothing is kept in between.
+            that returns them: it is called whenever they are needed, and nothing is kept in between.
         num_steps: denoising steps the call really runs (img2img skips the first ones: count what is left). A scheduler
             that evaluates a step twice (Heun) still counts it once.
         num_images_per_prompt: n as passed to the stock call; row i * n + k of the batch is image k of frame i, and each
@@ -91,7 +91,7 @@ class Frames:
                 )
 
     def embeddings(self) -> Tensor:
-        """`prompt_embeds`, made anew where they are a function."""
+        """`prompt_embeds`, computed where they are a function."""
         return self.prompt_embeds() if callable(self.prompt_embeds) else self.prompt_embeds
 
 

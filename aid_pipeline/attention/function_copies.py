@@ -49,16 +49,16 @@ class FunctionCopier:
         if function in self._copies:
             return self._copies[function]
         module = self._module(function)
-        made = types.FunctionType(
+        copied = types.FunctionType(
             function.__code__, module.__dict__, function.__name__, function.__defaults__, function.__closure__
         )
-        made.__kwdefaults__ = function.__kwdefaults__
-        made.__annotations__ = function.__annotations__
-        made.__qualname__ = function.__qualname__
-        self._copies[function] = made
+        copied.__kwdefaults__ = function.__kwdefaults__
+        copied.__annotations__ = function.__annotations__
+        copied.__qualname__ = function.__qualname__
+        self._copies[function] = copied
         module.__dict__.update(self._primitives(function))
         module.__dict__.update({name: self.copy(helper) for name, helper in self._helpers(function).items()})
-        return made
+        return copied
 
     def _primitives(self, function: types.FunctionType) -> dict[str, Any]:
         """Replacements for the globals by which a function reaches a primitive itself."""

@@ -21,8 +21,8 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
     """Every module with a processor that can be exchanged, by its name in the denoiser, in order.
 
     Raises:
-        UnsupportedPipelineError: there is none, a layer has a head size the operator does not serve, or a processor of
-            ours that was set by hand.
+        UnsupportedPipelineError: there is none, a layer has a head size the operator does not serve, or an
+            `InterpolatedAttnProcessor` that was set by hand.
     """
     layers: dict[str, Any] = {
         name: module
@@ -80,9 +80,9 @@ def is_lerp_of_endpoints(frames: Frames) -> bool:
     embeds, plan = frames.embeddings(), frames.plan
     sources, weights = plan.host_sources.long().to(embeds.device), plan.host_weights.to(embeds.device)
     for row in (plan.host_weights != 0).any(dim=1).nonzero()[:, 0].tolist():
-        ends = embeds[sources[row]].double()
-        mixed = torch.einsum("j,jlc->lc", weights[row].double(), ends)
-        if not _close(embeds[row].double(), mixed, ends, embeds.dtype):
+        endpoints = embeds[sources[row]].double()
+        mixed = torch.einsum("j,jlc->lc", weights[row].double(), endpoints)
+        if not _close(embeds[row].double(), mixed, endpoints, embeds.dtype):
             return False
     return True
 

@@ -7,8 +7,8 @@ trace every layer again. Only the processors of one denoiser see other primitive
 
 A rebound processor is an instance of a dynamic subclass of the installed processor's class; it shares the installed
 one's state (`__dict__`), and those of its methods that reach a primitive run the very same code objects with other
-*globals*: a copy of their module's, in which the primitive is ours. Projections, masks, rotary positions, norms, LoRA,
-fused projections and IP-Adapter branches thus stay diffusers' own, in every version of it.
+*globals*: a copy of their module's, in which the primitive is a stand-in (`primitives.py`). Projections, masks, rotary
+positions, norms, LoRA, fused projections and IP-Adapter branches thus stay diffusers' own, in every version of it.
 
 This leans on CPython: `types.FunctionType(code, globals, ...)`, and code objects that name the globals they read. It
 can break when a processor reaches the primitive by a way that names do not show; that is found at apply, which refuses

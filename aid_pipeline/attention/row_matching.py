@@ -31,7 +31,7 @@ def find_rows(embeds: Tensor, expected: Tensor) -> list[int]:
 
 
 class FrameFinder:
-    """Finds the frames' rows in `encoder_hidden_states` and makes the plan of the whole batch.
+    """Finds the frames' rows in `encoder_hidden_states` and extends their plan to the whole batch.
 
     Pipelines put unconditional rows first, last, or into a call of their own, and repeat rows per image. The rows of
     an embedding that was seen before are remembered by the memory it occupies, so that no step waits for a GPU.

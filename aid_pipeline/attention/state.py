@@ -61,7 +61,7 @@ class DenoiserState:
         current: context of the running chunk; None means that attention is stock.
         layer: the attention layer that is running.
         lock: held while a handle is being put on.
-        rebound: the classes made by `rebinding.py`, by original class and role.
+        rebound: the classes of `rebinding.py`, by original class and role.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class DenoiserState:
 
     @staticmethod
     def of(denoiser: nn.Module) -> DenoiserState:
-        """The state of a denoiser, made at the first call; atomic, so that two threads get the same one."""
+        """The state of a denoiser, created by the first call; atomic, so that two threads get the same one."""
         state: DenoiserState = denoiser.__dict__.setdefault(ATTRIBUTE, DenoiserState())
         return state
 

@@ -73,7 +73,7 @@ class StepCounter:
         table = self._host_table(timestep)
         if table is not None:
             return table[timestep.storage_offset()]
-        return float(timestep.flatten()[0].item())  # made anew for this call: no way but to wait for the device
+        return float(timestep.flatten()[0].item())  # new in this call: no way but to wait for the device
 
     def _host_table(self, timestep: Tensor) -> list[float] | None:
         """The scheduler's timesteps on the host, of which `timestep` is a view: read once, so that no step waits."""

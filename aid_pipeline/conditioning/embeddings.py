@@ -61,7 +61,7 @@ def _check_negative_differs(arguments: dict[str, Tensor]) -> None:
 
 
 def _between(first: Tensor, last: Tensor, t: float) -> Tensor:
-    """Lerp in float32, exact at both ends and for equal tensors; the union of two masks."""
+    """Lerp in float32, exact at both endpoints and for equal tensors; the union of two masks."""
     if t in (0, 1):
         return last if t else first
     if first.dtype in (torch.float16, torch.bfloat16, torch.float32):

@@ -76,11 +76,11 @@ def encode_prompts(
 
 def _encoder_options(pipe: Any, stock: dict[str, Any]) -> dict[str, Any]:
     """Arguments that `encode_prompt` shares with the stock call, with the stock call's defaults."""
-    ours = {"self", "prompt", "negative_prompt", "num_images_per_prompt", "device", "kwargs"}
+    own = {"self", "prompt", "negative_prompt", "num_images_per_prompt", "device", "kwargs"}
     defaults = inspect.signature(pipe.__call__).parameters
     options = {}
     for name in inspect.signature(pipe.encode_prompt).parameters:
-        if name in defaults and name not in ours and "embeds" not in name and "mask" not in name:
+        if name in defaults and name not in own and "embeds" not in name and "mask" not in name:
             options[name] = stock.get(name, defaults[name].default)
     for name in ENCODER_TEXTS:
         if options.get(name) is not None and not isinstance(options[name], str):

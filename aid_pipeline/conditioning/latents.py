@@ -47,7 +47,7 @@ def slerp(first: Tensor, last: Tensor, coefficients: Sequence[float]) -> Tensor:
 
 
 def check_seed(seed: Any) -> tuple[int, int]:
-    """The two ends' seeds: the same one twice for a single number.
+    """The two endpoints' seeds: the same one twice for a single number.
 
     Raises:
         LatentsError: not a whole number from 0 to 2**63 - 1, nor a pair of them.
@@ -63,13 +63,14 @@ def check_seed(seed: Any) -> tuple[int, int]:
 class FrameNoise:
     """Stand-in for `prepare_latents` of one pipeline call, which gives every frame its noise.
 
-    The pipeline's own method still draws (so that frame 0 is what the stock call makes of the same seed), scales by the
-    scheduler's sigma and packs; this decides only what lies between the ends.
+    The pipeline's own method still draws (so that frame 0 is what the stock call generates from the same seed), scales
+    by the scheduler's sigma and packs; this decides only what lies between the endpoints.
 
     Args:
         coefficients: m of them.
         seeds: of the first and the last frame.
-        given: None, (2, C, h, w) ends or (m, C, h, w) frames, as unscaled noise; for FLUX packed ones too.
+        given: unscaled noise (2, C, h, w) of the endpoints or (m, C, h, w) of all frames, packed or not; None means
+            that it is drawn from the seeds.
     """
 
     coefficients: tuple[float, ...]
@@ -84,7 +85,7 @@ class FrameNoise:
         """Replace the method on `pipe`, which must be a private copy.
 
         Raises:
-            LatentsError: latents or two seeds for a pipeline that makes its latents from an image.
+            LatentsError: latents or two seeds for a pipeline whose latents come from an image.
         """
         if hasattr(pipe, "prepare_latents") and self.starts_from_noise(pipe):
             pipe.prepare_latents = self._wrap(pipe)
@@ -96,7 +97,7 @@ class FrameNoise:
 
     @staticmethod
     def starts_from_noise(pipe: Any) -> bool:
-        """Text to image; other pipelines make their latents from an image."""
+        """Whether it is text to image; other pipelines' latents come from an image."""
         return list(inspect.signature(pipe.prepare_latents).parameters) == NOISE_ARGUMENTS
 
     def _wrap(self, pipe: Any) -> Callable[..., Any]:
@@ -112,8 +113,8 @@ class FrameNoise:
 
             def draw(generators: Any, rows: int) -> Tensor:
                 wanted = {name: values[name] for name in NOISE_ARGUMENTS if name in values}
-                made = unscaled(**wanted | {"generator": generators, "batch_size": rows, "latents": None})
-                return made[0] if isinstance(made, tuple) else made
+                drawn = unscaled(**wanted | {"generator": generators, "batch_size": rows, "latents": None})
+                return drawn[0] if isinstance(drawn, tuple) else drawn
 
             if self.given is None:
                 noise = draw(values["generator"], values["batch_size"])

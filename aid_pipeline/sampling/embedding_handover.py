@@ -10,7 +10,7 @@ from torch import Tensor
 from ..families import Family
 
 
-def stub_embeddings(pipe: Any, family: Family, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def stub_embeddings(pipe: Any, family: Family, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Stubs of the embeddings, as arguments of the stock call; its `encode_prompt` then returns the real ones.
 
     Stock calls keep the arguments they were given until they end, and repeat embeddings for each image of a prompt,
@@ -20,15 +20,15 @@ def stub_embeddings(pipe: Any, family: Family, make: Callable[[], dict[str, Tens
     Args:
         pipe: a private copy.
         family: of the pipeline.
-        make: returns all frames' embeddings, by the stock call's argument names.
+        compute: returns all frames' embeddings, by the stock call's argument names.
     """
-    embeddings = make()
+    embeddings = compute()
     if not family.encodes_negative:  # FLUX's encode_prompt hands on what it is given, and copies nothing
         return embeddings
     do_classifier_free_guidance = "negative_prompt_embeds" in embeddings
 
     def encode_prompt(*_: Any, **__: Any) -> tuple[Tensor | None, ...]:
-        rows = make()
+        rows = compute()
         # with guidance the stock call joins them anyway; else the denoiser gets them as they are
         return tuple(_whole(rows.get(name), not do_classifier_free_guidance) for name in family.encoder_outputs)
 

@@ -51,8 +51,8 @@ def denoiser_steps(pipe: Any, steps: int) -> int:
     if length is None:
         left_out = max(0, (getattr(pipe.scheduler, "num_inference_steps", None) or steps) - steps)
         length = len(timesteps) - left_out * getattr(pipe.scheduler, "order", 1)
-    ends = (timesteps[:length], timesteps[-length:])
-    return max(len(part.unique_consecutive()) for part in ends)
+    parts = (timesteps[:length], timesteps[-length:])
+    return max(len(part.unique_consecutive()) for part in parts)
 
 
 @dataclass
