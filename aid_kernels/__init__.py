@@ -1,7 +1,34 @@
-"""Interpolated attention for all frames of a sequence in one batched pass. Importing it needs torch alone."""
+"""Interpolated attention for all frames of a sequence in one batched pass. Importing it needs torch alone.
 
+Rooms, from the top down; each may import those below it: `demo`, `interpolated_attention` (the operator), `plan` (who
+attends to whom), `constants`.
+"""
+
+from .constants import (
+    CONFIG_DIR_VARIABLE,
+    HEAD_DIM_STEP,
+    IMPL_VARIABLE,
+    IMPLEMENTATIONS,
+    INTERPRET_VARIABLE,
+    MAX_HEAD_DIM,
+    MODES,
+)
 from .interpolated_attention import Explanation, explain, inner_attention, outer_attention
 from .plan import InterpolationPlan
 from .version import __version__
 
-__all__ = ["Explanation", "InterpolationPlan", "__version__", "explain", "inner_attention", "outer_attention"]
+__all__ = [
+    "CONFIG_DIR_VARIABLE",
+    "HEAD_DIM_STEP",
+    "IMPLEMENTATIONS",
+    "IMPL_VARIABLE",
+    "INTERPRET_VARIABLE",
+    "MAX_HEAD_DIM",
+    "MODES",
+    "Explanation",
+    "InterpolationPlan",
+    "__version__",
+    "explain",
+    "inner_attention",
+    "outer_attention",
+]

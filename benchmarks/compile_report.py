@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results" / "compile_report"
 HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
 # odd, so that every loop has its tail: whatever an even length compiles to is part of it
-LENGTHS = {"listed": 1001, "packed": 1001, "mixed": 77, "lerp": 1001}
+LENGTHS = {"outer": 1001, "inner_premixed": 1001, "inner_fused": 77, "lerp": 1001}
 # stands for any number of sources that is not unrolled
 MANY = 3
 
@@ -40,7 +40,7 @@ class Case:
     """One specialisation: what a launch is made for."""
 
     target: str
-    kind: str  # of attention_kernel; or lerp
+    mode: str  # of attention_kernel; or lerp
     dtype: str
     head_dim: int
     sources: int  # J
@@ -71,20 +71,20 @@ def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Case]:
     """Every line of the chips' tables, few and many sources, masks, inner, dtypes; less if `quick`."""
     for target in targets:
         for dim in (80,) if quick else HEAD_DIMS:
-            yield Case(target, "listed", "bfloat16", dim, 2, False)
+            yield Case(target, "outer", "bfloat16", dim, 2, False)
         for dim in (256,) if quick else HEAD_DIMS:
-            yield Case(target, "listed", "bfloat16", dim, MANY, False)
+            yield Case(target, "outer", "bfloat16", dim, MANY, False)
         # with masks: the one with more accumulators in a program
         for dim, sources in ((128, 2),) if quick else ((64, MANY), (96, 2), (128, 2), (160, 2), (256, 2)):
-            yield Case(target, "listed", "bfloat16", dim, sources, True)
+            yield Case(target, "outer", "bfloat16", dim, sources, True)
         for dim, sources in ((128, 2),) if quick else ((64, MANY), (128, 2), (128, MANY), (256, 2)):
-            yield Case(target, "listed", "float32", dim, sources, False)
+            yield Case(target, "outer", "float32", dim, sources, False)
         if not quick:
-            yield Case(target, "listed", "float16", 64, 2, False)
-            yield Case(target, "packed", "float16", 128, 2, False)
-            yield Case(target, "mixed", "bfloat16", 160, 2, True)
+            yield Case(target, "outer", "float16", 64, 2, False)
+            yield Case(target, "inner_premixed", "float16", 128, 2, False)
+            yield Case(target, "inner_fused", "bfloat16", 160, 2, True)
             yield Case(target, "lerp", "bfloat16", 80, 2, True)
-        yield Case(target, "mixed", "bfloat16", 64, 2, False)
+        yield Case(target, "inner_fused", "bfloat16", 64, 2, False)
 
 
 def compile_case(case: Case) -> Row:
@@ -104,7 +104,7 @@ def compile_case(case: Case) -> Row:
     if found.shared > chip.shared_limit:
         problems.append(f"wants {found.shared} bytes of shared memory, the chip has {chip.shared_limit}")
     # IEEE float32 products have no matrix instruction on NVIDIA's chips
-    expected = case.kind != "lerp" and (case.dtype != "float32" or case.target.startswith("gfx"))
+    expected = case.mode != "lerp" and (case.dtype != "float32" or case.target.startswith("gfx"))
     if expected and not found.instructions:
         problems.append(f"has no {chip.instruction}")
     return replace(
@@ -135,8 +135,9 @@ def describe(case: Case, launch: Launch) -> Row:
 def make_launch(case: Case) -> Launch:
     """The launch as the implementation makes it, for 4 rows of 8 heads as diffusers lays them out, without memory."""
     from aid_kernels.interpolated_attention.impl.triton.launch import attention_launch, lerp_launch
+    from aid_kernels.interpolated_attention.inputs import AttentionInputs
 
-    dtype, length = getattr(torch, case.dtype), LENGTHS[case.kind]
+    dtype, length = getattr(torch, case.dtype), LENGTHS[case.mode]
     query, key, value, output, bank_key, bank_value = (
         torch.empty(4, length, 8, case.head_dim, dtype=dtype, device="meta").transpose(1, 2) for _ in range(6)
     )
@@ -144,10 +145,10 @@ def make_launch(case: Case) -> Launch:
     weights = torch.zeros(4, case.sources)
     weights[1:3, 0] = 1
     plan = InterpolationPlan(torch.zeros(4, case.sources, dtype=torch.int32), weights)
-    bank = bank_key, bank_value, mask
-    if case.kind == "lerp":
-        return lerp_launch(bank, (key, value, mask), plan)
-    return attention_launch(case.kind, case.target, (query, key, value, mask), bank, output, plan, True, 0.125)
+    inputs = AttentionInputs(query, key, value, bank_key, bank_value, mask, mask, plan, True, 0.125)
+    if case.mode == "lerp":
+        return lerp_launch(inputs, inputs._replace(bank_key=key, bank_value=value))
+    return attention_launch(case.mode, case.target, inputs, output)
 
 
 def write(rows: list[Row], folder: Path) -> None:
@@ -192,9 +193,9 @@ def write(rows: list[Row], folder: Path) -> None:
 
 
 def _kernel_name(case: Case) -> str:
-    names = {"listed": f"outer, J={case.sources}" if case.sources < MANY else "outer, any J"}
-    names |= {"packed": "inner, mixed before", "mixed": "inner, mixed on the way", "lerp": "mixing"}
-    return names[case.kind] + (", masks" if case.masked else "")
+    names = {"outer": f"outer, J={case.sources}" if case.sources < MANY else "outer, any J"}
+    names |= {"inner_premixed": "inner, premixed", "inner_fused": "inner, fused mix", "lerp": "mixing"}
+    return names[case.mode] + (", masks" if case.masked else "")
 
 
 def _tiles(constants: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
-from aid_kernels.interpolated_attention.tuning.static import LERP_BLOCK, MIX_ON_THE_WAY, configure
+from aid_kernels.interpolated_attention.tuning.static import LERP_BLOCK, configure, kernel_mode
 from benchmarks.chips import Chip
 
 ITEM = 2  # bytes of a bf16 or fp16 number; float32 runs outside the tensor cores and is not predicted
@@ -138,7 +138,7 @@ def triton(call: Call, chip: Chip) -> list[Kernel]:
     blocks = ceil(call.query_length / tiles.block_m)
     keys = ceil(call.key_length / tiles.tail) * tiles.tail
     pairs = call.units * call.heads * blocks * tiles.block_m * keys * tiles.slices
-    packs = call.mode == "inner" and call.key_length > MIX_ON_THE_WAY
+    packs = kernel_mode(call.mode, call.key_length) == "inner_premixed"
     reads_own = call.rows if call.fuse_self else call.plain
     attention = Kernel(
         "attention",

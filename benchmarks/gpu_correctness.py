@@ -17,7 +17,7 @@ from benchmarks.machine import ROOT
 
 TESTS = ("tests/kernels/test_gpu.py", "tests/kernels/test_gpu_stock_ops.py")
 # in a smoke run those are skipped; this one shows that the run notices tests that did pass
-SMOKE_TESTS = (*TESTS, "tests/kernels/test_measured.py::test_nearest_length_counts_doublings")
+SMOKE_TESTS = (*TESTS, "tests/kernels/tuning/test_tuned.py::test_nearest_length_counts_doublings")
 MOST_WORKERS = 8  # what takes the time is compiling
 
 

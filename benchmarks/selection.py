@@ -27,6 +27,7 @@ from aid_pipeline.io.output_folder import write_json
 from aid_pipeline.io.provenance import fingerprint, model_identity
 from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
 from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
+from aid_pipeline.metrics.preprocessing import ImagePreprocessor
 from aid_pipeline.metrics.step_distances import consistency, smoothness
 from aid_pipeline.miniature import MODEL_PATH
 from aid_pipeline.models import MINIATURE, load_model
@@ -76,7 +77,7 @@ def load(model: str, which: str) -> tuple[Any, Distance, bool]:
     pipe, _ = sequence_cpu.pipeline()
     torch.manual_seed(1)
     tower = CLIPVisionModelWithProjection(components.new_clip(components.new_tokenizer()).config.vision_config)
-    return pipe, TokenDistance(tower, "random tower (no result)", 64, [0.5] * 3, [0.5] * 3), False
+    return pipe, TokenDistance(tower, "random tower (no result)", ImagePreprocessor(64, (0.5,) * 3, (0.5,) * 3)), False
 
 
 def measure_pair(

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan
-from aid_kernels.interpolated_attention.impl.triton.support import target_of
+from aid_kernels.interpolated_attention.inputs import AttentionInputs
 from aid_kernels.interpolated_attention.tuning.files import SHIPPED, file_name, parse
+from aid_kernels.interpolated_attention.tuning.targets import target_of
 from benchmarks import gpu_machine, tune_choice, tune_compile
 from benchmarks.gpu_settings import Row, Settings
 from benchmarks.operator_gpu import Inputs, make_inputs
@@ -169,9 +170,8 @@ def _attend(mode: str, candidate: Candidate, inputs: Inputs, place: int) -> Tens
     from aid_kernels.interpolated_attention.impl.triton.forward import attend
 
     query, key, value = inputs.sets[place]
-    scale = query.shape[3] ** -0.5
-    own, source = (query, key, value, None), (key, value, None)
-    return attend(mode, own, source, inputs.plan, True, scale, candidate.setting, candidate.mix)
+    call = AttentionInputs(query, key, value, key, value, None, None, inputs.plan, True, query.shape[3] ** -0.5)
+    return attend(mode, call, candidate.setting, candidate.mix)
 
 
 def _plan_of_many(frames: int, device: torch.device) -> InterpolationPlan:

@@ -8,14 +8,14 @@ from dataclasses import fields
 from typing import Any
 
 from aid_kernels.interpolated_attention.tuning.files import FORMAT, Bucket
-from aid_kernels.interpolated_attention.tuning.static import Setting
+from aid_kernels.interpolated_attention.tuning.static import LaunchConfig
 from benchmarks.gpu_settings import Row
 from benchmarks.tune_space import MANY
 
 NOISE_FLOOR = 0.01  # differences below are noise, however steady the clock
 RUNNERS_UP = 3
 _BUCKET = tuple(field.name for field in fields(Bucket))
-_CONFIG = (*(field.name for field in fields(Setting)), "mix")
+_CONFIG = (*(field.name for field in fields(LaunchConfig)), "mix")
 
 Config = tuple[tuple[str, Any], ...]
 
@@ -83,7 +83,7 @@ def spread(times: Sequence[float]) -> float:
 
 
 def file_content(gpu: str, made: list[dict[str, Any]], machine: dict[str, str], *, smoke: bool) -> dict[str, Any]:
-    """What `config_files.parse` reads."""
+    """What `tuning.files.parse` reads."""
     return {"format": FORMAT, "gpu": gpu, "smoke": smoke, "machine": machine, "entries": made}
 
 

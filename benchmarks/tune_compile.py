@@ -40,6 +40,8 @@ def problem_of(
 
     from aid_kernels import InterpolationPlan
     from aid_kernels.interpolated_attention.impl.triton.launch import attention_launch
+    from aid_kernels.interpolated_attention.inputs import AttentionInputs
+    from aid_kernels.interpolated_attention.tuning.static import kernel_mode
     from benchmarks.compiled_kernel import CHIPS, CUOBJDUMP, compile_launch, read_resources
 
     def empty(length: int) -> torch.Tensor:
@@ -55,13 +57,11 @@ def problem_of(
     weights = torch.zeros(frames, sources)
     weights[sources:, 0] = 1
     plan = InterpolationPlan(torch.zeros(frames, sources, dtype=torch.int32), weights)
-    kind = {None: "listed", "before": "packed", "on_the_way": "mixed"}[candidate.mix]
+    scale = shape.head_dim**-0.5
+    inputs = AttentionInputs(query, key, value, bank_key, bank_value, None, None, plan, True, scale)
     try:
-        launch = attention_launch(
-            kind, target, (query, key, value, None), (bank_key, bank_value, None), output, plan, True,
-            shape.head_dim**-0.5,
-            candidate.setting,
-        )  # fmt: skip
+        launched = kernel_mode(mode, bank_key.shape[2], candidate.mix)
+        launch = attention_launch(launched, target, inputs, output, candidate.setting)
         compiled = compile_launch(launch, target)
         if not CUOBJDUMP.exists():
             return None  # the measurement will tell

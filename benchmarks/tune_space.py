@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from aid_kernels.interpolated_attention.tuning.static import MIX_ON_THE_WAY, Setting, split, static_setting
+from aid_kernels.interpolated_attention.tuning.static import LaunchConfig, default_mix, split, static_config
 
 FEW, MANY = 2, 3  # sources: unrolled, and a run-time number of them
 # queries x keys of a block, warps; stages are tried for each
@@ -25,14 +25,14 @@ _SHORT_BLOCKS = ((64, 64, 4), (64, 32, 4), (32, 64, 4), (32, 32, 2), (16, 64, 2)
 _STAGES = (2, 3, 4)
 SHORT = 512  # queries: below, small blocks fill the chip
 WIDE_HEAD = 96  # columns from which two programs may share a block of queries
-LONG_MIX = 1024  # source keys from which mixing them on the way, again for every block of queries, cannot pay
+LONG_MIX = 1024  # source keys from which mixing them in the kernel, again for every block of queries, cannot pay
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to launch: `Setting`, and where inner mixes its keys (None for outer)."""
+    """One way to launch: `LaunchConfig`, and where inner mixes its keys (None for outer)."""
 
-    setting: Setting
+    setting: LaunchConfig
     mix: str | None = None
 
     def row(self) -> dict[str, object]:
@@ -49,8 +49,8 @@ class Candidate:
 def usual(mode: str, target: str, itemsize: int, head_dim: int, key_length: int, sources: int = FEW) -> Candidate:
     """What runs where nothing was measured."""
     many = mode == "outer" and sources > FEW
-    setting = static_setting(target, itemsize, head_dim, many=many, masked=False)
-    mix = None if mode == "outer" else "before" if key_length > MIX_ON_THE_WAY else "on_the_way"
+    setting = static_config(target, itemsize, head_dim, many=many, masked=False)
+    mix = None if mode == "outer" else default_mix(key_length)
     return Candidate(setting, mix)
 
 
@@ -62,7 +62,7 @@ def candidates(
     found = {first: None}
     mixes = [first.mix]
     if mode == "inner" and key_length <= LONG_MIX:
-        mixes += ["on_the_way" if first.mix == "before" else "before"]
+        mixes += ["fused" if first.mix == "before" else "before"]
         found |= dict.fromkeys(replace(first, mix=mix) for mix in mixes)
     pads = (False, True) if itemsize == 2 and split(head_dim) != split(head_dim, pad=True) else (False,)
     found |= dict.fromkeys(replace(first, setting=replace(first.setting, pad=pad)) for pad in pads)
@@ -82,9 +82,9 @@ def for_many(chosen: Candidate) -> list[Candidate]:
     ]
 
 
-def _settings(first: Setting, head_dim: int, query_length: int) -> Iterator[Setting]:
+def _settings(first: LaunchConfig, head_dim: int, query_length: int) -> Iterator[LaunchConfig]:
     blocks = _SHORT_BLOCKS if query_length <= SHORT else _BLOCKS
     for stages in _STAGES:
         for block_m, block_n, warps in blocks:
             for slices in (1, 2) if head_dim >= WIDE_HEAD else (1,):
-                yield Setting(block_m, block_n, warps, stages, slices, first.widest)
+                yield LaunchConfig(block_m, block_n, warps, stages, slices, first.widest)

@@ -19,6 +19,19 @@ CHECKED = ("aid_kernels", "aid_pipeline", "benchmarks", "tests", "tools", "examp
 
 # from the top down; rooms on one floor do not import each other
 FLOORS: dict[str, tuple[str, ...]] = {
+    "aid_kernels": (
+        "demo",
+        "interpolated_attention",
+        "interpolated_attention.api",
+        "interpolated_attention.ops",
+        "interpolated_attention.dispatch interpolated_attention.gradients",
+        "interpolated_attention.impl interpolated_attention.impl.triton",
+        "interpolated_attention.tuning",
+        "interpolated_attention.checks",
+        "interpolated_attention.inputs interpolated_attention.layout",
+        "plan",
+        "constants version",
+    ),
     "aid_pipeline": (
         "cli serving",
         "studies",

@@ -1,4 +1,9 @@
-"""One op, outer and inner interpolated attention, in three implementations behind one contract; see README.md here."""
+"""Interpolated attention: one op, outer and inner, in three implementations behind one contract; see README.md here.
+
+A call goes down: `api` (the public functions; `checks` makes the `inputs`), `ops` (what torch compiles), `dispatch`
+(selects an implementation) and `gradients`, `impl` (the implementations), `tuning` (how kernels are launched). Each
+imports what stands below it, and `plan` and `constants` of the package; nothing here knows diffusers.
+"""
 
 from .api import explain, inner_attention, outer_attention
 from .dispatch import Explanation

@@ -8,13 +8,12 @@ import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0, FusedAttnProcessor2_0
 from torch import Tensor, nn
 
+from aid_kernels import HEAD_DIM_STEP, MAX_HEAD_DIM
+
 from ..errors import UnsupportedPipelineError
 from ..families import has_separate_cross_attention
 from .frames import Frames
 from .processors import InterpolatedAttnProcessor
-
-HEAD_DIM_STEP = 8
-MAX_HEAD_DIM = 256
 
 
 def attention_layers(denoiser: nn.Module) -> dict[str, Any]:

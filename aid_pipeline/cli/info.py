@@ -48,7 +48,7 @@ def environment_table() -> Table:
     """Versions, machine and environment variables."""
     import torch
 
-    from aid_kernels.interpolated_attention.dispatch import ENVIRONMENT_VARIABLE
+    from aid_kernels import IMPL_VARIABLE
 
     from ..io.machine import machine, versions
 
@@ -59,7 +59,7 @@ def environment_table() -> Table:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         table.add_row("GPU memory", f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f}")
-    table.add_row(ENVIRONMENT_VARIABLE, os.environ.get(ENVIRONMENT_VARIABLE) or "not set (auto)")
+    table.add_row(IMPL_VARIABLE, os.environ.get(IMPL_VARIABLE) or "not set (auto)")
     return table
 
 
@@ -95,5 +95,5 @@ def _served(heads: int, keys: int, head_dim: int, dtype: Any, device: str) -> li
     plan = InterpolationPlan.sequence([0.0, 0.5, 1.0], device=device)
     tensor = torch.empty(3, heads, keys, head_dim, dtype=dtype, device=device)
     found = explain(tensor, tensor, tensor, plan)
-    refused = [f"not {name}: {reason}" for name, reasons in found.refusals.items() for reason in reasons]
+    refused = [f"not {name}: {reason}" for name, reasons in found.unsupported_reasons.items() for reason in reasons]
     return [found.implementation, f"{found.implementation}: {found.reason}", *refused]

@@ -27,7 +27,7 @@ from aid_pipeline.metrics.features import features_name
 from aid_pipeline.metrics.presets import PRESETS, Instruments, preset
 from aid_pipeline.models import MINIATURE, load_model
 from aid_pipeline.spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
-from aid_pipeline.studies.comparison.methods import ABLATION, MAIN, Method, all_methods, make, pick, rows
+from aid_pipeline.studies.comparison.methods import ABLATION, MAIN, Method, all_methods, pick, rows, sample_methods
 from aid_pipeline.studies.evaluation.time_left import TimeLeft, duration
 from benchmarks import machine
 
@@ -78,11 +78,11 @@ def measure_pair(
         wanted = {"tei": all_methods(BetaPrior(1, 1))["tei"], **wanted}
     pair, noise = unit.pair, dict(arguments)
     seed = (2 * pair.seed, 2 * pair.seed + 1) if noise.pop("two_seeds") else pair.seed
-    for name, made in make(pipe, pair.prompt_a, pair.prompt_b, wanted, seed=seed, **noise):
+    for name, made in sample_methods(pipe, pair.prompt_a, pair.prompt_b, wanted, seed=seed, **noise):
         if unit.endpoints is None:
-            unit.endpoints = instruments.embed(made.pictures[[0, -1]])
-        unit.steps[name] = instruments.steps(made.pictures)
-        unit.interior[name] = instruments.embed(made.pictures[1:-1])
+            unit.endpoints = instruments.embed(made.images[[0, -1]])
+        unit.steps[name] = instruments.steps(made.images)
+        unit.interior[name] = instruments.embed(made.images[1:-1])
         store.write(unit)
 
 
@@ -94,7 +94,7 @@ def estimate(pipe: Any, pair: Pair, methods: Mapping[str, Method], arguments: di
 
     def seconds(steps: int) -> float:
         began = time.perf_counter()
-        list(make(pipe, pair.prompt_a, pair.prompt_b, one, **call | {"num_inference_steps": steps}))
+        list(sample_methods(pipe, pair.prompt_a, pair.prompt_b, one, **call | {"num_inference_steps": steps}))
         return time.perf_counter() - began
 
     seconds(1)  # the first call of a process is slow

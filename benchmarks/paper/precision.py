@@ -120,7 +120,7 @@ def page(result: dict[str, Any]) -> str:
         f"Of {len(result['orderings'])} differences {same} have the same sign in both.",
         "",
         f"Machine: {result['machine_line']}.",
-        f"Made by `{result['command']}`.",
+        f"MethodFrames by `{result['command']}`.",
         "",
     ]
     return "\n".join(lines)

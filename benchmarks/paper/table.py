@@ -115,7 +115,7 @@ def page(result: dict[str, Any]) -> str:
         *papers_rows(),
         "",
         f"Machine: {result['machine_line']}.",
-        f"Made by `{result['command']}`.",
+        f"MethodFrames by `{result['command']}`.",
         "",
     ]
     return "\n".join(lines)

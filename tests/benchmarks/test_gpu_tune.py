@@ -82,7 +82,7 @@ def test_the_file_is_one_that_the_package_reads(tmp_path: Path, monkeypatch: pyt
     assert path == tmp_path / "nvidia-h200.json"
     gpu, entries = parse(json.loads(path.read_text()), "made")
     assert gpu == "NVIDIA H200"
-    assert [(entry.sources, entry.setting, entry.auto) for entry in entries] == [
+    assert [(entry.sources, entry.config, entry.auto) for entry in entries] == [
         (2, BEST.setting, "triton"),
         (3, BEST.setting, "triton"),
     ]
@@ -91,7 +91,7 @@ def test_the_file_is_one_that_the_package_reads(tmp_path: Path, monkeypatch: pyt
     tune.write(tmp_path, [one | {"query_length": 64} for one in rows], machine, settings)
     tune.write(tmp_path, again, machine, settings)
     _, entries = parse(json.loads(path.read_text()), "made")
-    found = [(entry.bucket.query_length, entry.setting, entry.auto) for entry in entries]
+    found = [(entry.bucket.query_length, entry.config, entry.auto) for entry in entries]
     assert found == [
         (64, BEST.setting, "triton"),
         (64, BEST.setting, "triton"),
@@ -115,7 +115,7 @@ def test_candidates_start_with_the_usual_one_and_cover_what_the_kernel_offers() 
         found = candidates(mode, "sm_90", 2, dim, length, keys)
         assert found[0] == usual(mode, "sm_90", 2, dim, keys)
         assert len(found) == len(set(found)) > 15
-        assert {made.mix for made in found} == ({None} if mode == "outer" else {"before", "on_the_way"})
+        assert {made.mix for made in found} == ({None} if mode == "outer" else {"before", "fused"})
         assert {made.setting.pad for made in found} == ({False} if dim == 64 else {False, True})
         assert {made.setting.slices for made in found} == ({1, 2} if dim == 160 else {1})
         for made in found:

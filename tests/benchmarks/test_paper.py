@@ -11,7 +11,7 @@ from aid_pipeline.errors import ArgumentError, MetricsError, OutputFolderError
 from aid_pipeline.metrics.presets import preset
 from aid_pipeline.metrics.step_distances import StepMeasures
 from aid_pipeline.selection.beta_fit import fit_beta
-from aid_pipeline.studies.comparison.methods import all_methods, make, pick, rows, runs
+from aid_pipeline.studies.comparison.methods import all_methods, pick, rows, runs, sample_methods
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper.claims import CLAIMS, EQUAL_SPACING, PAPER_TABLE, check_claims
 from benchmarks.paper.pairs import Pair, draw_pairs
@@ -43,7 +43,7 @@ def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
     paper.main(arguments(loaded_once, out, "--methods", "tei,cross-fade", "--pairs", "2"))
     assert "about" in capsys.readouterr().out
     first = Store(out, json.loads((out / "settings.json").read_text()), "").read(draw_pairs("world", 1, 1)[0])
-    with pytest.raises(SystemExit, match="at least 2 pictures"):  # it has one complete pair of 3 frames
+    with pytest.raises(SystemExit, match="at least 2 images"):  # it has one complete pair of 3 frames
         paper.main(arguments(loaded_once, out, "--pairs", "2", "--shard", "1/2"))
     paper.main(arguments(loaded_once, out, "--pairs", "2", "--shard", "0/2"))
     result = json.loads((out / "paper.json").read_text())
@@ -86,7 +86,9 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):
     assert rows(wanted, 4) == 2 + 2 + 2 + 4 + 2
     reports: list[tuple[int, int]] = []
     made = dict(
-        make(pipe, "a red sphere", "a blue cube", wanted, 4, 3, **call, progress=lambda *done: reports.append(done))
+        sample_methods(
+            pipe, "a red sphere", "a blue cube", wanted, 4, 3, **call, progress=lambda *done: reports.append(done)
+        )
     )
     assert reports[-1] == (24, 24)
     assert reports == sorted(reports)
@@ -98,12 +100,12 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):
             output_type="pt", **call,
         )  # fmt: skip
         names = list(made)
-        assert not torch.equal(made[name].pictures[1], made[names[names.index(name) - 1]].pictures[1]), name
+        assert not torch.equal(made[name].images[1], made[names[names.index(name) - 1]].images[1]), name
         assert made[name].coefficients == alone.coefficients
-        assert (made[name].pictures - alone.images).abs().max() < 2 / 255, name
-    assert not torch.equal(made["aid-o"].pictures[1], made["aid-o-uniform"].pictures[1])
-    fade = made["cross-fade"].pictures
-    assert torch.equal(fade[[0, -1]], made["aid-o"].pictures[[0, -1]])
+        assert (made[name].images - alone.images).abs().max() < 2 / 255, name
+    assert not torch.equal(made["aid-o"].images[1], made["aid-o-uniform"].images[1])
+    fade = made["cross-fade"].images
+    assert torch.equal(fade[[0, -1]], made["aid-o"].images[[0, -1]])
     middle = torch.lerp(fade[0], fade[-1], 1 / 3)
     assert (fade[1] - middle).abs().max() <= 0.5 / 255 + 1e-6
 
@@ -113,11 +115,11 @@ def test_any_methods_may_be_missing_from_a_pair(miniature):
     pipe = load_model(str(miniature), device="cpu")
     call = {"frames": 3, "num_inference_steps": 2, "guidance_scale": 3.0}
     missing = pick(["tei", "aid-i", "aid-i-unfused", "aid-o-unfused"], METHODS)
-    made = dict(make(pipe, "a red sphere", "a blue cube", missing, **call))
-    whole = dict(make(pipe, "a red sphere", "a blue cube", METHODS, **call))
+    made = dict(sample_methods(pipe, "a red sphere", "a blue cube", missing, **call))
+    whole = dict(sample_methods(pipe, "a red sphere", "a blue cube", METHODS, **call))
     assert set(made) == set(missing)
     for name in missing:
-        assert (made[name].pictures - whole[name].pictures).abs().max() < 2 / 255, name
+        assert (made[name].images - whole[name].images).abs().max() < 2 / 255, name
 
 
 def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
@@ -128,11 +130,11 @@ def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
     assert settings["beta_from"] == "fitted to 1 other pairs"
     assert f"({settings['beta']}) was fitted to 1 other pairs" in (tmp_path / "out" / "paper.md").read_text()
     alpha, beta = map(float, settings["beta"].split(","))
-    made = dict(make(
+    made = dict(sample_methods(
         paper.load_model(), *_prompts(draw_pairs("world", 1, 1, first=paper.FITTED_TRIAL)[0]),
         pick(["aid-o-uniform"], METHODS), 4, paper.FITTED_TRIAL * 1000, 1, 1.0,
     ))  # fmt: skip
-    steps = paper.preset().steps(made["aid-o-uniform"].pictures).distances
+    steps = paper.preset().steps(made["aid-o-uniform"].images).distances
     expected = fit_beta((0, 1 / 3, 2 / 3, 1), steps)
     assert (alpha, beta) == pytest.approx((expected.alpha, expected.beta), rel=0.05)
     assert "and 1 pairs to fit the prior to: about" in capsys.readouterr().out

@@ -159,8 +159,8 @@ def test_selection_spaces_the_frames_of_a_model_evenly():
     skewed = interpolate(pipe, *PROMPTS, coefficients=BetaPrior(1, 4), **wanted).images
     chosen = interpolate(pipe, *PROMPTS, select=DYNAMIC, **wanted)
 
-    def spread(pictures):
-        steps = colours(pictures[:-1], pictures[1:])
+    def spread(images):
+        steps = colours(images[:-1], images[1:])
         return (steps.max() - steps.min()).item()
 
     assert spread(chosen.images) < spread(skewed) / 4
@@ -220,7 +220,7 @@ def test_frames_that_are_not_finite_are_reported_by_number():
         ({"select": DYNAMIC, "coefficients": [0, 0.2, 0.5, 0.9, 1]}, SelectionError, "leave coefficients out"),
         ({"select": DYNAMIC, "latents": torch.randn(5, 4, 8, 8)}, LatentsError, "of the two ends"),
         ({"select": DYNAMIC, "guide": ["a", "b", "c"]}, PromptError, "one prompt for all"),
-        ({"select": DYNAMIC, "output_type": "latent"}, ArgumentError, "compares pictures"),
+        ({"select": DYNAMIC, "output_type": "latent"}, ArgumentError, "compares images"),
     ],
     ids=lambda value: str(value)[:50],
 )

@@ -1,4 +1,4 @@
-"""The paper's methods, its baselines and its ablation, by name, and making them from equal prompts and noise."""
+"""Methods of the paper, its baselines and its ablation, by name, sampled from equal prompts and noise."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Method:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class MethodFrames:
     """The frames of one method: (m, 3, height, width) float32 in [0, 1] on the CPU, in steps of 1/255 as files hold."""
 
-    pictures: Tensor
+    images: Tensor
     coefficients: tuple[float, ...]
 
 
@@ -122,7 +122,7 @@ def rows(methods: Mapping[str, Method], frames: int) -> int:
     return 2 + sum(len(coefficients) - 2 for coefficients, _ in runs(methods, frames).values())
 
 
-def make(
+def sample_methods(
     pipe: Any,
     prompt_a: str,
     prompt_b: str,
@@ -132,7 +132,7 @@ def make(
     num_inference_steps: int = DEFAULT_STEPS,
     guidance_scale: float = DEFAULT_GUIDANCE,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[str, Made]]:
+) -> Iterator[tuple[str, MethodFrames]]:
     """Every method's frames, in the order they are ready, from equal prompts and noise; the ends are denoised once.
 
     Args:
@@ -180,15 +180,15 @@ def make(
         if made.not_finite or made.flagged:
             wrong = "not finite" if made.not_finite else "blacked out by the safety checker"
             raise MetricsError(f"{names[0]} of {prompt_a!r} and {prompt_b!r}: frames are {wrong}")
-        pictures = (made.images.detach().float().cpu() * 255).round() / 255
+        images = (made.images.detach().float().cpu() * 255).round() / 255
         done += count
         if ends is None:
-            ends = torch.stack([pictures[0], pictures[-1]])
+            ends = torch.stack([images[0], images[-1]])
         for name in names:
             wanted = frame_coefficients(methods[name].prior, frames)
-            yield name, Made(pictures[[coefficients.index(t) for t in wanted]], wanted)
+            yield name, MethodFrames(images[[coefficients.index(t) for t in wanted]], wanted)
     assert ends is not None
     for name, method in methods.items():
         if method.config is None:
             faded = cross_fade(torch.cat([ends[:1].expand(frames - 1, -1, -1, -1), ends[1:]]))
-            yield name, Made((faded * 255).round() / 255, frame_coefficients(None, frames))
+            yield name, MethodFrames((faded * 255).round() / 255, frame_coefficients(None, frames))

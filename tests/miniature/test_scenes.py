@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aid_pipeline.miniature.world import (
+from aid_pipeline.miniature.scenes import (
     COLOURS,
     FLOORS,
     MATERIALS,
@@ -16,15 +16,15 @@ from aid_pipeline.miniature.world import (
     SHAPES,
     Item,
     Scene,
+    appearances,
     caption,
     is_held_out,
-    looks,
     random_scenes,
     render,
     render_with_items,
     words,
 )
-from aid_pipeline.miniature.world.solids import distance_to_hit, normal_at
+from aid_pipeline.miniature.scenes.solids import distance_to_hit, normal_at
 
 
 def scene(colour: str = "red", shape: str = "sphere", material: str = "matte", **other: str) -> Scene:
@@ -93,19 +93,19 @@ def test_rays_meet_the_surface_where_its_normal_looks_back(shape: str) -> None:
 
 
 def test_sixteen_looks_are_held_out_and_every_value_is_seen() -> None:
-    kept, hidden = looks(False), looks(True)
+    kept, hidden = appearances(False), appearances(True)
     assert len(hidden) == 16
     assert len(kept) == 144
     assert not set(kept) & set(hidden)
     for part, options in enumerate((COLOURS, SHAPES, MATERIALS)):
-        assert {look[part] for look in kept} == {look[part] for look in hidden} == set(options)
+        assert {appearance[part] for appearance in kept} == {appearance[part] for appearance in hidden} == set(options)
 
 
 def test_training_scenes_never_show_held_out_looks() -> None:
     for s in random_scenes(3, 400, pairs=0.6):
-        assert not any(is_held_out(*item.look) for item in s.items)
+        assert not any(is_held_out(*item.appearance) for item in s.items)
     for s in random_scenes(3, 100, pairs=0.6, held_out=True):
-        assert all(is_held_out(*item.look) for item in s.items)
+        assert all(is_held_out(*item.appearance) for item in s.items)
 
 
 def test_captions_say_what_is_there_and_use_the_grammar_only() -> None:
@@ -145,8 +145,8 @@ def test_shares_outside_0_to_1_are_refused(share: float) -> None:
 
 def test_shares_tell_which_item_a_pixel_shows() -> None:
     scenes = random_scenes(21, 60, pairs=0.8)
-    pictures, shares = render_with_items(scenes)
-    np.testing.assert_array_equal(pictures, render(scenes))
+    images, shares = render_with_items(scenes)
+    np.testing.assert_array_equal(images, render(scenes))
     assert shares.min() >= 0
     assert shares.sum(-1).max() <= 1 + 1e-6
     across, down = np.arange(64), np.arange(64)[:, None]
@@ -165,6 +165,6 @@ def test_shares_tell_which_item_a_pixel_shows() -> None:
 
 def test_shares_belong_to_the_colour_of_their_item() -> None:
     shares = render_with_items(scene(colour="red"))[1][0, ..., 0]
-    picture = render(scene(colour="red"))[0].astype(int)
-    inside = picture[shares == 1]
+    image = render(scene(colour="red"))[0].astype(int)
+    inside = image[shares == 1]
     assert (inside[:, 0] > 2 * inside[:, 2]).mean() > 0.95

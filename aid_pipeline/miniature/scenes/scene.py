@@ -1,6 +1,6 @@
 """What a scene is made of, and how scenes are drawn at random.
 
-Lengths are world units (the picture is 4 units wide, 16 pixels a unit); x points right, y up, z away from the viewer.
+Lengths are scene units (the image is 4 units wide, 16 pixels a unit); x points right, y up, z away from the viewer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SCALES = {1: {"small": 0.64, "large": 0.94}, 2: {"small": 0.52, "large": 0.76}}
 
 @dataclass(frozen=True)
 class Item:
-    """One object. ``centre`` is in world units, ``yaw`` in radians about the vertical axis."""
+    """One object. ``centre`` is in scene units, ``yaw`` in radians about the vertical axis."""
 
     colour: str
     shape: str
@@ -38,7 +38,7 @@ class Item:
     yaw: float
 
     @property
-    def look(self) -> tuple[str, str, str]:
+    def appearance(self) -> tuple[str, str, str]:
         return self.colour, self.shape, self.material
 
 
@@ -58,17 +58,15 @@ class Scene:
 
 
 def is_held_out(colour: str, shape: str, material: str) -> bool:
-    """True for 16 of the 160 looks. Training never shows them; every colour is left out twice, every material four
-    times.
-    """
+    """True for 16 of the 160 appearances, which training never shows: every colour twice, every material four times."""
     c, s, m = COLOURS.index(colour), SHAPES.index(shape), MATERIALS.index(material)
     return (c + 2 * m) % 5 == s and (c + m) % 2 == 0
 
 
-def looks(held_out: bool) -> list[tuple[str, str, str]]:
+def appearances(held_out: bool) -> list[tuple[str, str, str]]:
     """All (colour, shape, material) that training shows, or all that it never shows."""
     every = [(c, s, m) for c in COLOURS for s in SHAPES for m in MATERIALS]
-    return [look for look in every if is_held_out(*look) == held_out]
+    return [appearance for appearance in every if is_held_out(*appearance) == held_out]
 
 
 def _yaw(shape: str, rng: np.random.Generator) -> float:
@@ -78,21 +76,21 @@ def _yaw(shape: str, rng: np.random.Generator) -> float:
 
 
 def _item(
-    look: tuple[str, str, str], size: str, count: int, x: float, base: float, z: float, rng: np.random.Generator
+    appearance: tuple[str, str, str], size: str, count: int, x: float, base: float, z: float, rng: np.random.Generator
 ) -> Item:
-    colour, shape, material = look
+    colour, shape, material = appearance
     scale = _SCALES[count][size] * rng.uniform(0.95, 1.05)
     centre = (x, base + HALF_HEIGHT[shape] * scale, z)
     return Item(colour, shape, material, size, centre, scale, _yaw(shape, rng))
 
 
 def random_scene(rng: np.random.Generator, count: int = 1, held_out: bool = False) -> Scene:
-    """Draws one scene with ``count`` items (1 or 2) whose looks are those of training, or with ``held_out`` all
+    """Draws one scene with ``count`` items (1 or 2) whose appearances are those of training, or with ``held_out`` all
     others.
     """
     if count not in (1, 2):
         raise ValueError(f"count={count}: a scene has 1 or 2 items")
-    pool = _LOOKS[held_out]
+    pool = _APPEARANCES[held_out]
 
     def pick(options: tuple[str, ...]) -> str:
         return options[int(rng.integers(len(options)))]
@@ -109,7 +107,7 @@ def random_scene(rng: np.random.Generator, count: int = 1, held_out: bool = Fals
 
     relation = pick(RELATIONS)
     if relation == "on":
-        flat = [look for look in pool if look[1] in ("cube", "cylinder")]
+        flat = [appearance for appearance in pool if appearance[1] in ("cube", "cylinder")]
         drawn[1] = flat[int(rng.integers(len(flat)))]
     while drawn[0][:2] == drawn[1][:2]:  # two items of one colour and shape could not be told apart in a caption
         drawn[0] = pool[int(rng.integers(len(pool)))]
@@ -126,7 +124,7 @@ def random_scene(rng: np.random.Generator, count: int = 1, held_out: bool = Fals
     return Scene((first, second), floor, setting, light, azimuth, relation=relation)
 
 
-_LOOKS = {flag: looks(flag) for flag in (False, True)}
+_APPEARANCES = {flag: appearances(flag) for flag in (False, True)}
 
 
 def random_scenes(seed: int, number: int, pairs: float = 0.4, held_out: bool = False) -> list[Scene]:

@@ -1,23 +1,34 @@
-"""Who attends to whom: the per-row sources and weights of a batch."""
+"""The interpolation plan of a batch: sources and weights of every row, on the host and on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-SUM_TOLERANCE = 1e-4
+from . import construction
+from .validation import validated
+
 _ROWS_SHOWN = 12
+
+
+class Term(NamedTuple):
+    """One source of a row: its slot in the plan, the bank entry it names, and its weight, which is not zero."""
+
+    slot: int
+    source: int
+    weight: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class InterpolationPlan:
     """Sources and weights of every row of a batch; built and validated once, then only read.
 
-    A row whose weights are all zero is plain attention (endpoints, unconditional rows, other people's rows). The
+    A row whose weights are all zero is plain attention (endpoints, unconditional rows, other requests' rows). The
     weights of any other row sum to 1 and mix the attention to (outer), or the keys and values of (inner), its sources.
     Paper: arXiv 2403.17924, section 4, as restated by equations (1)-(4) of `interpolated_attention/README.md`.
 
@@ -46,20 +57,12 @@ class InterpolationPlan:
 
     def __post_init__(self) -> None:
         sources, weights = torch.as_tensor(self.sources), torch.as_tensor(self.weights)
-        host_sources, host_weights = _validated(sources, weights)
-        device = weights.device
+        host_sources, host_weights = validated(sources, weights)
         active = (host_weights != 0).sum(dim=1)
         schedule = torch.cat([active.argsort(descending=True, stable=True), (active > 0).sum().reshape(1)])
-        store = {
-            "host_sources": host_sources,
-            "host_weights": host_weights,
-            "sources": host_sources.to(device),
-            "weights": host_weights.to(device),
-            "schedule": schedule.to(torch.int32).to(device),
-            "bank_size": int(host_sources.max()) + 1 if host_sources.numel() else 0,
-        }
-        for name, value in store.items():
-            object.__setattr__(self, name, value)
+        device = weights.device
+        parts = host_sources.to(device), host_weights.to(device), schedule.to(torch.int32).to(device)
+        self._store(*parts, host_sources, host_weights)
 
     # -- constructors ------------------------------------------------------------------------------------------------
 
@@ -74,14 +77,7 @@ class InterpolationPlan:
         Raises:
             ValueError: fewer than 2 coefficients, wrong rank, NaN, outside [0, 1], or ends other than 0 and 1.
         """
-        t, device = _coefficients(coefficients, device)
-        _check_unit_interval(t, "coefficients")
-        if t[0] != 0 or t[-1] != 1:
-            raise ValueError(
-                f"coefficients must start at 0 and end at 1, got {t[0].item():g} and {t[-1].item():g}; "
-                "put the two endpoints' rows first and last"
-            )
-        return cls._chain(t, [0, t.numel() - 1], device)
+        return cls._built(*construction.sequence(coefficients), coefficients, device)
 
     @classmethod
     def keyframes(
@@ -103,17 +99,7 @@ class InterpolationPlan:
         Raises:
             ValueError: as `sequence`, a missing keyframe, a decreasing position, or counts that do not add up to m - 1.
         """
-        t, device = _coefficients(coefficients, device)
-        position = t if frames_per_key is None else _chain_positions(t, frames_per_key)
-        if position[0] != 0 or (position.diff() < 0).any():
-            raise ValueError(f"keyframe positions must start at 0 and never decrease, got {position.tolist()}")
-        rows = [(position == key).nonzero() for key in range(int(position[-1].floor()) + 1)]
-        if position[-1] != len(rows) - 1 or len(rows) < 2 or not all(len(row) for row in rows):
-            raise ValueError(
-                f"every keyframe 0, 1, ... needs a row at that whole position, and the last row must be one; "
-                f"got {position.tolist()}"
-            )
-        return cls._chain(position, [int(row[0]) for row in rows], device)
+        return cls._built(*construction.keyframes(coefficients, frames_per_key), coefficients, device)
 
     @classmethod
     def barycentric(
@@ -134,23 +120,7 @@ class InterpolationPlan:
         Raises:
             ValueError: wrong rank, NaN, rows that do not sum to 1, or an endpoint without a row.
         """
-        device = device if device is not None else getattr(weights, "device", None)
-        w = torch.as_tensor(weights).detach().to("cpu", torch.float64)
-        if w.ndim != 2 or w.shape[1] < 1:
-            raise ValueError(f"barycentric weights must be (m, J) with J >= 1, got shape {tuple(w.shape)}")
-        if not ((w.sum(dim=1) - 1).abs() <= SUM_TOLERANCE).all():
-            raise ValueError(f"every row of barycentric weights must sum to 1, got sums {w.sum(dim=1).tolist()}")
-        if endpoints is None:
-            found = [(w[:, j] == 1).nonzero() for j in range(w.shape[1])]
-            missing = [j for j, rows in enumerate(found) if not len(rows)]
-            if missing:
-                raise ValueError(f"no row has weight 1 on endpoint(s) {missing}; add such rows or pass endpoints=[...]")
-            endpoints = [int(rows[0]) for rows in found]
-        elif len(endpoints) != w.shape[1] or not all(0 <= row < w.shape[0] for row in endpoints):
-            raise ValueError(f"endpoints must be {w.shape[1]} rows in [0, {w.shape[0]}), got {list(endpoints)}")
-        sources = torch.tensor([list(endpoints)] * w.shape[0]).reshape(w.shape)
-        w[list(endpoints)] = 0
-        return cls(sources.to(device or "cpu"), w.to(torch.float32).to(device or "cpu"))
+        return cls._built(*construction.barycentric(weights, endpoints), weights, device)
 
     @classmethod
     def plain(cls, rows: int, *, device: torch.device | str | None = None) -> InterpolationPlan:
@@ -234,30 +204,20 @@ class InterpolationPlan:
         sources = self.sources.to(device)
         if sources is self.sources:
             return self
-        return InterpolationPlan.trusted(
-            sources,
-            self.weights.to(device),
-            self.schedule.to(device),
-            self.host_sources,
-            self.host_weights,
-            self.bank_size,
-        )
+        parts = sources, self.weights.to(device), self.schedule.to(device), self.host_sources, self.host_weights
+        return InterpolationPlan.from_tensors(parts)
+
+    # -- crossing the border of a torch op -----------------------------------------------------------------------------
+
+    def tensors(self) -> list[Tensor]:
+        """All that a plan consists of, for `from_tensors`: torch ops take tensors, not plans."""
+        return [self.sources, self.weights, self.schedule, self.host_sources, self.host_weights]
 
     @classmethod
-    def trusted(
-        cls,
-        sources: Tensor,
-        weights: Tensor,
-        schedule: Tensor,
-        host_sources: Tensor,
-        host_weights: Tensor,
-        bank_size: int,
-    ) -> InterpolationPlan:
-        """Put a plan together again from its own parts, without validating them anew."""
+    def from_tensors(cls, tensors: Sequence[Tensor]) -> InterpolationPlan:
+        """The plan again whose `tensors` these are; they are not validated anew."""
         plan = object.__new__(cls)
-        parts = dict(sources=sources, weights=weights, schedule=schedule, bank_size=bank_size)
-        for name, value in {**parts, "host_sources": host_sources, "host_weights": host_weights}.items():
-            object.__setattr__(plan, name, value)
+        plan._store(*tensors)
         return plan
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -276,6 +236,14 @@ class InterpolationPlan:
         """How many rows are not plain."""
         return int((self.host_weights != 0).any(dim=1).sum())
 
+    def host_terms(self) -> list[list[Term]]:
+        """Every row's terms of non-zero weight, by slot; none for a plain row. Never synchronises with a GPU."""
+        rows = zip(self.host_sources.tolist(), self.host_weights.tolist(), strict=True)
+        return [
+            [Term(slot, sources[slot], weight) for slot, weight in enumerate(weights) if weight]
+            for sources, weights in rows
+        ]
+
     def __len__(self) -> int:
         return self.weights.shape[0]
 
@@ -285,90 +253,32 @@ class InterpolationPlan:
             f"{self.num_sources} sources each, bank >= {self.bank_size}, {self.device})"
         )
         lines = []
-        for row, (sources, weights) in enumerate(
-            zip(self.host_sources.tolist(), self.host_weights.tolist(), strict=True)
-        ):
+        for row, terms in enumerate(self.host_terms()):
             if row == _ROWS_SHOWN:
                 lines.append(f"  ... {len(self) - row} more rows")
                 break
-            terms = [f"{weight:.4g} x [{source}]" for source, weight in zip(sources, weights, strict=True) if weight]
-            lines.append(f"  row {row}: {' + '.join(terms) or 'plain'}")
+            mixed = " + ".join(f"{weight:.4g} x [{source}]" for _, source, weight in terms)
+            lines.append(f"  row {row}: {mixed or 'plain'}")
         return "\n".join([title, *lines])
 
     @classmethod
-    def _chain(cls, position: Tensor, keys: list[int], device: torch.device | str) -> InterpolationPlan:
-        """Rows at `position` along keyframes that stand in rows `keys`; those rows are plain."""
-        leg = position.floor().clamp(max=len(keys) - 2).long()
-        t = position - leg
-        ends = torch.tensor(keys)
-        sources = torch.stack([ends[leg], ends[leg + 1]], dim=1)
-        weights = torch.stack([1 - t, t], dim=1)
-        weights[keys] = 0
+    def _built(
+        cls, sources: Tensor, weights: Tensor, given: Any, device: torch.device | str | None
+    ) -> InterpolationPlan:
+        """A plan on `device`; by default where the values are that it was built from."""
+        device = device if device is not None else getattr(given, "device", "cpu")
         return cls(sources.to(device), weights.to(torch.float32).to(device))
 
-
-def _validated(sources: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """int32 and float32 copies on the CPU of a valid pair; raises as the class says."""
-    if sources.dtype.is_floating_point or sources.dtype.is_complex or sources.dtype == torch.bool:
-        raise TypeError(f"sources must be integers, got {sources.dtype}")
-    if not weights.dtype.is_floating_point:
-        raise TypeError(f"weights must be floating point, got {weights.dtype}")
-    if sources.ndim != 2 or sources.shape != weights.shape:
-        raise ValueError(
-            f"sources and weights must both be (rows, sources per row), got {tuple(sources.shape)} "
-            f"and {tuple(weights.shape)}"
+    def _store(
+        self, sources: Tensor, weights: Tensor, schedule: Tensor, host_sources: Tensor, host_weights: Tensor
+    ) -> None:
+        bank_size = 1 + max(chain.from_iterable(host_sources.tolist()), default=-1)
+        # past the frozen dataclass's own __setattr__
+        vars(self).update(
+            sources=sources,
+            weights=weights,
+            schedule=schedule,
+            host_sources=host_sources,
+            host_weights=host_weights,
+            bank_size=bank_size,
         )
-    if sources.device != weights.device:
-        raise ValueError(f"sources are on {sources.device} but weights on {weights.device}; put both on one device")
-    host_sources = sources.detach().to("cpu", torch.int64)
-    exact = weights.detach().to("cpu", torch.float64)
-    for row, (indices, shares) in enumerate(zip(host_sources.tolist(), exact.tolist(), strict=True)):
-        if any(share != share for share in shares):
-            raise ValueError(f"weights of row {row} hold NaN: {shares}")
-        if any(not 0 <= share <= 1 for share in shares):
-            raise ValueError(f"weights of row {row} must lie in [0, 1], got {shares}")
-        if any(shares) and abs(sum(shares) - 1) > SUM_TOLERANCE:
-            raise ValueError(
-                f"weights of row {row} sum to {sum(shares):g}; they must sum to 1, or all be 0 for a plain row"
-            )
-        if any(not 0 <= index < 2**31 for index in indices):
-            raise ValueError(f"sources of row {row} must be bank indices >= 0, got {indices}")
-    # clone: the plan must not change when its caller's tensors do
-    return host_sources.to(torch.int32).clone(), exact.to(torch.float32).clone()
-
-
-def _coefficients(values: Any, device: torch.device | str | None) -> tuple[Tensor, torch.device | str]:
-    """(m,) float64 on the CPU and the device to build on."""
-    device = device if device is not None else getattr(values, "device", "cpu")
-    t = torch.as_tensor(values).detach().to("cpu", torch.float64)
-    if t.ndim != 1 or t.numel() < 2:
-        raise ValueError(f"coefficients must be (m,) with m >= 2, got shape {tuple(t.shape)}")
-    if not t.isfinite().all():
-        raise ValueError(f"coefficients must be finite, got {t.tolist()}")
-    return t, device
-
-
-def _check_unit_interval(t: Tensor, name: str) -> None:
-    if ((t < 0) | (t > 1)).any():
-        raise ValueError(f"{name} must lie in [0, 1], got {t.tolist()}")
-
-
-def _chain_positions(t: Tensor, frames_per_key: int | Sequence[int]) -> Tensor:
-    """Positions along the chain from coefficients within each leg."""
-    _check_unit_interval(t, "coefficients within a leg")
-    legs = t.numel() - 1
-    if isinstance(frames_per_key, int):
-        if frames_per_key < 1 or legs % frames_per_key:
-            raise ValueError(f"{legs} rows before the last keyframe do not divide into legs of {frames_per_key}")
-        counts = [frames_per_key] * (legs // frames_per_key)
-    else:
-        counts = [int(count) for count in frames_per_key]
-        if any(count < 1 for count in counts) or sum(counts) != legs:
-            raise ValueError(
-                f"frames_per_key {counts} must be positive and add up to {legs}, the rows before the last keyframe"
-            )
-    starts = torch.tensor([sum(counts[:leg]) for leg in range(len(counts))])
-    if (t[starts] != 0).any() or t[-1] != 1 or (t[:-1] == 1).any():
-        raise ValueError(f"a leg must start at coefficient 0, and the last row alone must be 1; got {t.tolist()}")
-    leg = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(t.dtype)
-    return torch.cat([leg + t[:-1], torch.tensor([float(len(counts))], dtype=t.dtype)])

@@ -1,7 +1,11 @@
-"""The world the miniature knows: scenes of one or two objects, their pictures and their captions. NumPy only."""
+"""Synthetic scenes of one or two objects: their images and their captions.
 
+What the miniature is trained on and measured with. NumPy alone; imports nothing else of the package.
+"""
+
+from .backdrop import backdrops
 from .grammar import caption, words
-from .renderer import backdrops, render, render_with_items
+from .renderer import render, render_with_items
 from .scene import (
     COLOURS,
     FLOORS,
@@ -14,8 +18,8 @@ from .scene import (
     SIZES,
     Item,
     Scene,
+    appearances,
     is_held_out,
-    looks,
     random_scene,
     random_scenes,
 )
@@ -32,10 +36,10 @@ __all__ = [
     "SIZES",
     "Item",
     "Scene",
+    "appearances",
     "backdrops",
     "caption",
     "is_held_out",
-    "looks",
     "random_scene",
     "random_scenes",
     "render",
