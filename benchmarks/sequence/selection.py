@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from aid_pipeline import AIDConfig, Selection, interpolate
-from aid_pipeline.attention.apply import find_denoiser
+from aid_pipeline.families import find_denoiser
 from aid_pipeline.io.output_folder import write_json
 from aid_pipeline.io.provenance import fingerprint, model_identity
 from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
