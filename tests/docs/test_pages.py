@@ -34,7 +34,7 @@ def test_a_path_is_recognised() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_exists(page: Path) -> None:
     named = PATH.findall(page.read_text())
-    missing = [name for name in named if not (ROOT / name).exists()]
+    missing = [name for name in named if not name.endswith("/NAME") and not (ROOT / name).exists()]
     assert not missing
 
 
