@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets everything up and runs the tests; --fast leaves the slow ones out, other arguments go to pytest.
+# Sets everything up and runs the tests; --fast leaves out the slow ones, all other arguments go to pytest.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" dev
 if [ "${1:-}" = --fast ]; then
   shift

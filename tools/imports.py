@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Module:
-    """A module by its dotted name, and the modules beside it that it imports, for types or in functions too."""
+    """A module by its dotted name, and the modules beside it that it imports, for types and in functions too."""
 
     name: str
     imports: frozenset[str]

@@ -1,7 +1,7 @@
 """Page of tested versions: runs tests in this environment, records its versions, and writes the page from the records.
 
-`python -m tools.versions --record [PYTEST ARGUMENTS]` runs the fast tests, or those given, and adds the versions of
-this environment to `docs/versions.json` if all pass. Without `--record` it writes the table in `docs/versions.md` from
+`python -m tools.versions --record [PYTEST ARGUMENTS]` runs the fast tests, or those given, and if all pass adds the
+versions of this environment to `docs/versions.json`. Without `--record` it writes the table in `docs/versions.md` from
 that file; `--check` fails if the table is not what the file says.
 """
 
