@@ -13,5 +13,9 @@ MAX_HEAD_DIM = 256
 IMPL_VARIABLE = "AID_KERNELS_IMPL"
 # a folder of the user's own tuned configurations
 CONFIG_DIR_VARIABLE = "AID_KERNELS_CONFIG_DIR"
+# the folder that measured choices are kept in, in place of the user's cache folder
+CACHE_DIR_VARIABLE = "AID_KERNELS_CACHE_DIR"
+# whether impl="auto" may measure: "measure" (default) or "static"
+AUTO_VARIABLE = "AID_KERNELS_AUTO"
 # Triton's own switch: kernels run on CPU tensors, for tests
 INTERPRET_VARIABLE = "TRITON_INTERPRET"

@@ -25,6 +25,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "interpolated_attention.api",
         "interpolated_attention.ops",
         "interpolated_attention.dispatch interpolated_attention.gradients",
+        "interpolated_attention.auto",
+        "interpolated_attention.running",
         "interpolated_attention.impl interpolated_attention.impl.triton",
         "interpolated_attention.tuning",
         "interpolated_attention.checks",
