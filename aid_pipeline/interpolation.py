@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .attention.apply import find_denoiser
-from .attention.chunking import CPU_ROWS
+from .attention.memory import CPU_ROWS
 from .coefficients import BetaPrior
-from .conditioning.embeddings import check_guidance, encode_prompts, text_family
-from .conditioning.prompts import say_if_equal
+from .conditioning.encoding import check_guidance, encode_prompts
+from .conditioning.prompts import warn_if_prompts_equal
 from .config import AIDConfig
 from .errors import BusyError, FrameWarning
+from .families import find_denoiser, find_family
 from .io.provenance import settings
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
@@ -114,10 +114,10 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
     """
     began = time.perf_counter()
     prompts, t = spec.prompts(), spec.frame_coefficients()
-    say_if_equal(prompts)
+    warn_if_prompts_equal(prompts)
     do_classifier_free_guidance = _check_pipeline(pipe, spec)
     measure = None if spec.select is None else distance(spec.select.distance)
-    family, choice = text_family(pipe), None
+    family, choice = find_family(pipe), None
     with _exclusive(find_denoiser(pipe)):
         encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
         denoising = Denoising(
@@ -133,7 +133,7 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
         )
         encoded_at = time.perf_counter()
         if spec.select is None or measure is None:
-            sampled = denoising.frames(t, progress)
+            sampled = denoising.sample(t, progress)
         else:
             most = _frames_per_call(pipe, spec.chunk, _rows_per_frame(family, do_classifier_free_guidance))
             selected = select_frames(denoising, spec.select, measure, spec.frames, most, progress)
@@ -159,7 +159,7 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
 
 def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
     """Check what depends on the pipeline; whether its calls are under classifier-free guidance."""
-    family, stock = text_family(pipe), dict(spec.stock)
+    family, stock = find_family(pipe), dict(spec.stock)
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
     check_size(pipe, spec.height, spec.width, binned)

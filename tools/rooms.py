@@ -1,21 +1,26 @@
-"""The import graph's rooms: prints them, and fails on a circle, an arrow upwards, or code that has grown too large.
+"""Rooms of the import graph: prints them, and fails on a circle, an arrow upwards, or code that has grown too large.
 
 `python -m tools.rooms` reads the sources alone and imports none of them. A room is a folder or a file next to one;
-arrows may only go from a room to those below it in `FLOORS`.
+it may import those on the floors below its own in `FLOORS`, and packages those below them in `PACKAGES`. Imports by a
+built string (`import_module`) are not seen.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from tools.doors import undescribed
 from tools.imports import Module, circles, read_modules
 from tools.sizes import too_large
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_ROOMS = 25
-CHECKED = ("aid_kernels", "aid_pipeline", "benchmarks", "tests", "tools", "examples")
+# from the top down
+PACKAGES = ("benchmarks", "aid_pipeline", "aid_kernels")
+MEASURED = (*PACKAGES, "tests", "tools", "examples")
 
 # from the top down; rooms on one floor do not import each other
 FLOORS: dict[str, tuple[str, ...]] = {
@@ -56,65 +61,82 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "common",
     ),
 }
-# what a package itself may import at its first use of a name
+# a package's own doors import what they lead to, whatever its floor
 DOORS = ("__init__", "__main__")
 
+# from a room to another: the modules that import, each with what it imports
+Arrows = dict[tuple[str, str], list[tuple[str, str]]]
 
-def room_of(module: str, package: str) -> str | None:
-    """The room that a module is in, the longest name that fits; None for the package's own doors."""
-    if module == package or module.removeprefix(f"{package}.") in DOORS:
+
+def room_of(module: str, floors: Iterable[str]) -> str | None:
+    """The room of a module, the longest name that fits, or its own name on no floor; None for its package's doors."""
+    inside = module.partition(".")[2]
+    if not inside or inside in DOORS:
         return None
-    rooms = [room for floor in FLOORS[package] for room in floor.split()]
-    inside = module.removeprefix(f"{package}.")
-    fitting = [room for room in rooms if inside == room or inside.startswith(f"{room}.")]
-    return max(fitting, key=len) if fitting else f"{inside} (on no floor)"
+    fitting = [room for floor in floors for room in floor.split() if f"{inside}.".startswith(f"{room}.")]
+    return max(fitting, key=len, default=inside)
 
 
-def arrows(modules: dict[str, Module], package: str) -> dict[str, set[str]]:
-    """Every room of a package with the rooms it imports."""
-    found: dict[str, set[str]] = {}
+def arrows(modules: dict[str, Module], package: str, floors: Iterable[str]) -> Arrows:
+    """Which rooms of a package import which."""
+    found: Arrows = {}
     for module in modules.values():
-        room = room_of(module.name, package)
-        if room is None:
-            continue
-        targets = {room_of(name, package) for name in module.imports}
-        found.setdefault(room, set()).update(target for target in targets if target not in (None, room))
+        for target in module.imports if module.package == package else ():
+            here, there = room_of(module.name, floors), room_of(target, floors)
+            if here and there and here != there and modules[target].package == package:
+                found.setdefault((here, there), []).append((module.name, target))
     return found
 
 
-def faults(modules: dict[str, Module], package: str) -> list[str]:
-    """What is wrong with a package's graph, a line each."""
-    height = {room: -index for index, floor in enumerate(FLOORS[package]) for room in floor.split()}
-    graph = arrows(modules, package)
-    found = [f"{package}: {room}" for room in graph if room not in height]
-    for room, targets in sorted(graph.items()):
-        up = [target for target in targets if height.get(target, 0) >= height.get(room, 0)]
-        found += [f"{package}: {room} imports {target}, which is not below it" for target in sorted(up)]
-    found += [f"{package}: a circle, {' > '.join(circle)}" for circle in circles(modules)]
-    if len(graph) > MOST_ROOMS:
-        found.append(f"{package}: {len(graph)} rooms, more than {MOST_ROOMS}")
-    return found
+def faults(modules: dict[str, Module], package: str, floors: tuple[str, ...]) -> list[str]:
+    """What is wrong with a package's rooms, a line each."""
+    level = {room: number for number, floor in enumerate(floors) for room in floor.split()}
+    rooms = _rooms(modules, package, floors)
+    found = [f"{package}: {room} is on no floor; FLOORS in tools/rooms.py names it" for room in rooms - level.keys()]
+    for (here, there), imports in arrows(modules, package, floors).items():
+        if here in level and there in level and level[there] <= level[here]:
+            where = ", ".join(f"{module} imports {target}" for module, target in sorted(imports)[:3])
+            found.append(f"{package}: {here} imports {there}, which is not below it ({where})")
+    if len(rooms) > MOST_ROOMS:
+        found.append(f"{package}: {len(rooms)} rooms, more than {MOST_ROOMS}")
+    return sorted(found)
 
 
-def describe(modules: dict[str, Module], package: str) -> str:
+def package_faults(modules: dict[str, Module], packages: tuple[str, ...] = PACKAGES) -> list[str]:
+    """Imports of a package that is above the importing one."""
+    return [
+        f"{module.name} imports {target}: {module.package} is below {modules[target].package}"
+        for module in modules.values()
+        for target in sorted(module.imports)
+        if packages.index(modules[target].package) < packages.index(module.package)
+    ]
+
+
+def describe(modules: dict[str, Module], package: str, floors: tuple[str, ...]) -> str:
     """The rooms from the top down, each with what it imports."""
-    graph = arrows(modules, package)
-    lines = [f"{package}: {len(graph)} rooms, {sum(map(len, graph.values()))} arrows"]
-    for floor in FLOORS[package]:
-        lines += [f"  {room} > {', '.join(sorted(graph[room])) or '-'}" for room in floor.split() if room in graph]
+    rooms, graph = _rooms(modules, package, floors), sorted(arrows(modules, package, floors))
+    lines = [f"{package}: {len(rooms)} rooms, {len(graph)} arrows"]
+    for room in (room for floor in floors for room in floor.split() if room in rooms):
+        lines.append(f"  {room} > {', '.join(there for here, there in graph if here == room) or '-'}")
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.rooms", description=__doc__)
     parser.parse_args(arguments)
-    wrong = too_large(root, CHECKED)
-    for package in FLOORS:
-        modules = read_modules(root, package)
-        print(describe(modules, package))
-        wrong += faults(modules, package)
-    print("\n".join(wrong) or "no circle, no arrow upwards, nothing too large")
+    modules = read_modules(root, PACKAGES)
+    wrong = [*undescribed(root, PACKAGES), *too_large(root, MEASURED), *package_faults(modules)]
+    wrong += [f"a circle: {' > '.join([*circle, circle[0]])}" for circle in circles(modules)]
+    for package, floors in FLOORS.items():
+        print(describe(modules, package, floors))
+        wrong += faults(modules, package, floors)
+    print("\n".join(wrong) or "no circle, no arrow upwards, nothing too large, every folder described")
     return 1 if wrong else 0
+
+
+def _rooms(modules: dict[str, Module], package: str, floors: Iterable[str]) -> set[str]:
+    names = (room_of(module.name, floors) for module in modules.values() if module.package == package)
+    return {name for name in names if name is not None}
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..attention.endpoint_cache import EndpointMemory
+from ..attention.endpoint_cache import EndpointCache
 from ..coefficients import BetaPrior, frame_coefficients
 from ..errors import ArgumentError, LatentsError, PromptError, SelectionError
 from ..metrics.distances import Distance, adjacent_distances, distance_name
-from ..sampling.denoising import Denoising, Made
+from ..sampling.denoising import Denoising, SampledFrames
 from ..sampling.stock_call import Progress
 from . import Selection
 from .bayes import check_installed, evaluations, search_prior
@@ -22,9 +22,9 @@ from .dynamic import planned_rounds, select_dynamically
 
 @dataclass(frozen=True)
 class Selected:
-    """The frames kept, as `Made`, their coefficients, and what `sequence.json` says about the choice."""
+    """The frames kept, as `SampledFrames`, their coefficients, and what `sequence.json` says about the choice."""
 
-    made: Made
+    made: SampledFrames
     coefficients: tuple[float, ...]
     record: dict[str, Any]
 
@@ -88,19 +88,19 @@ class FrameSampler:
     """Makes images of one sequence, in as many calls as asked for; its ends are denoised in the first one only."""
 
     def __init__(self, denoising: Denoising, progress: Progress | None, calls: int) -> None:
-        self.made: list[Made] = []
+        self.made: list[SampledFrames] = []
         self.images: dict[float, Tensor] = {}
         self.not_finite: set[float] = set()
         self.flagged: set[float] = set()
         self._denoising = replace(denoising, output_type="pt")
-        self._memory = EndpointMemory()
+        self._memory = EndpointCache()
         self._progress, self._planned, self._steps = progress, calls, 0
 
     def sample(self, coefficients: Iterable[float]) -> Tensor:
         """(k, 3, height, width) float32 in [0, 1] at k coefficients; what is not finite is black."""
         asked = tuple(coefficients)
         whole = (0.0, *(t for t in asked if 0 < t < 1), 1.0)
-        made = self._denoising.frames(whole, self.progress, self._memory)
+        made = self._denoising.sample(whole, self.progress, self._memory)
         self.made.append(made)
         self.images.update(zip(whole, made.images, strict=True))
         self.not_finite |= {whole[index] for index in made.not_finite}
@@ -118,11 +118,11 @@ class FrameSampler:
         if self._progress is not None and len(self.made) < self._planned:
             self._progress(self._planned * self._steps, self._planned * self._steps)
 
-    def keep(self, coefficients: tuple[float, ...], output_type: str) -> Made:
+    def keep(self, coefficients: tuple[float, ...], output_type: str) -> SampledFrames:
         """These frames as one stock call of that `output_type` would return them."""
         kept = torch.stack([self.images[t] for t in coefficients])
         chunks = [made.chunk for made in self.made if made.chunk is not None]
-        return Made(
+        return SampledFrames(
             images=_as_output(kept, output_type),
             denoise=sum(made.denoise for made in self.made),
             decode=sum(made.decode for made in self.made),
@@ -169,7 +169,7 @@ def _bayes(
     search = search_prior(distances, selection.steps, denoising.seeds[0])
     t = frame_coefficients(search.best, frames)
     # once more in a call of its own: bit for bit the sequence that these coefficients make
-    made = denoising.frames(t, sampler.progress)
+    made = denoising.sample(t, sampler.progress)
     total = [*sampler.made, made]
     whole = replace(made, denoise=sum(one.denoise for one in total), decode=sum(one.decode for one in total))
     denoised = 2 + (frames - 2) * len(sampler.made) + frames

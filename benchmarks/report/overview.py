@@ -12,7 +12,9 @@ def overview(results: Results) -> str:
     stale = []
     for place, result in sorted(results.all(), key=lambda one: one[0]):
         said = results.stale(result)
-        rows.append([f"`{place}`", f"`{result['command']}`", _commit(result), "stale" if said else "up to date"])
+        rows.append(
+            [f"`{place}`", f"`{result.get('command', '-')}`", _commit(result), "stale" if said else "up to date"]
+        )
         stale += [f"`{place}`: {said.strip()}"] if said else []
     return "\n\n".join([table(["result", "made by", "commit", "code"], rows, 4).strip(), *stale])
 

@@ -1,9 +1,10 @@
 """`python -m benchmarks.same_as OLD [RESULT ...]`: does this tree compute what an older checkout computes?
 
 Runs the same work in both: the stock operator on the committed CPU cases, with masks and banks, and short sequences of
-the miniature; for results of selection and of the comparison those too. Where every ATen operation has the same shapes,
-strides, dtypes and place, and every result the same bits, the results' "sources" are recorded anew, with what they were
-proven the same as. Where not, it says the first difference and writes nothing. Times are not compared.
+the miniature; for results of selection and of the comparison those too. Where every ATen operation, but for those on
+whole numbers alone, has the same shapes, strides, dtypes and place, and every result the same bits, the results'
+"sources" are recorded anew, with what they were proven the same as. Where not, it says the first difference and writes
+nothing. Times are not compared.
 """
 
 from __future__ import annotations

@@ -22,12 +22,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+HANDED_ON = ("resolve_conj", "resolve_neg", "detach", "alias", "lift_fresh")  # the tensor as it is: nothing computed
 PROMPTS = ("a red sphere", "a blue cube")
 FIGURES = ("machine", "versions", "seconds", "timings", "folder", "created")  # of a record: no figure is under these
 
 
 class Operations(TorchDispatchMode):
-    """Hands a line for every ATen operation to `write`, with shapes, strides and dtypes, inside other operators too."""
+    """Hands a line for every ATen operation to `write`, with shapes, strides and dtypes, inside other operators too.
+
+    Operations on whole numbers alone (a plan's checks, timesteps) are left to the bits of the results.
+    """
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
@@ -36,12 +40,19 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.namespace in ("aten", "prims"):
-            self.write(f"{func} {_told(args)} {_told(kwargs)}")
+            if func.overloadpacket.__name__ not in HANDED_ON and not _of_whole_numbers([*args, *kwargs.values()]):
+                self.write(f"{func} {_told(args)} {_told(kwargs)}")
             return func(*args, **kwargs)
         if any(isinstance(one, Tensor) and one.device.type != "cpu" for one in args):
             return func(*args, **kwargs)
         with self:  # what an operator of ours does inside; its own name and signature may change
             return func.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *args, **kwargs)
+
+
+def _of_whole_numbers(values: list[Any]) -> bool:
+    tensors = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    dtypes = {one.dtype for one in tensors if isinstance(one, Tensor)}
+    return bool(dtypes) and all(not dtype.is_floating_point and dtype != torch.bool for dtype in dtypes)
 
 
 def _told(value: Any) -> str:

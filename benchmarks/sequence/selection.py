@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from aid_pipeline import AIDConfig, Selection, interpolate
-from aid_pipeline.attention.apply import find_denoiser
+from aid_pipeline.families import find_denoiser
 from aid_pipeline.io.output_folder import write_json
 from aid_pipeline.io.provenance import fingerprint, model_identity
 from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
@@ -146,11 +146,11 @@ def settings_of(pipe: Any, measure: Distance, options: argparse.Namespace) -> di
     }
 
 
-def begin(path: Path, result: dict[str, Any], pairs: list[Pair]) -> dict[str, Any]:
+def begin(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     """The result with an earlier run's pairs, if any; it then speaks of the code that those were made with.
 
     Raises:
-        SystemExit: the earlier run had other settings, or pairs are missing and its code has changed since.
+        SystemExit: the earlier run had other settings, or its code has changed since.
     """
     if not path.is_file():
         return result
@@ -158,8 +158,9 @@ def begin(path: Path, result: dict[str, Any], pairs: list[Pair]) -> dict[str, An
     if before["settings"] != result["settings"]:
         raise SystemExit(f"{path} holds results of other settings or weights; move it away or use another --out")
     changed = sources.Tree.read().changed(before["sources"])
-    if changed and {pair.name for pair in pairs} - {row["pair"] for row in before["rows"]}:
-        raise SystemExit(f"{path} was made by code that changed since ({', '.join(changed)}); use another --out")
+    if changed:
+        told = ", ".join(changed)
+        raise SystemExit(f"{path} was made by code that changed since ({told}); move it away or use another --out")
     return result | {"sources": before["sources"], "rows": before["rows"]}
 
 
@@ -220,7 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
         "rows": [],
     }
     pairs = draw_pairs(options.prompts, options.pairs, 1)
-    result = begin(options.out / "selection.json", new, pairs)
+    result = begin(options.out / "selection.json", new)
     options.out.mkdir(parents=True, exist_ok=True)
     measure_pairs(pipe, measure, result, pairs, options)
     (options.out / "selection.md").write_text(page(result), encoding="utf-8")

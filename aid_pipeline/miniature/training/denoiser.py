@@ -41,7 +41,7 @@ def _latents(vae, data: SceneData, runs: Path) -> Tensor:
     return found
 
 
-class Denoising:
+class DenoisingTask:
     """What the denoiser and the IP-Adapter share: latents, noise levels and the v-prediction error."""
 
     def __init__(self, job: Job):
@@ -114,7 +114,7 @@ def train_unet(job: Job) -> None:
     from diffusers.models.attention_processor import AttnProcessor
 
     torch.manual_seed(job.recipe.seed)
-    task = Denoising(job)
+    task = DenoisingTask(job)
     unet = UNet2DConditionModel.from_pretrained(job.start / "unet", dtype=torch.float32) if job.start else new_unet()
     if next(unet.parameters()).device.type == "cpu":
         unet.set_attn_processor(AttnProcessor())  # going back through fused attention takes twice the time on CPUs

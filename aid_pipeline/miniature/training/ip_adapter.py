@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..components import WIDTH
 from ..weights import IP_ADAPTER_FOLDER, IP_ADAPTER_WEIGHTS
-from .denoiser import Denoising
+from .denoiser import DenoisingTask
 from .loop import Loop
 from .stages import Job, frozen
 
@@ -122,7 +122,7 @@ def train_ip_adapter(job: Job) -> None:
     from transformers import CLIPVisionModelWithProjection
 
     torch.manual_seed(job.recipe.seed)
-    task = Denoising(job)
+    task = DenoisingTask(job)
     words = (task.data.tokens != task.data.tokens[..., -1:]).sum(2)  # the last token pads, as no caption is that long
     fullest = words.argmax(1)
     vision = frozen(CLIPVisionModelWithProjection, job.part("image_encoder"))

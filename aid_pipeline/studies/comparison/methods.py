@@ -144,18 +144,19 @@ def sample_methods(
         MetricsError: frames that are not finite or that the model's safety checker blacked out.
         AIDError: as `interpolate`.
     """
-    from ...attention.endpoint_cache import EndpointMemory
-    from ...conditioning.embeddings import check_guidance, encode_prompts, text_family
+    from ...attention.endpoint_cache import EndpointCache
+    from ...conditioning.encoding import check_guidance, encode_prompts
     from ...conditioning.latents import check_seed
     from ...conditioning.prompts import check_prompts
+    from ...families import find_family
     from ...sampling.denoising import Denoising
     from ...sampling.stock_call import private_copy
 
-    prompts, family = check_prompts(prompt_a, prompt_b, None, None, frames), text_family(pipe)
+    prompts, family = check_prompts(prompt_a, prompt_b, None, None, frames), find_family(pipe)
     call = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
     guided = check_guidance(pipe, family, call, False)
     encoded = encode_prompts(private_copy(pipe), family, prompts, guided, {})
-    memory, total, done = EndpointMemory(), rows(methods, frames), 0
+    memory, total, done = EndpointCache(), rows(methods, frames), 0
     ends: Tensor | None = None
     for config, (coefficients, names) in runs(methods, frames).items():
         count = len(coefficients) - (2 if memory.filled else 0)
@@ -164,8 +165,18 @@ def sample_methods(
             if progress is not None:
                 progress(done * steps + count * steps_done, total * steps)
 
-        denoising = Denoising(pipe, config, encoded, False, check_seed(seed), None, "auto", call, "pt")
-        made = denoising.frames(coefficients, step, memory)
+        denoising = Denoising(
+            pipe=pipe,
+            config=config,
+            encoded=encoded,
+            has_guide=False,
+            seeds=check_seed(seed),
+            latents=None,
+            chunk="auto",
+            call=call,
+            output_type="pt",
+        )
+        made = denoising.sample(coefficients, step, memory)
         if made.not_finite or made.flagged:
             wrong = "not finite" if made.not_finite else "blacked out by the safety checker"
             raise MetricsError(f"{names[0]} of {prompt_a!r} and {prompt_b!r}: frames are {wrong}")

@@ -11,18 +11,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from aid_kernels import InterpolationPlan
 
-from ...attention.apply import find_denoiser
 from ...attention.layers import attention_layers
 from ...attention.processors import InterpolatedAttnProcessor
-from ...conditioning.embeddings import check_guidance, encode_prompts, text_family
+from ...conditioning.encoding import check_guidance, encode_prompts
 from ...conditioning.prompts import check_prompts
 from ...config import AIDConfig
 from ...errors import MetricsError, RowsError, UnsupportedPipelineError
+from ...families import find_denoiser, find_family, has_separate_cross_attention
 from ...sampling.stock_call import private_copy
 from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 
@@ -65,18 +64,18 @@ def replaced_images(
         MetricsError: an image that is not finite or that the safety checker blacked out.
     """
     denoiser = find_denoiser(pipe)
-    if not isinstance(denoiser, UNet2DConditionModel):
+    if not has_separate_cross_attention(denoiser):
         raise UnsupportedPipelineError(
             f"the study replaces self- and cross-attention apart, which {type(denoiser).__name__} does not have; use a "
             "Stable Diffusion 1.x, 2.x or XL model"
         )
-    family = text_family(pipe)
+    family = find_family(pipe)
     guided = check_guidance(pipe, family, {"guidance_scale": guidance_scale}, False)
     own = private_copy(pipe)
     encoded = encode_prompts(own, family, check_prompts(prompt_a, prompt_b, None, None, 2), guided, {})
     # every row but b's has a's text: cross-attention "from b" reads b's keys through the plan
     rows = [1 if name == "b" else 0 for name in ROWS]
-    embeddings = {name: value[rows] for name, value in encoded.frames((0.0, 1.0)).items()}
+    embeddings = {name: value[rows] for name, value in encoded.arguments_for((0.0, 1.0)).items()}
     with _replacing(denoiser, embeddings["prompt_embeds"], AIDConfig(mode="outer", fuse_self=False, impl=impl)):
         output = own(
             **embeddings,

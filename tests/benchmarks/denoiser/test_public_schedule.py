@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.conditioning.embeddings import encode_prompts, text_family
+from aid_pipeline.conditioning.encoding import encode_prompts
 from aid_pipeline.conditioning.prompts import check_prompts
+from aid_pipeline.families import find_family
 from benchmarks.denoiser.public_schedule import denoise
 
 from ...support.families import FAMILIES, NEGATIVE, PROMPTS
@@ -18,7 +19,7 @@ def test_the_public_schedule_makes_the_same_frames(warmup):
     noise = torch.randn(len(UNEVEN), 4, 8, 8, generator=torch.Generator().manual_seed(0))
     processors = {name: id(value) for name, value in pipe.unet.attn_processors.items()}
     prompts = check_prompts(*PROMPTS, None, NEGATIVE, len(UNEVEN))
-    embeddings = encode_prompts(pipe, text_family(pipe), prompts, True, {}).frames(UNEVEN)
+    embeddings = encode_prompts(pipe, find_family(pipe), prompts, True, {}).arguments_for(UNEVEN)
     slow = denoise(pipe, embeddings, noise, UNEVEN, config, num_inference_steps=4, guidance_scale=3.0)
     fast = interpolate(
         pipe,

@@ -59,3 +59,11 @@ def test_it_goes_on_where_it_stopped(tmp_path, capsys):
     assert "seconds of the whole call" in text
     with pytest.raises(SystemExit, match="other settings"):
         selection.main([*place, "--steps", "2", "--pairs", "2"])
+
+
+def test_pairs_of_other_code_are_not_mixed(tmp_path):
+    before = {"settings": {}, "rows": [], "sources": {"benchmarks/sequence/selection.py": {"pixels": "0" * 12}}}
+    path = tmp_path / "selection.json"
+    path.write_text(json.dumps(before))
+    with pytest.raises(SystemExit, match=r"changed since \(pixels \(selection\.py\)\)"):
+        selection.begin(path, {"settings": {}, "rows": [], "sources": {}})

@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aid_kernels import InterpolationPlan, inner_attention, outer_attention
 from aid_kernels.interpolated_attention.impl import log_sum_exp_ops, sdpa
 from benchmarks.common.memory import peak_extra_bytes
-from tests.testing import OPS, Case, assert_accepted, covering_cases
+from tests.testing import OPS, Case, assert_accepted, bundled, covering_cases
 
-IMPLEMENTATIONS = {"outer": sdpa.outer_attention, "inner": sdpa.inner_attention}
+ATTENTION = {"outer": sdpa.outer_attention, "inner": sdpa.inner_attention}
 SEVEN = InterpolationPlan.sequence([0, 0.1, 0.3, 0.5, 0.7, 0.9, 1])
 
 
@@ -28,12 +25,14 @@ class Work(TorchDispatchMode):
         super().__init__()
         self.calls: Counter[str] = Counter()
         self.products = 0
+        self.heads: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         self.calls[name] += 1
         if name == "_scaled_dot_product_flash_attention_for_cpu":
             query, key = args[:2]
+            self.heads.append(query.shape[1])
             self.products += query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
         return func(*args, **(kwargs or {}))
 
@@ -41,9 +40,9 @@ class Work(TorchDispatchMode):
 def work_of(mode: str, plan: InterpolationPlan, fuse_self: bool, heads: int = 2, length: int = 16) -> Work:
     # transposed views, what diffusers passes
     query, key, value = (torch.randn(len(plan), length, heads, 8).transpose(1, 2) for _ in range(3))
-    options: dict[str, Any] = dict(bank=(key, value), key_mask=None, bank_mask=None, scale=0.3)
+    inputs = bundled(dict(q=query, k=key, v=value, plan=plan, fuse_self=fuse_self, scale=0.3))
     with Work() as work:
-        IMPLEMENTATIONS[mode](query, key, value, plan, fuse_self=fuse_self, **options)
+        ATTENTION[mode](inputs)
     work.products //= heads * length * length  # in units: one row's plain attention
     return work
 
@@ -101,17 +100,13 @@ def test_peak_memory(mode: str) -> None:
 def test_nothing_waits_for_a_gpu(mode: str, fuse_self: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Meta tensors have no values: reading one raises."""
     monkeypatch.setattr(log_sum_exp_ops, "log_sum_exp_op", lambda *_: name)
-    on_cpu = InterpolationPlan.concat([InterpolationPlan.plain(2), SEVEN])
-    parts = (part.to("meta") for part in (on_cpu.sources, on_cpu.weights, on_cpu.schedule))
-    plan = InterpolationPlan.trusted(*parts, on_cpu.host_sources, on_cpu.host_weights, on_cpu.bank_size)
+    plan = InterpolationPlan.concat([InterpolationPlan.plain(2), SEVEN]).to("meta")
     query, key, value = (
         torch.empty(9, 37, 4, 40, dtype=torch.float16, device="meta").transpose(1, 2) for _ in range(3)
     )
-    masks = [torch.empty(9, 37, dtype=torch.bool, device="meta") if name in ("efficient", "math") else None] * 2
-    options: dict[str, Any] = dict(
-        fuse_self=fuse_self, bank=(key, value), key_mask=masks[0], bank_mask=masks[1], scale=0.1
-    )
-    out = IMPLEMENTATIONS[mode](query, key, value, plan, **options)
+    mask = torch.empty(9, 37, dtype=torch.bool, device="meta") if name in ("efficient", "math") else None
+    arguments = dict(q=query, k=key, v=value, plan=plan, fuse_self=fuse_self, key_mask=mask, bank_mask=mask)
+    out = ATTENTION[mode](bundled(arguments))
     assert out.shape == query.shape
     assert out.stride() == query.stride()
 
@@ -127,8 +122,6 @@ def test_accepted_through_the_fallback_op(case: Case, monkeypatch: pytest.Monkey
 def test_accepted_head_by_head(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sdpa, "MIN_LOGITS", {"cpu": 1})
     arguments = case.inputs()
-    query = arguments["q"]
-    assert len(sdpa._pieces(query, keys=5)) == (3 if query.numel() else 0)
     assert_accepted(OPS[case.mode](**arguments, impl="sdpa"), case.mode, arguments)
 
 
@@ -169,28 +162,17 @@ def test_a_row_alone_is_accepted_too(op: Any, dtype: torch.dtype) -> None:
         assert_accepted(together, mode, arguments)
 
 
-@given(st.sets(st.integers(0, 30)).map(sorted))
-def test_slices_hold_exactly_the_rows(rows: list[int]) -> None:
-    slices = sdpa._slices(rows)
-    assert [row for part in slices for row in range(31)[part]] == rows
+def test_heads_are_attended_to_a_few_at_a_time_where_that_is_enough_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 20 heads 3 at a time, so that partial results stay small; every segment's heads once, all of them."""
+    segments = 3
+    assert work_of("outer", SEVEN, True, heads=20).heads == [20] * segments
+    monkeypatch.setattr(sdpa, "MIN_LOGITS", {"cpu": 1})
+    pieces = [3, 3, 3, 3, 3, 3, 2]
+    assert work_of("outer", SEVEN, True, heads=20).heads == [count for count in pieces for _ in range(segments)]
 
 
-def test_slices_are_few() -> None:
-    assert sdpa._slices([1, 2, 3, 4, 5]) == [slice(1, 6, 1)]
-    assert sdpa._slices([0, 6]) == [slice(0, 7, 6)]
-    assert sdpa._slices([0, 2, 4, 5]) == [slice(0, 5, 2), slice(5, 6, 1)]
-
-
-def test_pieces_are_even_and_none_is_lost() -> None:
-    query = torch.empty(7, 20, 1024, 8, device="meta")
-    assert sdpa._pieces(query, keys=1) == [slice(0, 20)]  # too little work to split
-    whole = torch.empty(7, 20, 4096, 8)
-    assert sdpa._pieces(whole, keys=8192) == [slice(start, start + 3) for start in range(0, 20, 3)]
-
-
-def test_folding_a_transposed_view_copies_nothing() -> None:
-    query: Tensor = torch.randn(7, 11, 4, 8).transpose(1, 2)
-    folded = sdpa._fold(query[1:6])
-    assert folded.shape == (1, 4, 55, 8)
-    assert folded.data_ptr() == query[1:6].data_ptr()
-    torch.testing.assert_close(sdpa._unfold(folded, 11), query[1:6], rtol=0, atol=0)
+def test_rows_in_even_steps_are_one_call() -> None:
+    """Every second row of two interleaved sequences: still a call for the own keys, and one a source."""
+    terms = [[(0, 0.0)], [(1, 0.0)], [(0, 1.0)], [(1, 1.0)], [(0, 1.0)], [(1, 1.0)]]
+    sources, weights = (torch.tensor([[term[part] for term in row] for row in terms]) for part in (0, 1))
+    assert len(work_of("outer", InterpolationPlan(sources, weights), True).heads) == 3

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 READS = re.compile(r"""os\.(?:environ(?:\.get|\.pop|\.setdefault)?|getenv)\s*[\[(]\s*([^\])]+?)\s*[\]),]""")
 CONSTANT = re.compile(r'^(\w*VARIABLE) = "(\w+)"', re.MULTILINE)
 

@@ -1,0 +1,95 @@
+"""Rooms: arrows upwards, unknown rooms, and this repository's own."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tools.test_imports import write
+from tools import rooms
+from tools.imports import read_modules
+
+FLOORS = ("cli", "middle.deep", "middle beside", "low")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A package without a fault: cli > middle, low; middle.deep > middle; middle, beside > low."""
+    write(
+        tmp_path,
+        p__="from .cli import main",
+        p__cli__="",
+        p__cli__main="from ..middle import one\nfrom ..low import low",
+        p__middle__="from .one import name",
+        p__middle__one="from .. import low",
+        p__middle__deep__="from ..one import name",
+        p__beside="from .low import low",
+        p__low="",
+    )
+    (tmp_path / "p" / "__main__.py").write_text("from .cli import main")
+    return tmp_path
+
+
+def faults(tree: Path, floors: tuple[str, ...] = FLOORS) -> list[str]:
+    return rooms.faults(read_modules(tree, ["p"]), "p", floors)
+
+
+def test_a_sound_package_has_no_fault_and_is_described(tree: Path) -> None:
+    assert faults(tree) == []
+    assert rooms.describe(read_modules(tree, ["p"]), "p", FLOORS).splitlines() == [
+        "p: 5 rooms, 5 arrows",
+        "  cli > low, middle",
+        "  middle.deep > middle",
+        "  middle > low",
+        "  beside > low",
+        "  low > -",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "told"),
+    [
+        ("p__low", "from .cli import main", "low imports cli, which is not below it (p.low imports p.cli.main)"),
+        ("p__beside", "import p.middle.one", "beside imports middle, which is not below it"),
+        ("p__middle__one", "def f():\n    from .deep import name", "middle imports middle.deep"),
+        ("p__lower", "", "lower is on no floor"),
+    ],
+)
+def test_a_fault_is_told_by_its_modules(tree: Path, module: str, text: str, told: str) -> None:
+    (found,) = faults(write(tree, **{module: text}))
+    assert told in found
+
+
+def test_too_many_rooms(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "MOST_ROOMS", 4)
+    assert faults(tree) == ["p: 5 rooms, more than 4"]
+
+
+def test_packages_have_an_order_of_their_own(tree: Path) -> None:
+    write(tree, q__="", q__a="from p import low\nimport q", r__="", r__b="import q.a, p.low")
+    modules = read_modules(tree, ["p", "q", "r"])
+    assert rooms.package_faults(modules, ("r", "q", "p")) == []
+    assert rooms.package_faults(modules, ("p", "r", "q")) == [
+        "q.a imports p.low: q is below p",
+        "r.b imports p.low: r is below p",
+    ]
+
+
+def test_this_repository(capsys: pytest.CaptureFixture[str]) -> None:
+    code = rooms.main([])
+    assert code == 0, capsys.readouterr().out
+
+
+def test_a_fault_makes_the_command_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    described = '"""One sentence. And another."""'
+    for package in rooms.PACKAGES:
+        write(tmp_path, **{f"{package}__": described})
+    for folder in set(rooms.MEASURED) - set(rooms.PACKAGES):
+        (tmp_path / folder).mkdir()
+    assert rooms.main([], tmp_path) == 0
+    write(
+        tmp_path, aid_pipeline__errors="import aid_pipeline.config", aid_pipeline__config="import aid_pipeline.errors"
+    )
+    assert rooms.main([], tmp_path) == 1
+    told = capsys.readouterr().out
+    assert "a circle: aid_pipeline.config > aid_pipeline.errors > aid_pipeline.config" in told
+    assert "errors imports config, which is not below it" in told
