@@ -1,7 +1,7 @@
 """Interpolated attention for all frames of a sequence in one batched pass. Importing it needs torch alone.
 
-Rooms, from the top down; each may import those below it: `demo`, `doctor`, `interpolated_attention` (the operator), `plan` (who
-attends to whom), `constants`.
+Rooms, from the top down; each may import those below it: `demo` and `doctor`, `interpolated_attention` (the operator),
+`plan` (who attends to whom), `constants`.
 """
 
 from .constants import (
@@ -16,6 +16,8 @@ from .constants import (
     MODES,
 )
 from .interpolated_attention import (
+    CallBucket,
+    Choice,
     Explanation,
     choices_from_json,
     choices_to_json,
@@ -37,6 +39,8 @@ __all__ = [
     "INTERPRET_VARIABLE",
     "MAX_HEAD_DIM",
     "MODES",
+    "CallBucket",
+    "Choice",
     "Explanation",
     "InterpolationPlan",
     "__version__",

@@ -2,14 +2,18 @@
 
 A call goes down: `api` (the public functions; `checks` makes the `inputs`), `ops` (what torch compiles), `dispatch`
 (selects an implementation; `auto` by measurement, `running` calls it) and `gradients`, `impl` (the implementations),
-`tuning` (how kernels are launched and candidates measured). Each imports what stands below it, and `plan` and `constants` of the package; nothing here knows diffusers.
+`tuning` (how kernels are launched and candidates measured). Each imports what stands below it, and `plan` and
+`constants` of the package; nothing here knows diffusers.
 """
 
 from .api import explain, inner_attention, outer_attention
 from .dispatch import Explanation
+from .tuning.choice import CallBucket, Choice
 from .tuning.recording import choices_from_json, choices_to_json, recorded_choices
 
 __all__ = [
+    "CallBucket",
+    "Choice",
     "Explanation",
     "choices_from_json",
     "choices_to_json",
