@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -21,6 +25,8 @@ from .tuning.routes import sdpa_route
 from .tuning.settled import Settled, agreed, is_settled, known, settle
 from .tuning.targets import gpu_name, target_of
 from .tuning.tuned import describe, tuned_for
+
+_forbidden: ContextVar[str | None] = ContextVar("forbidden", default=None)
 
 AUTO_SETTINGS = ("measure", "static")
 # free memory that measuring wants, as a multiple of the call's own
@@ -111,8 +117,8 @@ def why_not_measured(inputs: AttentionInputs) -> str | None:
         raise ValueError(f"{AUTO_VARIABLE} must be one of {', '.join(AUTO_SETTINGS)}, got {setting!r}")
     if setting == "static":
         return f"{AUTO_VARIABLE}=static"
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None or _in_proxy_mode():
-        return "the call is being traced"
+    if _forbidden.get() is not None:
+        return _forbidden.get()
     if inputs.query.device.type == "cuda":
         if torch.cuda.is_current_stream_capturing():
             return "a CUDA graph is being captured"
@@ -140,7 +146,17 @@ def _candidates(bucket: CallBucket, inputs: AttentionInputs) -> list[Choice]:
     ]
 
 
-def _in_proxy_mode() -> bool:
-    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+@contextmanager
+def never_measured(why: str) -> Iterator[None]:
+    """While active, this thread's calls are not measured."""
+    token = _forbidden.set(why)
+    try:
+        yield
+    finally:
+        _forbidden.reset(token)
 
-    return get_proxy_mode() is not None
+
+def is_traced() -> bool:
+    """Whether torch records what is called, by `torch.jit.trace` or `make_fx`; inside an op nobody can tell."""
+    tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    return torch._C._get_tracing_state() is not None or (tracer is not None and tracer.get_proxy_mode() is not None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..constants import IMPL_VARIABLE, IMPLEMENTATIONS
-from .auto import automatic, bucket_of
+from .auto import automatic, bucket_of, is_traced, never_measured
 from .impl.log_sum_exp_ops import selected_op
 from .impl.triton.support import unsupported_reasons as triton_unsupported_reasons
 from .inputs import AttentionInputs, requires_grad
@@ -23,6 +23,8 @@ from .tuning.recording import is_recording, note, replayed
 from .tuning.routes import sdpa_route
 from .tuning.settled import Settled
 from .tuning.tuned import tuned_for
+
+__all__ = ["Explanation", "check_name", "explain", "is_traced", "never_measured", "run", "select"]
 
 logger = logging.getLogger("aid_kernels")
 _logged: set[str] = set()

@@ -30,7 +30,6 @@ class Sample:
         rows, heads, queries: indices into the output.
         exact: (rows, heads, queries, D) float64.
         limit: the largest error that is accepted.
-        finite: the stock recipe's whole output is finite; a candidate's then has to be.
     """
 
     rows: list[int]
@@ -43,7 +42,7 @@ class Sample:
         """The largest error; NaN where the output holds one."""
         return (_cut(out, self.rows, self.heads, self.queries).double() - self.exact).abs().max().item()
 
-    def fault(self, out: Tensor, expected: Tensor | None = None) -> tuple[float, str | None]:
+    def fault(self, out: Tensor) -> tuple[float, str | None]:
         """The largest error of an output, and why it is refused; None if it is not."""
         error = self.error(out)
         if not error <= self.limit:
@@ -58,7 +57,7 @@ def sample(inputs: AttentionInputs, reference: Attention, stock: Attention) -> S
     terms = inputs.plan.host_terms()
     mixed = [row for row, found in enumerate(terms) if found]
     plain = [row for row, found in enumerate(terms) if not found]
-    rows = sorted({*mixed[:1], *mixed[len(mixed) // 2 :][:1], *mixed[-1:], *plain[:1]})
+    rows = sorted({*mixed[:1], *mixed[len(mixed) // 2 :][:1], *mixed[-1:], *plain[:1], *plain[-1:]})
     heads = sorted({0, inputs.query.shape[1] - 1})
     length = inputs.query.shape[2]
     starts = (0, max(0, length // 2 - BLOCK // 2), max(0, length - BLOCK))
