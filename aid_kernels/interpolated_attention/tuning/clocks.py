@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Protocol
 
 import torch
@@ -14,6 +15,9 @@ class Clock(Protocol):
 
     def time(self, call: Callable[[], object]) -> float:
         """Milliseconds of one call."""
+
+    def typical(self, times: list[float]) -> float:
+        """One number for a candidate's rounds."""
 
     def recover(self) -> None:
         """After a failed call: wait for the device and free what it left. Raises if the device is lost."""
@@ -34,6 +38,9 @@ class EventClock:
             end.synchronize()
             return float(start.elapsed_time(end))
 
+    def typical(self, times: list[float]) -> float:
+        return median(times)
+
     def recover(self) -> None:
         torch.cuda.synchronize(self._device)
         torch.cuda.empty_cache()
@@ -46,6 +53,10 @@ class ProcessorClock:
         start = time.process_time()
         call()
         return 1e3 * (time.process_time() - start) / torch.get_num_threads()
+
+    def typical(self, times: list[float]) -> float:
+        """The least: what else runs on a shared machine only adds to it."""
+        return min(times)
 
     def recover(self) -> None:
         """Nothing to wait for."""

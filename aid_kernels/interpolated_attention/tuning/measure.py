@@ -43,7 +43,7 @@ class Outcome:
     Attributes:
         choice: the candidate.
         error: largest error of the sample; None where it did not run.
-        milliseconds: median of its rounds; None where it was not timed.
+        milliseconds: of its rounds, as the clock sums them up; None where it was not timed.
         fault: why it is out; None: it passed.
     """
 
@@ -189,7 +189,9 @@ class _Session:
     def result(self, choices: list[Choice]) -> Measurement:
         """The fastest candidate that passes on the whole call too; the first where none is faster or none is left."""
         while True:
-            passed = {choice: median(self._times[choice]) for choice in choices if choice not in self._faults}
+            passed = {
+                choice: self._clock.typical(self._times[choice]) for choice in choices if choice not in self._faults
+            }
             noise = max([LEAST_NOISE, *(_spread(self._times[choice]) for choice in passed)])
             chosen = min(passed, key=lambda choice: passed[choice], default=choices[0])
             if choices[0] in passed and passed[chosen] >= passed[choices[0]] * (1 - noise):

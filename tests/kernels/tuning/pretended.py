@@ -71,6 +71,9 @@ class Machine:
         self.measured += 1
         return self.milliseconds(self.ran[-1])
 
+    def typical(self, times: list[float]) -> float:
+        return sorted(times)[len(times) // 2]
+
     def recover(self) -> None:
         """Nothing is lost."""
 

@@ -213,9 +213,7 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
     assert any("AID_KERNELS_CACHE_DIR" in record.getMessage() for record in caplog.records)
 
 
-def test_a_lost_gpu_is_said_and_its_candidate_not_tried_again(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_gpu_is_said_and_not_risked_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
