@@ -23,6 +23,7 @@ from .interpolated_attention import (
     choices_to_json,
     explain,
     inner_attention,
+    measured_here,
     outer_attention,
     recorded_choices,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "choices_to_json",
     "explain",
     "inner_attention",
+    "measured_here",
     "outer_attention",
     "recorded_choices",
 ]

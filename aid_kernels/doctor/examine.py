@@ -16,7 +16,6 @@ from torch import Tensor
 from ..constants import INTERPRET_VARIABLE
 from ..interpolated_attention import auto
 from ..interpolated_attention.checks import checked_inputs
-from ..interpolated_attention.impl.triton.support import unsupported_reasons
 from ..interpolated_attention.inputs import AttentionInputs
 from ..interpolated_attention.tuning.candidates import stock_candidates
 from ..interpolated_attention.tuning.choice import CallBucket, Choice
@@ -36,7 +35,7 @@ FRAMES_ELSE = 7
 BUDGETS = {"cpu": 600.0}
 # products of a query and a key that all heads of a shape come to at most
 MOST_LOGITS = {"cpu": 2**24}
-STOCK_ROUNDS = 5
+STOCK_ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,11 @@ def examine(
     logger = logging.getLogger("aid_kernels")
     logger.addHandler(listener)
     probe = _inputs(Shape("probe", 1, 16, 16, 16), device, dtype)
-    cache = cache_for(auto.bucket_of("outer", probe).device)
-    found = Examination(cache.identity, unsupported_reasons(probe, needs_grad=False), folder=str(cache.folder))
-    if device.type == "cpu":
+    name = auto.bucket_of("outer", probe).device
+    cache = cache_for(name)
+    reasons = auto.triton_unsupported_reasons(probe, needs_grad=False)
+    found = Examination(cache.identity, reasons, folder=str(cache.folder))
+    if name == "cpu":
         found.unsupported = found.unsupported or [f"{INTERPRET_VARIABLE}=1 is for tests"]
     try:
         for shape in shapes:

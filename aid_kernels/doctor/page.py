@@ -16,8 +16,9 @@ def page(found: Examination) -> str:
     lines = [f"{device}: {', '.join(f'{name} {value}' for name, value in found.machine.items() if name != 'device')}"]
     lines += ["", *_table([COLUMNS, *(_cells(row) for row in found.rows)]), ""]
     lines += [
-        "ms: what is kept, on that many heads. Over stock: faster than PyTorch's attention on concatenated keys, a call",
-        "for each source. Over sdpa: than the package's own stock recipe. Error: largest against float64, on a sample.",
+        "ms: what is kept, on that many heads. Over stock: faster than PyTorch's attention on concatenated keys, a",
+        "call for each source. Over sdpa: than the package's own stock recipe. Error: the largest of a sample, against",
+        "float64.",
         "",
         *words(found),
     ]
@@ -37,14 +38,10 @@ def words(found: Examination) -> list[str]:
         share = _over(row.stock_ms, row)
         if share is not None and share < SLOW:
             lines.append(f"{name}: slow, {share:.2f}x of stock PyTorch; nothing faster passed its check.")
-        kernel = [
-            o.milliseconds for o in row.measurement.outcomes if o.choice.implementation == "triton" and o.milliseconds
-        ]
+        kernel = _best(row, "triton")
         kept = row.measurement.time_of(row.measurement.choice)
         if kernel and kept and row.measurement.choice.implementation != "triton":
-            lines.append(
-                f"{name}: the kernel takes {min(kernel) / kept:.2f} of what is kept, so stock attention serves it."
-            )
+            lines.append(f"{name}: the kernel takes {kernel / kept:.2f} of what is kept, so stock attention serves it.")
     if found.unreached:
         lines.append(f"Not reached in time, run it again for these alone: {'; '.join(found.unreached)}.")
     lines += [line for line in found.said if "is not used" not in line]
@@ -59,9 +56,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     kept = measurement.choice
     error = next((outcome.error for outcome in measurement.outcomes if outcome.choice == kept), None)
     milliseconds = measurement.time_of(kept)
-    recipe = [
-        o.milliseconds for o in measurement.outcomes if o.choice.implementation == "sdpa" and o.choice.route == "merged"
-    ]
     return (
         row.shape.layer,
         row.mode,

@@ -7,6 +7,7 @@ A call goes down: `api` (the public functions; `checks` makes the `inputs`), `op
 """
 
 from .api import explain, inner_attention, outer_attention
+from .auto import measured_here
 from .dispatch import Explanation
 from .tuning.choice import CallBucket, Choice
 from .tuning.recording import choices_from_json, choices_to_json, recorded_choices
@@ -19,6 +20,7 @@ __all__ = [
     "choices_to_json",
     "explain",
     "inner_attention",
+    "measured_here",
     "outer_attention",
     "recorded_choices",
 ]

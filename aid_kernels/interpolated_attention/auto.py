@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from .tuning.clocks import clock_for
 from .tuning.measure import BUDGET_MS, Measurement, measure
 from .tuning.recording import replayed
 from .tuning.routes import sdpa_route
-from .tuning.settled import Settled, agreed, is_settled, known, settle
+from .tuning.settled import Settled, agreed, cache_for, is_settled, known, settle
 from .tuning.targets import gpu_name, target_of
 from .tuning.tuned import describe, tuned_for
 
@@ -37,6 +38,12 @@ def bucket_of(mode: str, inputs: AttentionInputs) -> CallBucket:
     """The bucket of a call."""
     device = inputs.query.device
     return CallBucket.of(mode, inputs, gpu_name(device) or device.type)
+
+
+def measured_here(device: str) -> tuple[Path, list[tuple[CallBucket, Measurement]]]:
+    """The cache's folder of a device, "cuda" or "cpu", and everything that was measured on it."""
+    cache = cache_for(gpu_name(torch.device(device)) or device)
+    return cache.folder, cache.entries()
 
 
 def automatic(mode: str, inputs: AttentionInputs, needs_grad: bool, *, running: bool) -> Settled:

@@ -17,13 +17,9 @@ if TYPE_CHECKING:
 def doctor(
     model: Annotated[
         str | None,
-        typer.Option(
-            help="One of miniature, sd15, sdxl, sd3, flux, or any model as for interpolate; default: those five."
-        ),
+        typer.Option(help="miniature, sd15, sdxl, sd3, flux, or a model as for interpolate; default: those five."),
     ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="float32, float16 or bfloat16; auto: what the model would run in.")
-    ] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16; auto: by the device.")] = "auto",
     out: Annotated[Path, typer.Option(help="File to attach to a report.")] = Path("aid-doctor.json"),
 ) -> None:
     """Check and measure attention on this machine, keep the fastest, and say what is slow or wrong."""
