@@ -101,7 +101,7 @@ def examine(
     probe = _inputs(Shape("probe", 1, 16, 16, 16), device, dtype)
     name = auto.bucket_of("outer", probe).device
     cache = cache_for(name)
-    reasons = auto.triton_unsupported_reasons(probe, needs_grad=False)
+    reasons = auto.why_not_triton(probe)
     found = Examination(cache.identity, reasons, folder=str(cache.folder))
     if name == "cpu":
         found.unsupported = found.unsupported or [f"{INTERPRET_VARIABLE}=1 is for tests"]

@@ -16,7 +16,7 @@ from ..constants import AUTO_VARIABLE
 from .impl.triton.support import unsupported_reasons as triton_unsupported_reasons
 from .inputs import AttentionInputs
 from .running import run_choice
-from .tuning.cache import Cache
+from .tuning.cache import Cache, say_once
 from .tuning.candidates import stock_candidates, triton_candidates
 from .tuning.choice import CallBucket, Choice
 from .tuning.clocks import clock_for
@@ -60,8 +60,10 @@ def automatic(mode: str, inputs: AttentionInputs, needs_grad: bool, *, running: 
     bucket = bucket_of(mode, inputs)
     reasons = triton_unsupported_reasons(inputs, needs_grad)
     prescribed = replayed(bucket)
-    if prescribed is not None and not (reasons and prescribed.implementation == "triton"):
-        return Settled(prescribed, "the choice of the recorded sequence")
+    if prescribed is not None:
+        if not (reasons and prescribed.implementation == "triton"):
+            return Settled(prescribed, "the choice of the recorded sequence")
+        say_once(f"recorded was {prescribed}, which cannot serve here: {reasons[0]}; bits may differ")
     stock = Choice("sdpa", route=sdpa_route(mode, inputs))
     if reasons:
         return _without_triton(bucket, stock, f"the stock recipe; triton cannot: {reasons[0]}")
@@ -115,6 +117,11 @@ def measure_call(
             trying=trial.note,
             budget=budget,
         )
+
+
+def why_not_triton(inputs: AttentionInputs) -> list[str]:
+    """Every reason why the kernel cannot serve a call without gradients; empty if it can."""
+    return triton_unsupported_reasons(inputs, False)
 
 
 def why_not_measured(inputs: AttentionInputs) -> str | None:

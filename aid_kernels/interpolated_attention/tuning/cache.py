@@ -59,7 +59,7 @@ class Cache:
         """What was measured of a bucket; None if nothing was, or the file is damaged, which is said."""
         found = self._read(self.path(bucket))
         if found is not None and found[0] != bucket:
-            _say(f"{self.path(bucket)} holds another bucket, {found[0]}; it is measured anew")
+            say_once(f"{self.path(bucket)} holds another bucket, {found[0]}; it is measured anew")
             return None
         return None if found is None else found[1]
 
@@ -82,7 +82,7 @@ class Cache:
         except FileExistsError:
             return self.load(bucket) or measurement
         except OSError as error:
-            _say(f"choices cannot be kept in {self.folder} ({error.strerror or error}); set {CACHE_DIR_VARIABLE}")
+            say_once(f"choices cannot be kept in {self.folder} ({error.strerror or error}); set {CACHE_DIR_VARIABLE}")
         return measurement
 
     def entries(self) -> list[tuple[CallBucket, Measurement]]:
@@ -112,7 +112,7 @@ class Cache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _say(f"{path} is damaged ({type(error).__name__}: {error}); it is measured anew")
+            say_once(f"{path} is damaged ({type(error).__name__}: {error}); it is measured anew")
             return None
 
 
@@ -176,7 +176,8 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
             os.unlink(temporary)
 
 
-def _say(line: str) -> None:
+def say_once(line: str) -> None:
+    """Warn, once in a process."""
     if line not in _said:
         _said.add(line)
         logger.warning(line)
