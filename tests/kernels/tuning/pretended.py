@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aid_kernels import Choice, InterpolationPlan
-from aid_kernels.interpolated_attention import auto, running
+from aid_kernels.interpolated_attention import auto, dispatch, running
 from aid_kernels.interpolated_attention.inputs import AttentionInputs
 from aid_kernels.interpolated_attention.tuning import settled, tuned
 from tests.kernels.tuning.entries import GPU
@@ -95,7 +95,8 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: str) -> Machine:
     monkeypatch.setattr(running, "RUNNERS", real | {"triton": kernel, "sdpa": stock})
     for module in (tuned, auto):
         monkeypatch.setattr(module, "gpu_name", lambda device: GPU)
-    monkeypatch.setattr(auto, "triton_unsupported_reasons", lambda inputs, needs_grad: [])
+    for module in (auto, dispatch):
+        monkeypatch.setattr(module, "triton_unsupported_reasons", lambda inputs, needs_grad: [])
     monkeypatch.setattr(auto, "target_of", lambda device: "sm_90")
     monkeypatch.setattr(auto, "clock_for", lambda device: machine)
     monkeypatch.setenv("AID_KERNELS_CACHE_DIR", cache)
