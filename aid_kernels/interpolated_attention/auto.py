@@ -22,7 +22,7 @@ from .tuning.choice import CallBucket, Choice
 from .tuning.clocks import clock_for
 from .tuning.measure import BUDGET_MS, Measurement, measure
 from .tuning.recording import replayed
-from .tuning.routes import sdpa_route
+from .tuning.routes import offers_routes, sdpa_route
 from .tuning.settled import Settled, agreed, cache_for, is_settled, known, settle
 from .tuning.targets import gpu_name, target_of
 from .tuning.tuned import describe, tuned_for
@@ -146,7 +146,7 @@ def why_not_measured(inputs: AttentionInputs) -> str | None:
 
 def _without_triton(bucket: CallBucket, stock: Choice, why: str) -> Settled:
     """The stock recipe by its rule; on the CPU by the user's cache, where there is something in it."""
-    if bucket.device != "cpu" or len(stock_candidates(bucket, "merged")) == 1:
+    if bucket.device != "cpu" or not offers_routes(bucket.mode, bucket.masked, bucket.fuse_self):
         return Settled(stock, why)
     return settle(bucket, stock, why, None, reach=0)
 
