@@ -1,10 +1,12 @@
 """Interpolated attention for all frames of a sequence in one batched pass. Importing it needs torch alone.
 
-Rooms, from the top down; each may import those below it: `demo`, `interpolated_attention` (the operator), `plan` (who
-attends to whom), `constants`.
+Rooms, from the top down; each may import those below it: `demo` and `doctor`, `interpolated_attention` (the operator),
+`plan` (who attends to whom), `constants`.
 """
 
 from .constants import (
+    AUTO_VARIABLE,
+    CACHE_DIR_VARIABLE,
     CONFIG_DIR_VARIABLE,
     HEAD_DIM_STEP,
     IMPL_VARIABLE,
@@ -13,11 +15,24 @@ from .constants import (
     MAX_HEAD_DIM,
     MODES,
 )
-from .interpolated_attention import Explanation, explain, inner_attention, outer_attention
+from .interpolated_attention import (
+    CallBucket,
+    Choice,
+    Explanation,
+    choices_from_json,
+    choices_to_json,
+    explain,
+    inner_attention,
+    measured_here,
+    outer_attention,
+    recorded_choices,
+)
 from .plan import InterpolationPlan
 from .version import __version__
 
 __all__ = [
+    "AUTO_VARIABLE",
+    "CACHE_DIR_VARIABLE",
     "CONFIG_DIR_VARIABLE",
     "HEAD_DIM_STEP",
     "IMPLEMENTATIONS",
@@ -25,10 +40,16 @@ __all__ = [
     "INTERPRET_VARIABLE",
     "MAX_HEAD_DIM",
     "MODES",
+    "CallBucket",
+    "Choice",
     "Explanation",
     "InterpolationPlan",
     "__version__",
+    "choices_from_json",
+    "choices_to_json",
     "explain",
     "inner_attention",
+    "measured_here",
     "outer_attention",
+    "recorded_choices",
 ]

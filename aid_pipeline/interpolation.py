@@ -7,12 +7,14 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from torch import Tensor, nn
+
+from aid_kernels import CallBucket, Choice, choices_to_json, recorded_choices
 
 from .attention.memory import CPU_ROWS
 from .coefficients import BetaPrior
@@ -106,8 +108,16 @@ def interpolate(
     return sample_sequence(pipe, spec, progress)
 
 
-def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | None = None) -> FrameSequence:
+def sample_sequence(
+    pipe: Any,
+    spec: InterpolationSpec,
+    progress: Progress | None = None,
+    choices: Mapping[CallBucket, Choice] | None = None,
+) -> FrameSequence:
     """The sequence of a specification; what `interpolate` does once its arguments are checked.
+
+    Args:
+        choices: what served an earlier sequence's attention, to repeat its bits; None means what is fastest here.
 
     Raises:
         AIDError: as `interpolate`, of what depends on the pipeline.
@@ -118,7 +128,7 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
     do_classifier_free_guidance = _check_pipeline(pipe, spec)
     measure = None if spec.select is None else distance(spec.select.distance)
     family, choice = find_family(pipe), None
-    with _exclusive(find_denoiser(pipe)):
+    with _exclusive(find_denoiser(pipe)), recorded_choices(choices) as used:
         encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
         denoising = Denoising(
             pipe=pipe,
@@ -145,7 +155,7 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
     sequence = FrameSequence(
         images=sampled.images,
         coefficients=t,
-        settings=settings(pipe, spec.to_json(), sampled.chunk, choice),
+        settings=settings(pipe, spec.to_json(), sampled.chunk, choice) | {"choices": _by_layer(used, sampled.calls)},
         timings={**timings, "total": ended - began},
         report=sampled.report,
         not_finite=sampled.not_finite,
@@ -155,6 +165,12 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
     for fault in sequence.faults:
         warnings.warn(fault, FrameWarning, stacklevel=3)
     return sequence
+
+
+def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBucket]]) -> list[dict[str, Any]]:
+    """Every kind of attention call with the choice that served it and the layers that made it, as JSON holds it."""
+    layers = [[name for name, seen in calls.items() if bucket in seen] for bucket in used]
+    return [{**item, "layers": names} for item, names in zip(choices_to_json(used), layers, strict=True)]
 
 
 def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:

@@ -25,11 +25,13 @@ MEASURED = (*PACKAGES, "tests", "tools", "examples")
 # from the top down; rooms on one floor do not import each other
 FLOORS: dict[str, tuple[str, ...]] = {
     "aid_kernels": (
-        "demo",
+        "demo doctor",
         "interpolated_attention",
         "interpolated_attention.api",
         "interpolated_attention.ops",
         "interpolated_attention.dispatch interpolated_attention.gradients",
+        "interpolated_attention.auto",
+        "interpolated_attention.running",
         "interpolated_attention.impl interpolated_attention.impl.triton",
         "interpolated_attention.tuning",
         "interpolated_attention.checks",

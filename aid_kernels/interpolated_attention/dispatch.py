@@ -1,23 +1,30 @@
-"""Selection of the implementation that serves a call, with the reasons against the others; never reads a GPU."""
+"""Selection of the implementation that serves a call, with the reasons against the others.
+
+Only the first call of a kind on a GPU that nothing was measured for reads the GPU: `tuning/` then measures it.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..constants import IMPL_VARIABLE, IMPLEMENTATIONS
+from .auto import automatic, bucket_of, is_traced, never_measured
 from .impl.log_sum_exp_ops import selected_op
 from .impl.triton.support import unsupported_reasons as triton_unsupported_reasons
 from .inputs import AttentionInputs, requires_grad
-from .tuning.targets import gpu_name
-from .tuning.tuned import describe, tuned_for
+from .running import run_choice
+from .tuning.choice import CallBucket, Choice
+from .tuning.measure import Measurement
+from .tuning.recording import is_recording, note, replayed
+from .tuning.routes import sdpa_route
+from .tuning.settled import Settled
+from .tuning.tuned import tuned_for
 
-# the functions of an implementation, by mode
-Kernels = dict[str, Callable[[AttentionInputs], Tensor]]
+__all__ = ["Explanation", "check_name", "explain", "is_traced", "never_measured", "run", "select"]
 
 logger = logging.getLogger("aid_kernels")
 _logged: set[str] = set()
@@ -32,12 +39,18 @@ class Explanation:
         reason: why that one.
         unsupported_reasons: for every implementation all reasons why it cannot serve these inputs; empty: it can.
         log_sum_exp_op: the stock attention op that `sdpa` would run for the rows' own keys, `log_sum_exp_ops.py`.
+        choice: the implementation with its configuration or route.
+        bucket: the kind of call that shares this choice.
+        measurement: what was tried on this machine, with errors and times; None where nothing was.
     """
 
     implementation: str
     reason: str
     unsupported_reasons: dict[str, tuple[str, ...]]
     log_sum_exp_op: str
+    choice: Choice
+    bucket: CallBucket
+    measurement: Measurement | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.implementation}: {self.reason}"]
@@ -46,26 +59,44 @@ class Explanation:
             if name == "sdpa" and not reasons:
                 text += f", by torch's op {self.log_sum_exp_op!r}"
             lines.append(f"  {name}: {text}")
+        if self.measurement is not None:
+            lines.append(f"  measured for {self.bucket}:")
+            for outcome in self.measurement.outcomes:
+                kept = "  <- kept" if outcome.choice == self.measurement.choice else ""
+                lines.append(f"    {outcome}{kept}")
         return "\n".join(lines)
 
 
 def run(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool) -> Tensor:
     """Select an implementation, log the choice, and call it; errors as `select`."""
-    name, reason = select(mode, inputs, impl, needs_grad)
-    log_choice(mode, inputs, name, reason)
-    return _LOADERS[name]()[mode](inputs)
+    settled = select(mode, inputs, impl, needs_grad, running=True)
+    log_choice(mode, inputs, settled.choice, settled.reason)
+    if is_recording():
+        note(bucket_of(mode, inputs), settled.choice)
+    return run_choice(mode, settled.choice, inputs)
 
 
 def explain(mode: str, inputs: AttentionInputs, impl: str) -> Explanation:
     """The choice that `run` would make, without running anything; errors as `select`."""
     needs_grad = requires_grad(inputs)
     reasons = {name: tuple(unsupported_reasons(name, inputs, needs_grad)) for name in IMPLEMENTATIONS}
-    chosen = select(mode, inputs, impl, needs_grad)
-    return Explanation(*chosen, reasons, selected_op(inputs.query, inputs.key, inputs.value, inputs.key_mask))
+    found = select(mode, inputs, impl, needs_grad, running=False)
+    return Explanation(
+        found.choice.implementation,
+        found.reason,
+        reasons,
+        selected_op(inputs.query, inputs.key, inputs.value, inputs.key_mask),
+        found.choice,
+        bucket_of(mode, inputs),
+        found.measurement,
+    )
 
 
-def select(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool) -> tuple[str, str]:
-    """The implementation that serves the call and why; `AID_KERNELS_IMPL` stands in for "auto".
+def select(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool, *, running: bool) -> Settled:
+    """The choice that serves the call and why; `AID_KERNELS_IMPL` stands in for "auto".
+
+    Args:
+        running: as in `automatic`.
 
     Raises:
         ValueError: an unknown implementation, or a named one that cannot serve the inputs; it never falls back.
@@ -78,12 +109,12 @@ def select(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool) -> t
         check_name(impl, IMPL_VARIABLE)
         origin = f"{IMPL_VARIABLE}={impl}"
     if impl == "auto":
-        return _fastest(mode, inputs, needs_grad)
+        return automatic(mode, inputs, needs_grad, running=running)
     reasons = unsupported_reasons(impl, inputs, needs_grad)
     if reasons:
         listed = "\n".join(f"  - {reason}" for reason in reasons)
         raise ValueError(f"{impl} cannot serve this call ({origin}):\n{listed}\nimpl='auto' lets another one serve it")
-    return impl, f"asked for by {origin}"
+    return Settled(_named(mode, inputs, impl), f"asked for by {origin}")
 
 
 def unsupported_reasons(name: str, inputs: AttentionInputs, needs_grad: bool) -> list[str]:
@@ -97,46 +128,23 @@ def check_name(impl: str, origin: str) -> None:
         raise ValueError(f"{origin} must be one of auto, {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
 
 
-def log_choice(mode: str, inputs: AttentionInputs, name: str, reason: str) -> None:
+def log_choice(mode: str, inputs: AttentionInputs, choice: Choice, reason: str) -> None:
     """Log the selected implementation, once per kind of call."""
     query = inputs.query
-    line = f"{mode} attention, {query.device.type} {query.dtype}, head_dim {query.shape[3]}: {name} ({reason})"
+    line = f"{mode} attention, {query.device.type} {query.dtype}, head_dim {query.shape[3]}: {choice} ({reason})"
     if line not in _logged:
         _logged.add(line)
         logger.info(line)
 
 
-def _fastest(mode: str, inputs: AttentionInputs, needs_grad: bool) -> tuple[str, str]:
-    """The fastest implementation by the tuner's measurements; the stock recipe where there are none."""
-    reasons = unsupported_reasons("triton", inputs, needs_grad)
-    if reasons:
-        return "sdpa", f"the stock recipe; triton cannot: {reasons[0]}"
-    gpu = gpu_name(inputs.query.device)
-    if gpu is None:
-        return "sdpa", "the stock recipe; Triton's interpreter is for tests only"
-    tuned = tuned_for(mode, inputs)
-    if tuned is None or tuned.auto is None:
-        return "sdpa", f"the stock recipe; nothing like it was measured on {gpu} (impl='triton' asks for the kernel)"
-    return tuned.auto, f"the faster one on {gpu}: {describe(tuned.entry)}"
-
-
-def _triton() -> Kernels:
-    # Triton is imported here and not before
-    from .impl.triton import forward
-
-    return {"outer": forward.outer_attention, "inner": forward.inner_attention}
-
-
-def _sdpa() -> Kernels:
-    from .impl import sdpa
-
-    return {"outer": sdpa.outer_attention, "inner": sdpa.inner_attention}
-
-
-def _reference() -> Kernels:
-    from .impl import reference
-
-    return {"outer": reference.outer_attention, "inner": reference.inner_attention}
-
-
-_LOADERS: dict[str, Callable[[], Kernels]] = {"triton": _triton, "sdpa": _sdpa, "reference": _reference}
+def _named(mode: str, inputs: AttentionInputs, impl: str) -> Choice:
+    """A named implementation with the configuration that the tables give it, or that a recorded sequence had."""
+    before = replayed(bucket_of(mode, inputs))
+    if before is not None and before.implementation == impl:
+        return before
+    if impl == "sdpa":
+        return Choice("sdpa", route=sdpa_route(mode, inputs))
+    if impl == "triton":
+        tuned = tuned_for(mode, inputs)
+        return Choice("triton") if tuned is None else Choice("triton", tuned.config, tuned.mix)
+    return Choice(impl)

@@ -25,7 +25,10 @@ def call(mode: str, inputs: AttentionInputs, impl: str) -> Tensor:
         ValueError: an unknown implementation, or a named one that cannot serve the inputs.
     """
     dispatch.check_name(impl, "impl")
-    return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
+    if torch.compiler.is_compiling() or not dispatch.is_traced():
+        return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
+    with dispatch.never_measured("the call is being traced"):
+        return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
 
 
 def _define(mode: str) -> Callable[..., Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from aid_kernels import Explanation
+from aid_kernels import CallBucket, Explanation
 
 from ..config import AIDConfig
 from ..errors import BusyError, ConfigError
@@ -81,6 +81,10 @@ class AIDHandle:
                 for name, layer in self._layers.items()
             ]
         )
+
+    def calls(self) -> dict[str, list[CallBucket]]:
+        """The kinds of call that were seen, by attention layer; none of a compiled denoiser."""
+        return {name: [seen.bucket for seen in layer.served] for name, layer in self._layers.items() if layer.served}
 
     def _expected(self, size: int | None) -> Explanation | None:
         """None where weights that are elsewhere between calls do not tell."""

@@ -113,6 +113,7 @@ class DenoiserState:
             endpoints = layer.load(index)
             bank, bank_mask = (endpoints.key, endpoints.value), endpoints.mask
         call = OperatorCall(query, key, value, context.plan, context.config, bank, mask, bank_mask, scale)
+        out = call.attend()
         if not torch.compiler.is_compiling() and len(layer.served) <= index:
-            layer.served.append(call.explain())
-        return call.attend()
+            layer.served.append(call.explain())  # after the call, which may have measured what serves it
+        return out

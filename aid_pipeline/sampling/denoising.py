@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aid_kernels import InterpolationPlan
+from aid_kernels import CallBucket, InterpolationPlan
 
 from ..attention.apply import aid
 from ..attention.endpoint_cache import EndpointCache
@@ -35,6 +35,7 @@ class SampledFrames:
         images: as the stock call returned them for its `output_type`.
         denoise, decode: seconds.
         report: which implementation served each attention layer.
+        calls: the kinds of attention call of each layer, as the operator tells them apart.
         chunk: rows per denoiser call; None means no limit.
         not_finite, flagged: numbers of frames with NaN or infinity, and of those the safety checker blacked out.
     """
@@ -43,6 +44,7 @@ class SampledFrames:
     denoise: float
     decode: float
     report: str
+    calls: dict[str, list[CallBucket]]
     chunk: int | None
     not_finite: tuple[int, ...]
     flagged: tuple[int, ...]
@@ -104,6 +106,7 @@ class Denoising:
             denoise=monitor.ended - monitor.started,
             decode=time.perf_counter() - monitor.ended,
             report=run.report,
+            calls=run.calls,
             chunk=run.chunk,
             not_finite=tuple(sorted(monitor.not_finite)),
             flagged=tuple(index for index, flag in enumerate(black) if flag),
@@ -116,7 +119,7 @@ class _SamplingRun:
     Attributes:
         pipe: the private copy.
         monitor: of the call.
-        report, chunk: of the handle, once the loop is over.
+        report, calls, chunk: of the handle, once the loop is over.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class _SamplingRun:
     ) -> None:
         self.pipe = private_copy(denoising.pipe)
         self.report = ""
+        self.calls: dict[str, list[CallBucket]] = {}
         self.chunk: int | None = None
         self._denoising, self._coefficients, self._cache = denoising, coefficients, cache
         self._family = find_family(denoising.pipe)
@@ -176,4 +180,5 @@ class _SamplingRun:
             handle = stack.enter_context(aid(self.pipe, of.config, frames))
             yield
             self.report = handle.report()
+            self.calls = handle.calls()
             self.chunk = handle.chunk

@@ -127,6 +127,7 @@ class FrameSampler:
             denoise=sum(made.denoise for made in self.made),
             decode=sum(made.decode for made in self.made),
             report=self.made[-1].report,
+            calls=self.made[-1].calls,
             chunk=max(chunks) if chunks else None,
             not_finite=tuple(index for index, t in enumerate(coefficients) if t in self.not_finite),
             flagged=tuple(index for index, t in enumerate(coefficients) if t in self.flagged),

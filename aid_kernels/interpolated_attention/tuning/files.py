@@ -166,13 +166,34 @@ def _entry(item: Any, origin: str) -> TunedEntry:
 def _config(item: Any, mode: str, origin: str) -> tuple[LaunchConfig, str | None]:
     if not isinstance(item, dict):
         raise ConfigFileError(f"{origin}: config must be an object, got {item!r}")
-    _known(item, {*_ALLOWED, "mix"}, f"{origin}, config")
-    for name, choices in _ALLOWED.items():
-        _one_of(item, name, choices, f"{origin}, config")
     mix = item.get("mix")
     if mix is not None:
         _one_of(item, "mix", MIXES if mode == "inner" else (None,), f"{origin}, config")
-    return LaunchConfig(**{name: item[name] for name in _ALLOWED}), mix
+    return launch_config({name: value for name, value in item.items() if name != "mix"}, origin), mix
+
+
+def launch_config(item: Any, origin: str) -> LaunchConfig:
+    """A `LaunchConfig` from JSON; `origin` names the place in errors.
+
+    Raises:
+        ConfigFileError: unknown, missing or impossible values.
+    """
+    if not isinstance(item, dict):
+        raise ConfigFileError(f"{origin}: config must be an object, got {item!r}")
+    _known(item, set(_ALLOWED), f"{origin}, config")
+    for name, choices in _ALLOWED.items():
+        _one_of(item, name, choices, f"{origin}, config")
+    return LaunchConfig(**{name: item[name] for name in _ALLOWED})
+
+
+def launchable(config: LaunchConfig) -> bool:
+    """Whether a file may hold this configuration."""
+    return all(getattr(config, name) in choices for name, choices in _ALLOWED.items())
+
+
+def same_order(one: LaunchConfig, other: LaunchConfig) -> bool:
+    """Whether two configurations add a row's terms in one order, README "Batch invariance"."""
+    return _fixed(one) == _fixed(other)
 
 
 def _check_together(entries: tuple[TunedEntry, ...], origin: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aid_kernels import InterpolationPlan, explain
-from aid_kernels.interpolated_attention import dispatch
+from aid_kernels.interpolated_attention import auto
 from aid_kernels.interpolated_attention.impl.triton.support import interpreting
 from aid_kernels.interpolated_attention.tuning import files, tuned
 from aid_kernels.interpolated_attention.tuning.files import Bucket, ConfigFileError, parse
@@ -67,9 +67,10 @@ def test_the_order_of_sums_does_not_depend_on_the_number_of_sources() -> None:
 def pretend_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """CPU tensors pass for a GPU's, with a file of its own in the folder returned."""
     monkeypatch.setattr(files, "SHIPPED", tmp_path / "none")
-    for module in (tuned, dispatch):
+    for module in (tuned, auto):
         monkeypatch.setattr(module, "gpu_name", lambda device: GPU)
     monkeypatch.setenv("AID_KERNELS_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("AID_KERNELS_AUTO", "static")
     return tmp_path
 
 
