@@ -5,7 +5,7 @@ results to write and read. Concatenated (`impl/sdpa_concatenated.py`): 2 J units
 
 On the CPU the two differ by at most a third, by lengths and dtype alone, and their bits differ: a choice timed in the
 first call would give a sequence other bits on every run of a loaded machine. So a rule decides, and only `aid doctor`,
-asked for by the user, replaces it by what it measured.
+asked for by the user, replaces it by what it measured. Today the rule says "merged" everywhere.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import torch
 
 from ..inputs import AttentionInputs
 
-# keys of a segment up to which concatenating is faster: 0.72 to 0.96 of the time at 77 keys, 0.92 to 1.2 at 128
-FEW_KEYS = 80
+# keys of a segment up to which they are concatenated; 0, nowhere, until committed results show what it gains: one thread
+# of a busy machine said 80
+FEW_KEYS = 0
 # fewer queries than that, and joining the keys costs as much as it saves
 MANY_QUERIES = {torch.bfloat16: 256}
 MANY_QUERIES_ELSE = 512

@@ -7,6 +7,7 @@ import torch
 
 from aid_kernels import Choice, InterpolationPlan, explain
 from aid_kernels.interpolated_attention.running import run_choice
+from aid_kernels.interpolated_attention.tuning import routes
 from tests.testing import Case, assert_accepted, bundled, covering_cases
 
 CONCATENATED = Choice("sdpa", route="concatenated")
@@ -25,7 +26,13 @@ def call(queries: int, keys: int, dtype: torch.dtype = torch.float32, frames: in
     return explain(query, key, key, plan, **more).choice.route  # type: ignore[arg-type]
 
 
-def test_few_keys_are_concatenated_whatever_the_number_of_rows() -> None:
+def test_no_call_is_concatenated_before_results_are_committed() -> None:
+    assert call(1024, 77) == "merged"
+    assert call(1024, 77, torch.bfloat16) == "merged"
+
+
+def test_few_keys_are_concatenated_whatever_the_number_of_rows(monkeypatch) -> None:
+    monkeypatch.setattr(routes, "FEW_KEYS", 80)
     for frames in (2, 7, 30):
         assert call(1024, 77, frames=frames) == "concatenated"
         assert call(1024, 1024, frames=frames) == "merged"
@@ -33,7 +40,8 @@ def test_few_keys_are_concatenated_whatever_the_number_of_rows() -> None:
     assert call(256, 77, torch.bfloat16) == "concatenated"
 
 
-def test_masks_inner_and_unfused_calls_have_one_route() -> None:
+def test_masks_inner_and_unfused_calls_have_one_route(monkeypatch) -> None:
+    monkeypatch.setattr(routes, "FEW_KEYS", 80)
     mask = torch.ones(7, 77, dtype=torch.bool)
     assert call(1024, 77, key_mask=mask) == "merged"
     assert call(1024, 77, mode="inner") == "merged"
