@@ -14,8 +14,8 @@ import torch
 
 from ..inputs import AttentionInputs
 
-# keys of a segment up to which they are concatenated; 0, nowhere, until committed results show what it gains: one thread
-# of a busy machine said 80
+# keys of a segment up to which they are concatenated; 0, nowhere, until committed results show what it gains: one
+# thread of a busy machine said 80
 FEW_KEYS = 0
 # fewer queries than that, and joining the keys costs as much as it saves
 MANY_QUERIES = {torch.bfloat16: 256}
