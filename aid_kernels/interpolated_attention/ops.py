@@ -6,10 +6,12 @@ Their arguments are the fields of `AttentionInputs`, then the implementation ask
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ..constants import MODES
 from . import dispatch
@@ -23,12 +25,34 @@ def call(mode: str, inputs: AttentionInputs, impl: str) -> Tensor:
 
     Raises:
         ValueError: an unknown implementation, or a named one that cannot serve the inputs.
+        NotImplementedError: forward-mode derivatives, which would come out as zero without a word.
     """
     dispatch.check_name(impl, "impl")
+    if not torch.compiler.is_compiling():
+        _refuse_forward_mode(inputs)
     if torch.compiler.is_compiling() or not dispatch.is_traced():
         return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
     with dispatch.never_measured("the call is being traced"):
         return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
+
+
+def _refuse_forward_mode(inputs: AttentionInputs) -> None:
+    if forward_ad._current_level < 0:
+        return
+    names = [name for name in inputs._fields[:5] if forward_ad.unpack_dual(getattr(inputs, name)).tangent is not None]
+    if names:
+        raise NotImplementedError(
+            f"{', '.join(names)} have forward-mode tangents, which interpolated attention does not derive; use "
+            "reverse mode, such as torch.func.vjp or backward()"
+        )
+
+
+def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Autocast off for a tensor's device: it reaches into ops, whose math says its own precision."""
+    device = tensor.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def _define(mode: str) -> Callable[..., Tensor]:
@@ -39,7 +63,8 @@ def _define(mode: str) -> Callable[..., Tensor]:
     @torch.library.custom_op(f"aid_kernels::{mode}_attention", mutates_args=(), schema=schema)
     def forward(*arguments: Any) -> Tensor:
         *fields, impl, needs_grad = arguments
-        return dispatch.run(mode, unflatten(fields), impl, needs_grad)
+        with _without_autocast(fields[0]):
+            return dispatch.run(mode, unflatten(fields), impl, needs_grad)
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         *tensors, plan, fuse_self, scale, _, _ = inputs
@@ -63,7 +88,8 @@ def _define_backward(mode: str) -> Callable[..., list[Tensor]]:
 
     @torch.library.custom_op(f"aid_kernels::{mode}_attention_backward", mutates_args=(), schema=schema)
     def backward(grad: Tensor, *fields: Any) -> list[Tensor]:
-        return attention_gradients(mode, grad, unflatten(fields))
+        with _without_autocast(grad):
+            return attention_gradients(mode, grad, unflatten(fields))
 
     @backward.register_fake
     def _(grad: Tensor, *fields: Any) -> list[Tensor]:

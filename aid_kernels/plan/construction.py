@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .validation import SUM_TOLERANCE
+from .validation import SUM_TOLERANCE, on_host
 
 
 def sequence(coefficients: Any) -> tuple[Tensor, Tensor]:
@@ -43,7 +43,7 @@ def keyframes(coefficients: Any, frames_per_key: int | Sequence[int] | None) -> 
 
 def barycentric(weights: Any, endpoints: Sequence[int] | None) -> tuple[Tensor, Tensor]:
     """Rows between J endpoints; arguments and errors as `InterpolationPlan.barycentric`."""
-    w = torch.as_tensor(weights).detach().to("cpu", torch.float64)
+    w = on_host(weights, torch.float64)
     if w.ndim != 2 or w.shape[1] < 1:
         raise ValueError(f"barycentric weights must be (m, J) with J >= 1, got shape {tuple(w.shape)}")
     if not ((w.sum(dim=1) - 1).abs() <= SUM_TOLERANCE).all():
@@ -58,14 +58,14 @@ def barycentric(weights: Any, endpoints: Sequence[int] | None) -> tuple[Tensor, 
         raise ValueError(f"endpoints must be {w.shape[1]} rows in [0, {w.shape[0]}), got {list(endpoints)}")
     w = w.clone()
     w[list(endpoints)] = 0
-    return torch.tensor([list(endpoints)] * w.shape[0]).reshape(w.shape), w
+    return torch.tensor([list(endpoints)] * w.shape[0], dtype=torch.int64, device="cpu").reshape(w.shape), w
 
 
 def _between_neighbours(position: Tensor, keys: list[int]) -> tuple[Tensor, Tensor]:
     """Rows at `position` along keyframes that stand in rows `keys`, each a mix of its two neighbours."""
     leg = position.floor().clamp(max=len(keys) - 2).long()
     t = position - leg
-    rows = torch.tensor(keys)
+    rows = torch.tensor(keys, device="cpu")
     sources = torch.stack([rows[leg], rows[leg + 1]], dim=1)
     weights = torch.stack([1 - t, t], dim=1)
     weights[keys] = 0
@@ -74,7 +74,7 @@ def _between_neighbours(position: Tensor, keys: list[int]) -> tuple[Tensor, Tens
 
 def _coefficients(values: Any) -> Tensor:
     """(m,) float64 on the CPU."""
-    t = torch.as_tensor(values).detach().to("cpu", torch.float64)
+    t = on_host(values, torch.float64)
     if t.ndim != 1 or t.numel() < 2:
         raise ValueError(f"coefficients must be (m,) with m >= 2, got shape {tuple(t.shape)}")
     if not t.isfinite().all():
@@ -101,8 +101,8 @@ def _chain_positions(t: Tensor, frames_per_key: int | Sequence[int]) -> Tensor:
             raise ValueError(
                 f"frames_per_key {counts} must be positive and add up to {legs}, the rows before the last keyframe"
             )
-    starts = torch.tensor([sum(counts[:leg]) for leg in range(len(counts))])
+    starts = torch.tensor([sum(counts[:leg]) for leg in range(len(counts))], device="cpu")
     if (t[starts] != 0).any() or t[-1] != 1 or (t[:-1] == 1).any():
         raise ValueError(f"a leg must start at coefficient 0, and the last row alone must be 1; got {t.tolist()}")
-    leg = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(t.dtype)
-    return torch.cat([leg + t[:-1], torch.tensor([float(len(counts))], dtype=t.dtype)])
+    numbers = [leg for leg, count in enumerate(counts) for _ in range(count)]
+    return torch.tensor([*numbers, len(counts)], dtype=t.dtype, device="cpu") + torch.cat([t[:-1], t.new_zeros(1)])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import construction
-from .validation import validated
+from .validation import on_host, validated
 
 _ROWS_SHOWN = 12
 
@@ -56,12 +56,16 @@ class InterpolationPlan:
     bank_size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        sources, weights = torch.as_tensor(self.sources), torch.as_tensor(self.weights)
-        host_sources, host_weights = validated(sources, weights)
-        active = (host_weights != 0).sum(dim=1)
-        schedule = torch.cat([active.argsort(descending=True, stable=True), (active > 0).sum().reshape(1)])
-        device = weights.device
-        parts = host_sources.to(device), host_weights.to(device), schedule.to(torch.int32).to(device)
+        sources, weights = (
+            values if isinstance(values, Tensor) else on_host(values) for values in (self.sources, self.weights)
+        )
+        # ordinary tensors also within inference mode, so that calls with gradients may use the plan later
+        with torch.inference_mode(False):
+            host_sources, host_weights = validated(sources, weights)
+            active = (host_weights != 0).sum(dim=1)
+            schedule = torch.cat([active.argsort(descending=True, stable=True), (active > 0).sum().reshape(1)])
+            device = weights.device
+            parts = host_sources.to(device), host_weights.to(device), schedule.to(torch.int32).to(device)
         self._store(*parts, host_sources, host_weights)
 
     # -- constructors ------------------------------------------------------------------------------------------------
@@ -124,11 +128,13 @@ class InterpolationPlan:
 
     @classmethod
     def plain(cls, rows: int, *, device: torch.device | str | None = None) -> InterpolationPlan:
-        """`rows` rows of ordinary attention."""
+        """`rows` rows of ordinary attention; on the CPU where no device is given."""
         if rows < 0:
             raise ValueError(f"rows must be >= 0, got {rows}")
         shape = (rows, 0)
-        return cls(torch.zeros(shape, dtype=torch.int32, device=device), torch.zeros(shape, device=device))
+        device = "cpu" if device is None else device
+        sources = torch.zeros(shape, dtype=torch.int32, device=device)
+        return cls(sources, torch.zeros(shape, dtype=torch.float32, device=device))
 
     @classmethod
     def concat(cls, plans: Sequence[InterpolationPlan]) -> InterpolationPlan:
@@ -154,7 +160,8 @@ class InterpolationPlan:
                 )
         width = max(plan.num_sources for plan in plans)
         rows = sum(len(plan) for plan in plans)
-        sources, weights = torch.zeros(rows, width, dtype=torch.int32), torch.zeros(rows, width)
+        sources = torch.zeros(rows, width, dtype=torch.int32, device="cpu")
+        weights = torch.zeros(rows, width, dtype=torch.float32, device="cpu")
         start = 0
         for plan in plans:
             stop = start + len(plan)
@@ -182,7 +189,7 @@ class InterpolationPlan:
         wrong = [row for row in index if not -len(self) <= row < len(self)]
         if wrong:
             raise IndexError(f"row(s) {wrong} are outside this plan of {len(self)} rows")
-        picked = torch.tensor(index, dtype=torch.long)
+        picked = torch.tensor(index, dtype=torch.long, device="cpu")
         sources, weights = self.host_sources[picked], self.host_weights[picked]
         if bank is not None:
             position = {int(entry): place for place, entry in reversed(list(enumerate(bank)))}
@@ -192,7 +199,7 @@ class InterpolationPlan:
                     f"bank {list(bank)} lacks source(s) {sorted(needed - position.keys())} of the selected rows"
                 )
             renumbered = [[position.get(source, 0) for source in row] for row in sources.tolist()]
-            sources = torch.tensor(renumbered, dtype=torch.int32).reshape(sources.shape)
+            sources = torch.tensor(renumbered, dtype=torch.int32, device="cpu").reshape(sources.shape)
         return InterpolationPlan(sources, weights).to(self.device)
 
     def off(self) -> InterpolationPlan:
@@ -204,8 +211,9 @@ class InterpolationPlan:
         sources = self.sources.to(device)
         if sources is self.sources:
             return self
-        parts = sources, self.weights.to(device), self.schedule.to(device), self.host_sources, self.host_weights
-        return InterpolationPlan.from_tensors(parts)
+        with torch.inference_mode(False):
+            moved = [part.to(device) for part in (self.sources, self.weights, self.schedule)]
+        return InterpolationPlan.from_tensors([*moved, self.host_sources, self.host_weights])
 
     # -- crossing the border of a torch op -----------------------------------------------------------------------------
 

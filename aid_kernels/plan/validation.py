@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 SUM_TOLERANCE = 1e-4
+
+
+def on_host(values: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """Values of the caller's as a tensor on the CPU, whatever torch's default dtype and device are.
+
+    Args:
+        values: a tensor, or whatever `torch.tensor` takes.
+        dtype: of the result; None keeps a tensor's own.
+
+    Raises:
+        TypeError: complex values, where real ones are asked for.
+    """
+    tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(values, dtype=dtype, device="cpu")
+    if tensor.is_complex() and dtype is not None:
+        raise TypeError(f"values must be real numbers, got {tensor.dtype}")
+    return tensor.to("cpu", dtype or tensor.dtype)
 
 
 def validated(sources: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ def outer_attention(inputs: AttentionInputs) -> Tensor:
             segment = bank_key[source], bank_value[source], source_mask[source]
             segments = [segment, own] if inputs.fuse_self else [segment]
             out[row] += weight * _attend(query[row], segments, inputs.scale)
-    return out.to(inputs.query.dtype)
+    return empty_output(inputs.query).copy_(out)
 
 
 def inner_attention(inputs: AttentionInputs) -> Tensor:
@@ -44,7 +44,7 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
         segment = mixed_key, mixed_value, torch.stack([source_mask[source] for _, source, _ in terms]).any(dim=0)
         segments = [segment, own] if inputs.fuse_self else [segment]
         out[row] = _attend(query[row], segments, inputs.scale)
-    return out.to(inputs.query.dtype)
+    return empty_output(inputs.query).copy_(out)
 
 
 def _attend(query: Tensor, segments: list[tuple[Tensor, Tensor, Tensor]], scale: float) -> Tensor:

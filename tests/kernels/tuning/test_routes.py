@@ -20,15 +20,18 @@ def test_concatenated_keys_keep_the_contract(case: Case) -> None:
     assert_accepted(run_choice("outer", CONCATENATED, bundled(arguments)), "outer", arguments)
 
 
-def call(queries: int, keys: int, dtype: torch.dtype = torch.float32, frames: int = 7, **more: object) -> str | None:
-    query, key = (torch.empty(frames, 1, length, 64, dtype=dtype) for length in (queries, keys))
+def call(
+    queries: int, keys: int, dtype: torch.dtype = torch.float32, frames: int = 7, dim: int = 64, **more: object
+) -> str | None:
+    query, key = (torch.empty(frames, 1, length, dim, dtype=dtype) for length in (queries, keys))
     plan = InterpolationPlan.sequence(torch.linspace(0, 1, frames))
     return explain(query, key, key, plan, **more).choice.route  # type: ignore[arg-type]
 
 
 def test_no_call_is_concatenated_before_results_are_committed() -> None:
-    assert call(1024, 77) == "merged"
-    assert call(1024, 77, torch.bfloat16) == "merged"
+    # a head_dim of its own: a choice stays the same within a process
+    assert call(1024, 77, dim=32) == "merged"
+    assert call(1024, 77, torch.bfloat16, dim=32) == "merged"
 
 
 def test_few_keys_are_concatenated_whatever_the_number_of_rows(monkeypatch) -> None:

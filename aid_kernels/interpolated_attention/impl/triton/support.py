@@ -49,7 +49,10 @@ def _package_reasons() -> list[str]:
 @functools.cache
 def triton_version() -> tuple[int, int] | None:
     """(major, minor), read from the package's source: its distribution has several names, and importing it is slow."""
-    spec = importlib.util.find_spec("triton")
+    try:
+        spec = importlib.util.find_spec("triton")
+    except ValueError:  # a bare module of that name, put into sys.modules by another library
+        return None
     if spec is None or spec.origin is None:
         return None
     found = re.search(r"__version__ = ['\"](\d+)\.(\d+)", Path(spec.origin).read_text(encoding="utf-8"))
