@@ -14,13 +14,16 @@ def on_host(values: Any, dtype: torch.dtype | None = None) -> Tensor:
     """Values of the caller's as a tensor on the CPU, whatever torch's default dtype and device are.
 
     Args:
-        values: a tensor, or whatever `torch.tensor` takes.
+        values: a tensor, or whatever `torch.tensor` takes; Python's floats are rounded to float32.
         dtype: of the result; None keeps a tensor's own.
 
     Raises:
         TypeError: complex values, where real ones are asked for.
     """
-    tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(values, dtype=dtype, device="cpu")
+    tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
+    if tensor.is_floating_point() and not hasattr(values, "dtype"):
+        # Python's floats, which torch would round to its default dtype
+        tensor = torch.as_tensor(values, dtype=torch.float32, device="cpu")
     if tensor.is_complex() and dtype is not None:
         raise TypeError(f"values must be real numbers, got {tensor.dtype}")
     return tensor.to("cpu", dtype or tensor.dtype)

@@ -41,7 +41,9 @@ class Operations(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace in ("aten", "prims"):
             if func.overloadpacket.__name__ not in HANDED_ON and not _of_whole_numbers([*args, *kwargs.values()]):
-                self.write(f"{func} {_told(args)} {_told(kwargs)}")
+                # the default dtype by name is the default dtype
+                told = {name: value for name, value in kwargs.items() if value is not torch.get_default_dtype()}
+                self.write(f"{func} {_told(args)} {_told(told)}")
             return func(*args, **kwargs)
         if any(isinstance(one, Tensor) and one.device.type != "cpu" for one in args):
             return func(*args, **kwargs)
