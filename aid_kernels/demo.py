@@ -1,4 +1,4 @@
-"""`python -m aid_kernels.demo`: every implementation that runs here, its error and its time side by side."""
+"""Demonstration, `python -m aid_kernels.demo`: error and time of every implementation that runs here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def table(mode: str, device: str) -> str:
         f"{mode} attention, {FRAMES} frames, {heads} heads, {length} positions, head_dim {head_dim}, {dtype} on {name}",
         f"  {'implementation':<16}{'error':>10}{'ms':>10}",
     ]
-    for impl, reasons in explanation.refusals.items():
+    for impl, reasons in explanation.unsupported_reasons.items():
         if reasons:
             lines.append(f"  {impl:<16}cannot run here: {'; '.join(reasons)}")
             continue

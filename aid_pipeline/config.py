@@ -35,7 +35,7 @@ class AIDConfig:
     impl: str = field(default="auto", metadata={"help": "auto, triton, sdpa or reference; see `aid info`."})
 
     def __post_init__(self) -> None:
-        from aid_kernels.interpolated_attention.dispatch import IMPLEMENTATIONS  # loads torch
+        from aid_kernels import IMPLEMENTATIONS  # loads torch
 
         if self.mode not in MODES:
             raise ConfigError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")

@@ -7,20 +7,22 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .attention.apply import find_denoiser
-from .attention.chunking import CPU_ROWS
+from aid_kernels import CallBucket, Choice, choices_to_json, recorded_choices
+
+from .attention.memory import CPU_ROWS
 from .coefficients import BetaPrior
-from .conditioning.embeddings import check_guidance, encode_prompts, text_family
-from .conditioning.prompts import say_if_equal
+from .conditioning.encoding import check_guidance, encode_prompts
+from .conditioning.prompts import warn_if_prompts_equal
 from .config import AIDConfig
 from .errors import BusyError, FrameWarning
+from .families import find_denoiser, find_family
 from .io.provenance import settings
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
@@ -106,19 +108,27 @@ def interpolate(
     return sample_sequence(pipe, spec, progress)
 
 
-def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | None = None) -> FrameSequence:
+def sample_sequence(
+    pipe: Any,
+    spec: InterpolationSpec,
+    progress: Progress | None = None,
+    choices: Mapping[CallBucket, Choice] | None = None,
+) -> FrameSequence:
     """The sequence of a specification; what `interpolate` does once its arguments are checked.
+
+    Args:
+        choices: what served an earlier sequence's attention, to repeat its bits; None means what is fastest here.
 
     Raises:
         AIDError: as `interpolate`, of what depends on the pipeline.
     """
     began = time.perf_counter()
     prompts, t = spec.prompts(), spec.frame_coefficients()
-    say_if_equal(prompts)
+    warn_if_prompts_equal(prompts)
     do_classifier_free_guidance = _check_pipeline(pipe, spec)
     measure = None if spec.select is None else distance(spec.select.distance)
-    family, choice = text_family(pipe), None
-    with _exclusive(find_denoiser(pipe)):
+    family, choice = find_family(pipe), None
+    with _exclusive(find_denoiser(pipe)), recorded_choices(choices) as used:
         encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
         denoising = Denoising(
             pipe=pipe,
@@ -133,7 +143,7 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
         )
         encoded_at = time.perf_counter()
         if spec.select is None or measure is None:
-            sampled = denoising.frames(t, progress)
+            sampled = denoising.sample(t, progress)
         else:
             most = _frames_per_call(pipe, spec.chunk, _rows_per_frame(family, do_classifier_free_guidance))
             selected = select_frames(denoising, spec.select, measure, spec.frames, most, progress)
@@ -145,7 +155,7 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
     sequence = FrameSequence(
         images=sampled.images,
         coefficients=t,
-        settings=settings(pipe, spec.to_json(), sampled.chunk, choice),
+        settings=settings(pipe, spec.to_json(), sampled.chunk, choice) | {"choices": _by_layer(used, sampled.calls)},
         timings={**timings, "total": ended - began},
         report=sampled.report,
         not_finite=sampled.not_finite,
@@ -157,9 +167,15 @@ def sample_sequence(pipe: Any, spec: InterpolationSpec, progress: Progress | Non
     return sequence
 
 
+def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBucket]]) -> list[dict[str, Any]]:
+    """Every kind of attention call with the choice that served it and the layers that made it, as JSON holds it."""
+    layers = [[name for name, seen in calls.items() if bucket in seen] for bucket in used]
+    return [{**item, "layers": names} for item, names in zip(choices_to_json(used), layers, strict=True)]
+
+
 def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
     """Check what depends on the pipeline; whether its calls are under classifier-free guidance."""
-    family, stock = text_family(pipe), dict(spec.stock)
+    family, stock = find_family(pipe), dict(spec.stock)
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
     check_size(pipe, spec.height, spec.width, binned)

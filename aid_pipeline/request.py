@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aid_kernels import CallBucket, Choice, choices_from_json
+
 from .errors import AIDError, ArgumentError, ModelError
 from .io.formats import Formats
 from .models import MINIATURE, check_model, load_model
@@ -30,6 +32,7 @@ class Request:
         latents: path of the file that the specification's latents were read from, if any.
         scheduler: class and configuration to use in place of the model's own.
         expected: model, versions and machine of the sequence to generate again; empty for a new one.
+        choices: what served each kind of its attention calls, as recorded; empty means what is fastest here.
     """
 
     spec: InterpolationSpec
@@ -40,6 +43,7 @@ class Request:
     latents: str | None = None
     scheduler: dict[str, Any] | None = None
     expected: dict[str, Any] = field(default_factory=dict)
+    choices: dict[CallBucket, Choice] = field(default_factory=dict)
 
     def claim(self, fingerprint: str | None = None) -> dict[str, Any]:
         """What a folder is claimed with: equal claims are of equal sequences.
@@ -100,7 +104,7 @@ class Request:
         from .interpolation import sample_sequence
         from .io.provenance import locate
 
-        sequence = sample_sequence(pipe, self.spec, progress)
+        sequence = sample_sequence(pipe, self.spec, progress, self.choices)
         if self.revision is not None:
             sequence.settings["model"].update(locate(self.model, self.revision))
         return sequence
@@ -211,6 +215,7 @@ def _request(document: dict[str, Any], path: Path) -> Request:
         latents=latents,
         scheduler=model["scheduler"],
         expected=expected,
+        choices=choices_from_json(document.get("choices", [])),
     )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 
 from aid_pipeline import AIDConfig, interpolate, load_model
+from aid_pipeline.spec import DEFAULT_STEPS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="runs/first", help="a new or empty folder")
-    parser.add_argument("--steps", type=int, default=25, help="denoising steps")
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="denoising steps")
     options = parser.parse_args()
 
     pipe = load_model()  # the miniature; any stock pipeline of a supported family does

@@ -15,6 +15,7 @@ import torch
 
 from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, Frames, aid, load_model
+from aid_pipeline.spec import DEFAULT_STEPS
 
 FRAMES = 5
 
@@ -22,7 +23,7 @@ FRAMES = 5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="runs/own", type=Path)
-    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
     options = parser.parse_args()
 
     pipe = load_model()

@@ -1,9 +1,12 @@
 """Before anything imports Triton or a hub client: interpret kernels on the CPU, and never reach for the network."""
 
 import os
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# measured choices of tests are not the user's
+os.environ["AID_KERNELS_CACHE_DIR"] = tempfile.mkdtemp(prefix="aid-kernels-tests-")
 
 import pytest
 import torch

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan, inner_attention, outer_attention
+from aid_kernels.interpolated_attention.checks import checked_inputs
+from aid_kernels.interpolated_attention.inputs import AttentionInputs
 
 OPS: dict[str, Callable[..., Tensor]] = {"outer": outer_attention, "inner": inner_attention}
 
@@ -77,6 +79,17 @@ class Case:
         if layout == "expanded":
             return draw(1, heads, length, dim).expand(rows, heads, length, dim)
         return draw(rows, heads, length, dim)
+
+
+def run_triton(case: Case, **changes: object) -> Tensor:
+    """The case by the kernels, with some arguments changed."""
+    return OPS[case.mode](**case.inputs() | changes, impl="triton")
+
+
+def bundled(arguments: dict[str, object]) -> AttentionInputs:
+    """The op's arguments as its implementations take them."""
+    names = ("q", "k", "v", "plan", "fuse_self", "bank", "key_mask", "bank_mask", "scale")
+    return checked_inputs(*(arguments.get(name) for name in names))
 
 
 def widen(arguments: dict[str, object]) -> dict[str, object]:

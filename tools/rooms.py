@@ -24,6 +24,21 @@ MEASURED = (*PACKAGES, "tests", "tools", "examples")
 
 # from the top down; rooms on one floor do not import each other
 FLOORS: dict[str, tuple[str, ...]] = {
+    "aid_kernels": (
+        "demo doctor",
+        "interpolated_attention",
+        "interpolated_attention.api",
+        "interpolated_attention.ops",
+        "interpolated_attention.dispatch interpolated_attention.gradients",
+        "interpolated_attention.auto",
+        "interpolated_attention.running",
+        "interpolated_attention.impl interpolated_attention.impl.triton",
+        "interpolated_attention.tuning",
+        "interpolated_attention.checks",
+        "interpolated_attention.inputs interpolated_attention.layout",
+        "plan",
+        "constants version",
+    ),
     "aid_pipeline": (
         "cli serving",
         "studies",
@@ -36,6 +51,14 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "attention conditioning io",
         "families config coefficients keyframes models",
         "miniature errors",
+    ),
+    "benchmarks": (
+        "operator_cpu sequence_cpu selection throughput",
+        "report gpu same_as",
+        "tune sequence",
+        "paper denoiser compile_report",
+        "operator",
+        "common",
     ),
 }
 # a package's own doors import what they lead to, whatever its floor

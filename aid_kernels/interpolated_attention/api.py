@@ -1,15 +1,13 @@
-"""The public functions: signature, checks, and the op that dispatches."""
+"""Public functions of the operator: they check and bundle their arguments, and call the op that dispatches."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ..constants import MODES
 from ..plan import InterpolationPlan
-from . import dispatch
-from .checks import check_inputs
-from .impl.log_sum_exp_ops import op_serving
-from .ops import OPS
+from . import dispatch, ops
+from .checks import checked_inputs
 
 
 def outer_attention(
@@ -47,7 +45,8 @@ def outer_attention(
     Raises:
         TypeError, ValueError: before anything is launched, naming the offending value and the fix.
     """
-    return _run("outer", q, k, v, plan, fuse_self, bank, key_mask, bank_mask, scale, impl)
+    inputs = checked_inputs(q, k, v, plan, fuse_self, bank, key_mask, bank_mask, scale)
+    return ops.call("outer", inputs, impl)
 
 
 def inner_attention(
@@ -70,7 +69,8 @@ def inner_attention(
     in `outer_attention`; an interpolated key is visible where `bank_mask` shows it at any source of non-zero weight.
     Keys and values are mixed in float32 and rounded once to the dtype of `k`.
     """
-    return _run("inner", q, k, v, plan, fuse_self, bank, key_mask, bank_mask, scale, impl)
+    inputs = checked_inputs(q, k, v, plan, fuse_self, bank, key_mask, bank_mask, scale)
+    return ops.call("inner", inputs, impl)
 
 
 def explain(
@@ -91,53 +91,7 @@ def explain(
 
     Takes the arguments of `outer_attention` and `mode`, "outer" or "inner". Raises what the ops raise.
     """
-    if mode not in OPS:
-        raise ValueError(f"mode must be one of {', '.join(OPS)}, got {mode!r}")
-    check_inputs(q, k, v, plan, bank, key_mask, bank_mask, scale)
-    call = (mode, q, k, plan, bank or (k, v))
-    needs_grad, masked = _needs_grad(q, k, v, bank), key_mask is not None or bank_mask is not None
-    reasons = {name: dispatch.refusals(name, *call, needs_grad) for name in dispatch.IMPLEMENTATIONS}
-    chosen = dispatch.choose(mode, impl, *call[1:], masked, needs_grad)
-    return dispatch.Explanation(*chosen, reasons, op_serving(q, k, v, key_mask))
-
-
-def _run(
-    mode: str,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    plan: InterpolationPlan,
-    fuse_self: bool,
-    bank: tuple[Tensor, Tensor] | None,
-    key_mask: Tensor | None,
-    bank_mask: Tensor | None,
-    scale: float | None,
-    impl: str,
-) -> Tensor:
-    check_inputs(q, k, v, plan, bank, key_mask, bank_mask, scale)
-    dispatch.check_name(impl, "impl")
-    bank_key, bank_value = bank if bank is not None else (None, None)
-    return OPS[mode](
-        q,
-        k,
-        v,
-        plan.sources,
-        plan.weights,
-        plan.schedule,
-        plan.host_sources,
-        plan.host_weights,
-        plan.bank_size,
-        bank_key,
-        bank_value,
-        key_mask,
-        bank_mask,
-        fuse_self,
-        q.shape[3] ** -0.5 if scale is None else float(scale),
-        impl,
-        _needs_grad(q, k, v, bank),
-    )
-
-
-def _needs_grad(q: Tensor, k: Tensor, v: Tensor, bank: tuple[Tensor, Tensor] | None) -> bool:
-    tensors = (q, k, v) if bank is None else (q, k, v, *bank)
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    inputs = checked_inputs(q, k, v, plan, fuse_self, bank, key_mask, bank_mask, scale)
+    return dispatch.explain(mode, inputs, impl)

@@ -1,4 +1,4 @@
-"""What the two ops ask of their inputs. Looks at shapes, dtypes, strides and devices only: nothing here reads a GPU."""
+"""Checks of a call's arguments: shapes, dtypes, strides and devices; never synchronises with a GPU."""
 
 from __future__ import annotations
 
@@ -7,53 +7,49 @@ import math
 import torch
 from torch import Tensor
 
+from ..constants import HEAD_DIM_STEP, MAX_HEAD_DIM
 from ..plan import InterpolationPlan
+from .inputs import AttentionInputs
 
-MAX_HEAD_DIM = 256
-HEAD_DIM_STEP = 8
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def check_inputs(
+def checked_inputs(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     plan: InterpolationPlan,
+    fuse_self: bool,
     bank: tuple[Tensor, Tensor] | None,
     key_mask: Tensor | None,
     bank_mask: Tensor | None,
     scale: float | None,
-) -> None:
-    """Raise TypeError or ValueError, naming the offending value and the fix, if the op cannot take these inputs."""
+) -> AttentionInputs:
+    """The arguments of a public function as one object, with the bank and the scale that None stands for.
+
+    Raises:
+        TypeError, ValueError: the op cannot take them; names the offending value and the fix.
+    """
     if not isinstance(plan, InterpolationPlan):
         raise TypeError(f"plan must be an InterpolationPlan, got {type(plan).__name__}")
     if bank is not None and (not isinstance(bank, tuple | list) or len(bank) != 2):
         raise TypeError("bank must be a pair (k_src, v_src) of tensors, or None for the batch's own keys and values")
-    tensors = {"q": query, "k": key, "v": value}
+    named = {"q": query, "k": key, "v": value}
     if bank is not None:
-        tensors |= {"k_src": bank[0], "v_src": bank[1]}
-    for name, tensor in tensors.items():
+        named |= {"k_src": bank[0], "v_src": bank[1]}
+    for name, tensor in named.items():
         _check_tensor(name, tensor, query)
-    _check_shapes(query, key, value, bank)
-    rows, entries = query.shape[0], (key if bank is None else bank[0]).shape[0]
-    if len(plan) != rows:
-        raise ValueError(
-            f"the plan has {len(plan)} rows but q has {rows}; build it for this batch, or use plan.select(rows)"
-        )
-    if plan.device != query.device:
-        raise ValueError(
-            f"the plan is on {plan.device} but q on {query.device}; use plan.to({str(query.device)!r}) once"
-        )
-    if plan.bank_size > entries:
-        name = "batch" if bank is None else "bank"
-        raise ValueError(
-            f"the plan reads {name} entry {plan.bank_size - 1} but the {name} has {entries}: index out of the bank"
-        )
-    _check_mask("key_mask", key_mask, (rows, key.shape[2]), query)
-    source_length = (key if bank is None else bank[0]).shape[2]
-    _check_mask("bank_mask", bank_mask, (entries, source_length), query)
-    if scale is not None and not math.isfinite(scale):
+    _check_head_dim(query.shape[3])
+    scale = query.shape[3] ** -0.5 if scale is None else float(scale)
+    bank_key, bank_value = (key, value) if bank is None else bank
+    inputs = AttentionInputs(query, key, value, bank_key, bank_value, key_mask, bank_mask, plan, fuse_self, scale)
+    _check_shapes(inputs)
+    _check_plan(inputs)
+    _check_mask("key_mask", key_mask, (key.shape[0], key.shape[2]), query)
+    _check_mask("bank_mask", bank_mask, (bank_key.shape[0], bank_key.shape[2]), query)
+    if not math.isfinite(scale):
         raise ValueError(f"scale must be finite, got {scale}; None means 1/sqrt(head_dim)")
+    return inputs
 
 
 def _check_tensor(name: str, tensor: Tensor, query: Tensor) -> None:
@@ -75,27 +71,47 @@ def _check_tensor(name: str, tensor: Tensor, query: Tensor) -> None:
         )
 
 
-def _check_shapes(query: Tensor, key: Tensor, value: Tensor, bank: tuple[Tensor, Tensor] | None) -> None:
-    head_dim = query.shape[3]
+def _check_head_dim(head_dim: int) -> None:
     if head_dim % HEAD_DIM_STEP or not HEAD_DIM_STEP <= head_dim <= MAX_HEAD_DIM:
         raise ValueError(
-            f"head_dim must be a multiple of 8 from 8 to {MAX_HEAD_DIM}, got {head_dim}; pad q, k and v with zeros"
+            f"head_dim must be a multiple of {HEAD_DIM_STEP} from {HEAD_DIM_STEP} to {MAX_HEAD_DIM}, got {head_dim}; "
+            "pad q, k and v with zeros"
         )
+
+
+def _check_shapes(inputs: AttentionInputs) -> None:
+    query, key, value, bank_key, bank_value, *_ = inputs
     if key.shape != value.shape:
         raise ValueError(f"k and v must have one shape, got {tuple(key.shape)} and {tuple(value.shape)}")
     for axis, name in ((0, "batch"), (1, "heads"), (3, "head_dim")):
         if key.shape[axis] != query.shape[axis]:
             raise ValueError(f"q and k differ in {name}: {tuple(query.shape)} and {tuple(key.shape)}")
-    if bank is None:
-        return
-    key_source, value_source = bank
-    if key_source.shape != value_source.shape:
+    if bank_key.shape != bank_value.shape:
         raise ValueError(
-            f"k_src and v_src must have one shape, got {tuple(key_source.shape)} and {tuple(value_source.shape)}"
+            f"k_src and v_src must have one shape, got {tuple(bank_key.shape)} and {tuple(bank_value.shape)}"
         )
     for axis, name in ((1, "heads"), (3, "head_dim")):
-        if key_source.shape[axis] != query.shape[axis]:
-            raise ValueError(f"q and the bank differ in {name}: {tuple(query.shape)} and {tuple(key_source.shape)}")
+        if bank_key.shape[axis] != query.shape[axis]:
+            raise ValueError(f"q and the bank differ in {name}: {tuple(query.shape)} and {tuple(bank_key.shape)}")
+
+
+def _check_plan(inputs: AttentionInputs) -> None:
+    query, plan = inputs.query, inputs.plan
+    if len(plan) != query.shape[0]:
+        raise ValueError(
+            f"the plan has {len(plan)} rows but q has {query.shape[0]}; build it for this batch, or use "
+            "plan.select(rows)"
+        )
+    if plan.device != query.device:
+        raise ValueError(
+            f"the plan is on {plan.device} but q on {query.device}; use plan.to({str(query.device)!r}) once"
+        )
+    entries = inputs.bank_key.shape[0]
+    if plan.bank_size > entries:
+        name = "batch" if inputs.bank_key is inputs.key else "bank"
+        raise ValueError(
+            f"the plan reads {name} entry {plan.bank_size - 1} but the {name} has {entries}: index out of the bank"
+        )
 
 
 def _check_mask(name: str, mask: Tensor | None, shape: tuple[int, int], query: Tensor) -> None:

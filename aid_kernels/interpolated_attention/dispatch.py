@@ -1,102 +1,125 @@
-"""Which implementation serves a call, and why the others do not. Reads shapes, dtypes and devices; never a GPU."""
+"""Selection of the implementation that serves a call, with the reasons against the others.
+
+Only the first call of a kind on a GPU that nothing was measured for reads the GPU: `tuning/` then measures it.
+"""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from dataclasses import dataclass
-from types import ModuleType
 
 from torch import Tensor
 
-from ..plan import InterpolationPlan
-from .tuning.tuned import describe, gpu_name, measured_for
+from ..constants import IMPL_VARIABLE, IMPLEMENTATIONS
+from .auto import automatic, bucket_of, is_traced, never_measured
+from .impl.log_sum_exp_ops import selected_op
+from .impl.triton.support import unsupported_reasons as triton_unsupported_reasons
+from .inputs import AttentionInputs, requires_grad
+from .running import run_choice
+from .tuning.choice import CallBucket, Choice
+from .tuning.measure import Measurement
+from .tuning.recording import is_recording, note, replayed
+from .tuning.routes import sdpa_route
+from .tuning.settled import Settled
+from .tuning.tuned import tuned_for
 
-IMPLEMENTATIONS = ("triton", "sdpa", "reference")
-ENVIRONMENT_VARIABLE = "AID_KERNELS_IMPL"
-
-_MODULES = {"triton": "impl.triton.forward", "sdpa": "impl.sdpa", "reference": "impl.reference"}
-# where an implementation says what it cannot serve; Triton's is apart so that asking does not import Triton
-_SUPPORT = {"triton": "impl.triton.support", "sdpa": "impl.sdpa", "reference": "impl.reference"}
+__all__ = ["Explanation", "check_name", "explain", "is_traced", "never_measured", "run", "select"]
 
 logger = logging.getLogger("aid_kernels")
-_announced: set[str] = set()
+_logged: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` returns: the implementation that would serve the call, why, and why not the others.
+    """What `explain` returns: the implementation selected for the call, why, and why not the others.
 
     Attributes:
         implementation: "triton", "sdpa" or "reference".
         reason: why that one.
-        refusals: for every implementation the reasons why it cannot serve these inputs; empty: it can.
+        unsupported_reasons: for every implementation all reasons why it cannot serve these inputs; empty: it can.
         log_sum_exp_op: the stock attention op that `sdpa` would run for the rows' own keys, `log_sum_exp_ops.py`.
+        choice: the implementation with its configuration or route.
+        bucket: the kind of call that shares this choice.
+        measurement: what was tried on this machine, with errors and times; None where nothing was.
     """
 
     implementation: str
     reason: str
-    refusals: dict[str, tuple[str, ...]]
+    unsupported_reasons: dict[str, tuple[str, ...]]
     log_sum_exp_op: str
+    choice: Choice
+    bucket: CallBucket
+    measurement: Measurement | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.implementation}: {self.reason}"]
-        for name, reasons in self.refusals.items():
+        for name, reasons in self.unsupported_reasons.items():
             text = "cannot: " + "; ".join(reasons) if reasons else "can serve these inputs"
             if name == "sdpa" and not reasons:
                 text += f", by torch's op {self.log_sum_exp_op!r}"
             lines.append(f"  {name}: {text}")
+        if self.measurement is not None:
+            lines.append(f"  measured for {self.bucket}:")
+            for outcome in self.measurement.outcomes:
+                kept = "  <- kept" if outcome.choice == self.measurement.choice else ""
+                lines.append(f"    {outcome}{kept}")
         return "\n".join(lines)
 
 
-def choose(
-    mode: str,
-    impl: str,
-    query: Tensor,
-    key: Tensor,
-    plan: InterpolationPlan,
-    bank: tuple[Tensor, Tensor],
-    masked: bool,
-    needs_grad: bool,
-) -> tuple[str, str]:
-    """The implementation that serves the call and why; `AID_KERNELS_IMPL` stands in for "auto".
+def run(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool) -> Tensor:
+    """Select an implementation, log the choice, and call it; errors as `select`."""
+    settled = select(mode, inputs, impl, needs_grad, running=True)
+    log_choice(mode, inputs, settled.choice, settled.reason)
+    if is_recording():
+        note(bucket_of(mode, inputs), settled.choice)
+    return run_choice(mode, settled.choice, inputs)
+
+
+def explain(mode: str, inputs: AttentionInputs, impl: str) -> Explanation:
+    """The choice that `run` would make, without running anything; errors as `select`."""
+    needs_grad = requires_grad(inputs)
+    reasons = {name: tuple(unsupported_reasons(name, inputs, needs_grad)) for name in IMPLEMENTATIONS}
+    found = select(mode, inputs, impl, needs_grad, running=False)
+    return Explanation(
+        found.choice.implementation,
+        found.reason,
+        reasons,
+        selected_op(inputs.query, inputs.key, inputs.value, inputs.key_mask),
+        found.choice,
+        bucket_of(mode, inputs),
+        found.measurement,
+    )
+
+
+def select(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool, *, running: bool) -> Settled:
+    """The choice that serves the call and why; `AID_KERNELS_IMPL` stands in for "auto".
+
+    Args:
+        running: as in `automatic`.
 
     Raises:
         ValueError: an unknown implementation, or a named one that cannot serve the inputs; it never falls back.
-        ConfigFileError: the file of what was measured on this GPU is not as it should be.
+        ConfigFileError: the tuned configurations of this GPU are not as they should be.
     """
     check_name(impl, "impl")
     origin = f"impl={impl!r}"
-    if impl == "auto" and os.environ.get(ENVIRONMENT_VARIABLE):
-        impl = os.environ[ENVIRONMENT_VARIABLE]
-        check_name(impl, ENVIRONMENT_VARIABLE)
-        origin = f"{ENVIRONMENT_VARIABLE}={impl}"
+    if impl == "auto" and os.environ.get(IMPL_VARIABLE):
+        impl = os.environ[IMPL_VARIABLE]
+        check_name(impl, IMPL_VARIABLE)
+        origin = f"{IMPL_VARIABLE}={impl}"
     if impl == "auto":
-        reasons = refusals("triton", mode, query, key, plan, bank, needs_grad)
-        return _automatic(mode, query, key, plan, bank, masked, reasons)
-    reasons = refusals(impl, mode, query, key, plan, bank, needs_grad)
+        return automatic(mode, inputs, needs_grad, running=running)
+    reasons = unsupported_reasons(impl, inputs, needs_grad)
     if reasons:
         listed = "\n".join(f"  - {reason}" for reason in reasons)
         raise ValueError(f"{impl} cannot serve this call ({origin}):\n{listed}\nimpl='auto' lets another one serve it")
-    return impl, f"asked for by {origin}"
+    return Settled(_named(mode, inputs, impl), f"asked for by {origin}")
 
 
-def refusals(
-    name: str,
-    mode: str,
-    query: Tensor,
-    key: Tensor,
-    plan: InterpolationPlan,
-    bank: tuple[Tensor, Tensor],
-    needs_grad: bool,
-) -> tuple[str, ...]:
-    """Every reason why implementation `name` cannot serve these inputs."""
-    module = importlib.import_module(f".{_SUPPORT[name]}", __package__)
-    reasons = list(module.refusals(mode, query, key, plan, bank))
-    if needs_grad and name == "triton":
-        reasons.append("an input requires grad, which the kernel does not serve; use sdpa, or torch.no_grad()")
-    return tuple(reasons)
+def unsupported_reasons(name: str, inputs: AttentionInputs, needs_grad: bool) -> list[str]:
+    """Every reason why implementation `name` cannot serve these inputs; `sdpa` and `reference` serve all."""
+    return triton_unsupported_reasons(inputs, needs_grad) if name == "triton" else []
 
 
 def check_name(impl: str, origin: str) -> None:
@@ -105,35 +128,23 @@ def check_name(impl: str, origin: str) -> None:
         raise ValueError(f"{origin} must be one of auto, {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
 
 
-def load(name: str) -> ModuleType:
-    """The module that implements `name`; Triton is imported here and not before."""
-    return importlib.import_module(f".{_MODULES[name]}", __package__)
-
-
-def announce(mode: str, query: Tensor, name: str, reason: str) -> None:
-    """Log the choice once per kind of call."""
-    line = f"{mode} attention, {query.device.type} {query.dtype}, head_dim {query.shape[3]}: {name} ({reason})"
-    if line not in _announced:
-        _announced.add(line)
+def log_choice(mode: str, inputs: AttentionInputs, choice: Choice, reason: str) -> None:
+    """Log the selected implementation, once per kind of call."""
+    query = inputs.query
+    line = f"{mode} attention, {query.device.type} {query.dtype}, head_dim {query.shape[3]}: {choice} ({reason})"
+    if line not in _logged:
+        _logged.add(line)
         logger.info(line)
 
 
-def _automatic(
-    mode: str,
-    query: Tensor,
-    key: Tensor,
-    plan: InterpolationPlan,
-    bank: tuple[Tensor, Tensor],
-    masked: bool,
-    triton_refusals: tuple[str, ...],
-) -> tuple[str, str]:
-    """The fastest measured implementation; the stock recipe where nothing was measured."""
-    if triton_refusals:
-        return "sdpa", f"the stock recipe; triton cannot: {triton_refusals[0]}"
-    gpu = gpu_name(query.device)
-    if gpu is None:
-        return "sdpa", "the stock recipe; Triton's interpreter is for tests only"
-    found = measured_for(mode, query, key, plan, bank, masked)
-    if found is None or found.auto is None:
-        return "sdpa", f"the stock recipe; nothing like it was measured on {gpu} (impl='triton' asks for the kernel)"
-    return found.auto, f"the faster one on {gpu}: {describe(found.entry)}"
+def _named(mode: str, inputs: AttentionInputs, impl: str) -> Choice:
+    """A named implementation with the configuration that the tables give it, or that a recorded sequence had."""
+    before = replayed(bucket_of(mode, inputs))
+    if before is not None and before.implementation == impl:
+        return before
+    if impl == "sdpa":
+        return Choice("sdpa", route=sdpa_route(mode, inputs))
+    if impl == "triton":
+        tuned = tuned_for(mode, inputs)
+        return Choice("triton") if tuned is None else Choice("triton", tuned.config, tuned.mix)
+    return Choice(impl)

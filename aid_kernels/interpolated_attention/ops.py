@@ -1,133 +1,101 @@
 """The two ops as torch sees them: schemas, fake kernels and gradients, so that compiled graphs stay whole.
 
-Annotations stay real types here: torch reads the schema from them.
+Their arguments are the fields of `AttentionInputs`, then the implementation asked for, and whether autograd needs them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from ..plan import InterpolationPlan
+from ..constants import MODES
 from . import dispatch
 from .gradients import attention_gradients
+from .inputs import SCHEMA, AttentionInputs, flatten, requires_grad, unflatten
 from .layout import empty_output
 
 
+def call(mode: str, inputs: AttentionInputs, impl: str) -> Tensor:
+    """Run one of the ops; `impl` as the public functions take it.
+
+    Raises:
+        ValueError: an unknown implementation, or a named one that cannot serve the inputs.
+        NotImplementedError: forward-mode derivatives, which would come out as zero without a word.
+    """
+    dispatch.check_name(impl, "impl")
+    if not torch.compiler.is_compiling():
+        _refuse_forward_mode(inputs)
+    if torch.compiler.is_compiling() or not dispatch.is_traced():
+        return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
+    with dispatch.never_measured("the call is being traced"):
+        return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
+
+
+def _refuse_forward_mode(inputs: AttentionInputs) -> None:
+    if forward_ad._current_level < 0:
+        return
+    names = [name for name in inputs._fields[:5] if forward_ad.unpack_dual(getattr(inputs, name)).tangent is not None]
+    if names:
+        raise NotImplementedError(
+            f"{', '.join(names)} have forward-mode tangents, which interpolated attention does not derive; use "
+            "reverse mode, such as torch.func.vjp or backward()"
+        )
+
+
+def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Autocast off for a tensor's device: it reaches into ops, whose math says its own precision."""
+    device = tensor.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
 def _define(mode: str) -> Callable[..., Tensor]:
-    """Register `aid_kernels::{mode}_attention` and its backward pass; returns the op."""
+    """Register `aid_kernels::{mode}_attention` with its backward pass; returns the op."""
+    schema = f"({SCHEMA}, str impl, bool needs_grad) -> Tensor"
+    backward = _define_backward(mode)
 
-    @torch.library.custom_op(f"aid_kernels::{mode}_attention", mutates_args=())
-    def forward(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        sources: Tensor,
-        weights: Tensor,
-        schedule: Tensor,
-        host_sources: Tensor,
-        host_weights: Tensor,
-        bank_size: int,
-        bank_key: Tensor | None,
-        bank_value: Tensor | None,
-        key_mask: Tensor | None,
-        bank_mask: Tensor | None,
-        fuse_self: bool,
-        scale: float,
-        impl: str,
-        needs_grad: bool,
-    ) -> Tensor:
-        plan = InterpolationPlan.trusted(sources, weights, schedule, host_sources, host_weights, bank_size)
-        bank = _bank(key, value, bank_key, bank_value)
-        masked = key_mask is not None or bank_mask is not None
-        name, reason = dispatch.choose(mode, impl, query, key, plan, bank, masked, needs_grad)
-        dispatch.announce(mode, query, name, reason)
-        attention = getattr(dispatch.load(name), f"{mode}_attention")
-        return attention(
-            query,
-            key,
-            value,
-            plan,
-            fuse_self=fuse_self,
-            bank=bank,
-            key_mask=key_mask,
-            bank_mask=bank_mask,
-            scale=scale,
-        )
-
-    @forward.register_fake
-    def _(query: Tensor, *rest: Any) -> Tensor:
-        return empty_output(query)
-
-    @torch.library.custom_op(f"aid_kernels::{mode}_attention_backward", mutates_args=())
-    def backward(
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        host_sources: Tensor,
-        host_weights: Tensor,
-        bank_key: Tensor | None,
-        bank_value: Tensor | None,
-        key_mask: Tensor | None,
-        bank_mask: Tensor | None,
-        fuse_self: bool,
-        scale: float,
-    ) -> list[Tensor]:
-        # the gradients read the host copies only
-        plan = InterpolationPlan.trusted(host_sources, host_weights, host_sources, host_sources, host_weights, 0)
-        grads = attention_gradients(
-            mode,
-            grad,
-            query,
-            key,
-            value,
-            plan,
-            fuse_self=fuse_self,
-            bank=_bank(key, value, bank_key, bank_value),
-            key_mask=key_mask,
-            bank_mask=bank_mask,
-            scale=scale,
-        )
-        if bank_key is not None:
-            return list(grads)
-        # the batch is its own bank: both roles of its keys and values add up
-        return [grads[0], grads[1] + grads[3], grads[2] + grads[4]]
-
-    @backward.register_fake
-    def _(
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        host_sources: Tensor,
-        host_weights: Tensor,
-        bank_key: Tensor | None,
-        bank_value: Tensor | None,
-        *rest: Any,
-    ) -> list[Tensor]:
-        inputs = (
-            [query, key, value] if bank_key is None or bank_value is None else [query, key, value, bank_key, bank_value]
-        )
-        return [torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in inputs]
+    @torch.library.custom_op(f"aid_kernels::{mode}_attention", mutates_args=(), schema=schema)
+    def forward(*arguments: Any) -> Tensor:
+        *fields, impl, needs_grad = arguments
+        with _without_autocast(fields[0]):
+            return dispatch.run(mode, unflatten(fields), impl, needs_grad)
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        query, key, value, _, _, _, host_sources, host_weights, _, *bank_and_masks, fuse_self, scale, _, _ = inputs
-        ctx.save_for_backward(query, key, value, host_sources, host_weights, *bank_and_masks)
-        ctx.fuse_self, ctx.scale = fuse_self, scale
+        *tensors, plan, fuse_self, scale, _, _ = inputs
+        ctx.save_for_backward(*tensors, *plan)
+        ctx.num_tensors, ctx.options = len(tensors), (fuse_self, scale)
 
     def differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        grads = backward(grad, *ctx.saved_tensors, ctx.fuse_self, ctx.scale)
-        bank_grads = grads[3:] if len(grads) == 5 else (None, None)
-        return (*grads[:3], *[None] * 6, *bank_grads, *[None] * 6)
+        tensors, plan = ctx.saved_tensors[: ctx.num_tensors], list(ctx.saved_tensors[ctx.num_tensors :])
+        grads = backward(grad, *tensors, plan, *ctx.options)
+        # two masks, the plan's tensors, fuse_self and scale, impl and needs_grad
+        return *grads, None, None, [None] * len(plan), None, None, None, None
 
+    forward.register_fake(lambda query, *rest: empty_output(query))
     forward.register_autograd(differentiate, setup_context=save)
     return forward
 
 
-def _bank(key: Tensor, value: Tensor, bank_key: Tensor | None, bank_value: Tensor | None) -> tuple[Tensor, Tensor]:
-    return (key, value) if bank_key is None or bank_value is None else (bank_key, bank_value)
+def _define_backward(mode: str) -> Callable[..., list[Tensor]]:
+    """Register `aid_kernels::{mode}_attention_backward`: gradients of the five tensors, in their order."""
+    schema = f"(Tensor grad, {SCHEMA}) -> Tensor[]"
+
+    @torch.library.custom_op(f"aid_kernels::{mode}_attention_backward", mutates_args=(), schema=schema)
+    def backward(grad: Tensor, *fields: Any) -> list[Tensor]:
+        with _without_autocast(grad):
+            return attention_gradients(mode, grad, unflatten(fields))
+
+    @backward.register_fake
+    def _(grad: Tensor, *fields: Any) -> list[Tensor]:
+        return [torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in fields[:5]]
+
+    return backward
 
 
-OPS = {mode: _define(mode) for mode in ("outer", "inner")}
+_OPS = {mode: _define(mode) for mode in MODES}

@@ -1,4 +1,4 @@
-"""The lower-level API: put attention interpolation on a stock pipeline, and take it off again."""
+"""Lower-level API: puts attention interpolation on a stock pipeline, and takes it off again."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 
 from torch import nn
 
-from aid_kernels import Explanation
+from aid_kernels import CallBucket, Explanation
 
 from ..config import AIDConfig
-from ..errors import BusyError, ConfigError, UnsupportedPipelineError
+from ..errors import BusyError, ConfigError
+from ..families import find_denoiser
 from .denoiser_hook import DenoiserHook
 from .frames import Frames
-from .kv_bank import Layer
+from .kv_bank import LayerCache
 from .layers import attention_layers, head_dim, is_lerp_of_endpoints, is_linear_cross_attention
 from .rebinding import rebind
-from .report import expected_service, report
+from .report import expected_service, format_report
 from .state import DenoiserState
 
 logger = logging.getLogger("aid_pipeline")
@@ -30,11 +31,11 @@ PLAIN_CROSS = (
 
 
 class AIDHandle:
-    """Attention interpolation in place on one denoiser; made by `apply_aid`.
+    """Handle of attention interpolation in place on one denoiser; returned by `apply_aid`.
 
     Attributes:
         denoiser: the module it is on.
-        config, frames: what it was made with.
+        config, frames: as given to `apply_aid`.
     """
 
     def __init__(self, denoiser: nn.Module, config: AIDConfig, frames: Frames, scheduler: Any = None) -> None:
@@ -44,11 +45,11 @@ class AIDHandle:
         self.thread = threading.current_thread()
         self._state = DenoiserState.of(denoiser)
         self._modules = attention_layers(denoiser)
-        self._layers = {name: Layer(name) for name in self._modules}
+        self._layers = {name: LayerCache(name) for name in self._modules}
         self._linear = {name for name, module in self._modules.items() if is_linear_cross_attention(denoiser, module)}
-        self._skips_linear = config.mode == "inner" and not frames.guided and is_lerp_of_endpoints(frames)
+        self._skips_linear = config.mode == "inner" and not frames.has_guide and is_lerp_of_endpoints(frames)
         self._originals = {name: module.processor for name, module in self._modules.items()}
-        # all are made before the first is installed: a refusal leaves the denoiser untouched
+        # all exist before the first is installed: a refusal leaves the denoiser untouched
         self._rebound = {
             name: rebind(processor, self._state, self._layers[name], name in self._linear, denoiser)
             for name, processor in self._originals.items()
@@ -69,8 +70,8 @@ class AIDHandle:
         """
         if self.config.active_steps(self.frames.num_steps) == 0:
             why = f"mode {self.config.mode!r}, warmup {self.config.warmup:g} of {self.frames.num_steps} steps"
-            return report([(layer, None, why) for layer in self._layers.values()])
-        return report(
+            return format_report([(layer, None, why) for layer in self._layers.values()])
+        return format_report(
             [
                 (
                     layer,
@@ -81,6 +82,10 @@ class AIDHandle:
             ]
         )
 
+    def calls(self) -> dict[str, list[CallBucket]]:
+        """The kinds of call that were seen, by attention layer; none of a compiled denoiser."""
+        return {name: [seen.bucket for seen in layer.served] for name, layer in self._layers.items() if layer.served}
+
     def _expected(self, size: int | None) -> Explanation | None:
         """None where weights that are elsewhere between calls do not tell."""
         try:
@@ -90,7 +95,7 @@ class AIDHandle:
 
     @property
     def chunk(self) -> int | None:
-        """Rows per run of the denoiser, once the first call has decided what "auto" is; None: the batch as it comes."""
+        """Rows per run of the denoiser, once the first call has decided what "auto" is; None means no limit."""
         return None if self._hook is None else self._hook.chunk
 
     def remove(self) -> None:
@@ -159,7 +164,7 @@ def apply_aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> AIDHa
         denoising call after another.
 
     Raises:
-        UnsupportedPipelineError: no denoiser, no attention layers of ours, a processor without the primitive, PAG.
+        UnsupportedPipelineError: no denoiser, no attention layers, a processor without the primitive, PAG.
         ConfigError: an implementation asked for by name that cannot serve this denoiser.
         BusyError: another thread's sequence has this denoiser.
         RowsError: (from the denoising call) the frames are not among its rows, or the unconditional rows look the same.
@@ -199,29 +204,3 @@ def _moves_weights(denoiser: nn.Module) -> bool:
     """Whether weights are elsewhere, or of another dtype, between calls: offloading, layerwise casting."""
     hooks = ("_hf_hook", "_diffusers_hook")
     return any(hasattr(module, hook) for module in denoiser.modules() for hook in hooks)
-
-
-def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
-    """The module that denoises: `unet` or `transformer` of a pipeline, or the module itself; never a compiled wrapper.
-
-    Raises:
-        UnsupportedPipelineError: neither, or a pipeline of the PAG kind.
-    """
-    if hasattr(pipe_or_denoiser, "pag_applied_layers") or "PAG" in type(pipe_or_denoiser).__name__:
-        raise UnsupportedPipelineError(
-            f"{type(pipe_or_denoiser).__name__} installs attention processors inside its call (PAG); use the pipeline "
-            "without PAG"
-        )
-    found = pipe_or_denoiser
-    if not isinstance(found, nn.Module):
-        unet = getattr(pipe_or_denoiser, "unet", None)
-        found = unet if unet is not None else getattr(pipe_or_denoiser, "transformer", None)
-    if getattr(pipe_or_denoiser, "transformer_2", None) is not None and found is not pipe_or_denoiser:
-        raise UnsupportedPipelineError(
-            f"{type(pipe_or_denoiser).__name__} has two denoisers that share the steps, which is not supported"
-        )
-    if not isinstance(found, nn.Module):
-        raise UnsupportedPipelineError(
-            f"{type(pipe_or_denoiser).__name__} has neither a unet nor a transformer to interpolate"
-        )
-    return getattr(found, "_orig_mod", found)

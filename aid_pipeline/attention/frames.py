@@ -1,4 +1,4 @@
-"""What one denoising call means: which frames, between which endpoints, known by which embeddings."""
+"""Frames of one denoising call: their endpoints, and the embeddings by which their rows are known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from aid_kernels import InterpolationPlan
 
 from ..errors import ConfigError
-from .endpoint_cache import EndpointMemory
+from .endpoint_cache import EndpointCache
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,19 +24,19 @@ class Frames:
             `encoder_hidden_states` (what is passed as `prompt_embeds` to the stock call; for SD3 and SDXL the joined
             one), before `num_images_per_prompt` repeats them. The frames' rows are found by comparing values with
             these. Frames may share an embedding (equal prompts); they are told apart by their order. Or a function
-            that makes them: it is called whenever they are needed, and nothing is kept in between.
+            that returns them: it is called whenever they are needed, and nothing is kept in between.
         num_steps: denoising steps the call really runs (img2img skips the first ones: count what is left). A scheduler
             that evaluates a step twice (Heun) still counts it once.
         num_images_per_prompt: n as passed to the stock call; row i * n + k of the batch is image k of frame i, and each
             image k is a sequence of its own.
-        chunk: most rows per run of the denoiser; None runs the batch as it comes, "auto" takes what fits the free GPU
-            memory (measured on one row in the first step) or `chunking.CPU_ROWS`. Any value gives the same frames.
-        guided: frames between the endpoints have a guide's embeddings (PAID), not the lerp of the endpoints'. Without
-            a guide mode "inner" leaves those cross-attention layers plain where that is exactly the same thing.
+        chunk: rows per run of the denoiser at most; None runs the batch as it comes, "auto" takes what fits the free
+            GPU memory (measured on one row in the first step) or `memory.CPU_ROWS`. Any value gives the same frames.
+        has_guide: interior frames have a guide's embeddings (PAID), not the lerp of the endpoints'. Without a guide
+            mode "inner" leaves those cross-attention layers plain where that is exactly the same thing.
         image_embeds: IP-Adapter embeddings per adapter, each (m, N, C) or (m, N, L, C), one row per frame. They are
             handed to the denoiser in place of whatever the stock call has there, which needs no image of its own then.
         negative_image_embeds: likewise what all other rows get, each (1, ...) of the same shape; default: zeros.
-        endpoints: a memory to share between calls for other frames between the same ends: the first call fills it,
+        endpoints: a cache to share between calls for other frames between the same endpoints: the first call fills it,
             later ones do not run their first and last frame again.
 
     Raises:
@@ -48,24 +48,24 @@ class Frames:
     num_steps: int
     num_images_per_prompt: int = 1
     chunk: int | str | None = None
-    guided: bool = False
+    has_guide: bool = False
     image_embeds: list[Tensor] | None = None
     negative_image_embeds: list[Tensor] | None = None
-    endpoints: EndpointMemory | None = None
+    endpoints: EndpointCache | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.plan, InterpolationPlan):
             raise ConfigError(f"plan must be an InterpolationPlan, got {type(self.plan).__name__}")
-        frames = len(self.plan)
+        num_frames = len(self.plan)
         embeds = self.embeddings()
         if not isinstance(embeds, Tensor) or embeds.ndim != 3:
             shape = getattr(embeds, "shape", type(embeds).__name__)
             raise ConfigError(f"prompt_embeds must be a tensor (frames, tokens, channels), got {shape}")
-        if embeds.shape[0] != frames:
-            raise ConfigError(f"the plan has {frames} frames but prompt_embeds {embeds.shape[0]} rows")
-        if self.plan.bank_size > frames:
+        if embeds.shape[0] != num_frames:
+            raise ConfigError(f"the plan has {num_frames} frames but prompt_embeds {embeds.shape[0]} rows")
+        if self.plan.bank_size > num_frames:
             raise ConfigError(
-                f"the plan reads frame {self.plan.bank_size - 1} of {frames}; endpoints must be frames themselves"
+                f"the plan reads frame {self.plan.bank_size - 1} of {num_frames}; endpoints must be frames themselves"
             )
         mixing = self.plan.host_weights != 0
         if mixing.any() and mixing[self.plan.host_sources[mixing].long()].any():
@@ -77,9 +77,9 @@ class Frames:
         if self.chunk not in (None, "auto"):
             _check_count("chunk", self.chunk)
         for index, embeds in enumerate(self.image_embeds or []):
-            if embeds.ndim not in (3, 4) or embeds.shape[0] != frames:
+            if embeds.ndim not in (3, 4) or embeds.shape[0] != num_frames:
                 raise ConfigError(
-                    f"image_embeds[{index}] must be ({frames}, images, channels) or ({frames}, images, tokens, "
+                    f"image_embeds[{index}] must be ({num_frames}, images, channels) or ({num_frames}, images, tokens, "
                     f"channels), got {tuple(embeds.shape)}"
                 )
         if self.negative_image_embeds is not None:
@@ -91,7 +91,7 @@ class Frames:
                 )
 
     def embeddings(self) -> Tensor:
-        """`prompt_embeds`, made anew where they are a function."""
+        """`prompt_embeds`, computed where they are a function."""
         return self.prompt_embeds() if callable(self.prompt_embeds) else self.prompt_embeds
 
 

@@ -1,4 +1,4 @@
-"""The endpoints' keys and values, kept per attention layer for one step, so that frames in other runs can read them."""
+"""Bank of the endpoints' keys and values, kept per attention layer for one step and read by the step's later chunks."""
 
 from __future__ import annotations
 
@@ -10,37 +10,68 @@ from torch import Tensor
 
 from aid_kernels import Explanation
 
+from ..errors import RowsError
+
 
 @dataclass
-class Entry:
+class EndpointKV:
     """Keys, values (E, H, Sk, D) and visible keys (E, Sk) of the endpoints, for one attention call of one layer."""
 
     key: Tensor
     value: Tensor
     mask: Tensor | None
 
+    def to(self, device: torch.device) -> EndpointKV:
+        """The same on a device."""
+        mask = None if self.mask is None else self.mask.to(device)
+        return EndpointKV(self.key.to(device), self.value.to(device), mask)
+
 
 @dataclass
-class Layer:
-    """One attention layer: its bank for the current step, and what served it.
+class LayerCache:
+    """Endpoints' keys and values of one attention layer, for the current step, and what ran its calls.
 
     Attributes:
         name: of the module in the denoiser.
         calls: attention calls since the layer was entered; an IP-Adapter layer makes several.
-        saved: the endpoints' entry of each of those calls, of the current run of the denoiser.
-        bank: likewise, of all runs in this step so far.
+        saved: the endpoints' keys and values of each of those calls, from the current chunk.
+        bank: likewise, from all chunks of this step so far.
         served: implementation and reason of each of those calls, as first seen, for the report.
     """
 
     name: str
     calls: int = 0
-    saved: list[Entry] = field(default_factory=list)
-    bank: list[Entry] = field(default_factory=list)
+    saved: list[EndpointKV] = field(default_factory=list)
+    bank: list[EndpointKV] = field(default_factory=list)
     served: list[Explanation] = field(default_factory=list)
 
+    def enter(self) -> None:
+        """The layer's processor starts."""
+        self.calls = 0
+        self.saved = []
 
-def collect(layers: Iterable[Layer]) -> None:
-    """Move what a run saved into the banks, behind the endpoints of earlier runs."""
+    def save(self, key: Tensor, value: Tensor, mask: Tensor | None, rows: int) -> None:
+        """Save the first rows of a call's keys and values as the endpoints'."""
+        # copies: a view would keep the keys and values of all rows of this chunk, or all of a fused projection
+        saved_mask = None if mask is None else mask[:rows].clone()
+        self.saved.append(EndpointKV(key[:rows].clone(), value[:rows].clone(), saved_mask))
+
+    def load(self, call: int) -> EndpointKV:
+        """The endpoints' keys and values of an attention call.
+
+        Raises:
+            RowsError: earlier chunks made no such call.
+        """
+        if call >= len(self.bank):
+            raise RowsError(
+                f"layer {self.name} has no endpoint keys and values for attention call {call}; the run that left them "
+                "had it plain. Runs that share their endpoints must start with one that interpolates it"
+            )
+        return self.bank[call]
+
+
+def collect(layers: Iterable[LayerCache]) -> None:
+    """Move what a chunk saved into the banks, behind the endpoints of earlier chunks."""
     for layer in layers:
         layer.bank = (
             [_join(old, new) for old, new in zip(layer.bank, layer.saved, strict=True)] if layer.bank else layer.saved
@@ -48,17 +79,17 @@ def collect(layers: Iterable[Layer]) -> None:
         layer.saved = []
 
 
-def clear(layers: Iterable[Layer]) -> None:
+def clear(layers: Iterable[LayerCache]) -> None:
     """Forget this step's keys and values."""
     for layer in layers:
         layer.saved, layer.bank = [], []
 
 
-def bank_bytes(layers: Iterable[Layer]) -> int:
-    """Memory the banks hold on to."""
+def bank_bytes(layers: Iterable[LayerCache]) -> int:
+    """Memory that the banks hold on to."""
     return sum(part.nbytes for layer in layers for entry in layer.bank for part in (entry.key, entry.value))
 
 
-def _join(old: Entry, new: Entry) -> Entry:
+def _join(old: EndpointKV, new: EndpointKV) -> EndpointKV:
     mask = None if old.mask is None or new.mask is None else torch.cat([old.mask, new.mask])
-    return Entry(torch.cat([old.key, new.key]), torch.cat([old.value, new.value]), mask)
+    return EndpointKV(torch.cat([old.key, new.key]), torch.cat([old.value, new.value]), mask)

@@ -1,28 +1,27 @@
-"""Which modules of a denoiser are attention layers, and which of them inner interpolation leaves as they are."""
+"""Attention layers of a denoiser, and which of them inner interpolation leaves as they are."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0, FusedAttnProcessor2_0
 from torch import Tensor, nn
 
+from aid_kernels import HEAD_DIM_STEP, MAX_HEAD_DIM
+
 from ..errors import UnsupportedPipelineError
+from ..families import has_separate_cross_attention
 from .frames import Frames
 from .processors import InterpolatedAttnProcessor
-
-HEAD_DIM_STEP = 8
-MAX_HEAD_DIM = 256
 
 
 def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
     """Every module with a processor that can be exchanged, by its name in the denoiser, in order.
 
     Raises:
-        UnsupportedPipelineError: there is none, a layer has a head size the operator does not serve, or a processor of
-            ours that was set by hand.
+        UnsupportedPipelineError: there is none, a layer has a head size the operator does not serve, or an
+            `InterpolatedAttnProcessor` that was set by hand.
     """
     layers: dict[str, Any] = {
         name: module
@@ -62,7 +61,7 @@ def is_linear_cross_attention(denoiser: nn.Module, module: Any) -> bool:
     True for the text cross-attention of plain UNets: no norm of keys or text, no projector in front that is not
     linear, no image branch. Everything else, such as a transformer with a caption MLP, is interpolated.
     """
-    if not isinstance(denoiser, UNet2DConditionModel) or not isinstance(module, Attention):
+    if not has_separate_cross_attention(denoiser) or not isinstance(module, Attention):
         return False
     projector = getattr(denoiser, "encoder_hid_proj", None)
     return (
@@ -80,9 +79,9 @@ def is_lerp_of_endpoints(frames: Frames) -> bool:
     embeds, plan = frames.embeddings(), frames.plan
     sources, weights = plan.host_sources.long().to(embeds.device), plan.host_weights.to(embeds.device)
     for row in (plan.host_weights != 0).any(dim=1).nonzero()[:, 0].tolist():
-        ends = embeds[sources[row]].double()
-        mixed = torch.einsum("j,jlc->lc", weights[row].double(), ends)
-        if not _close(embeds[row].double(), mixed, ends, embeds.dtype):
+        endpoints = embeds[sources[row]].double()
+        mixed = torch.einsum("j,jlc->lc", weights[row].double(), endpoints)
+        if not _close(embeds[row].double(), mixed, endpoints, embeds.dtype):
             return False
     return True
 

@@ -1,4 +1,4 @@
-"""Interpolated attention of a UNet as one readable processor, for reading and for setting by hand.
+"""Attention processor of a UNet with interpolated attention, for reading and for setting by hand.
 
 `apply_aid` does not use it (see `rebinding.py`); it calls the same operator.
 """
@@ -12,7 +12,8 @@ from torch import Tensor
 from aid_kernels import InterpolationPlan
 
 from ..config import AIDConfig
-from .operator_call import interpolated_attention, key_mask_of, under_autocast
+from .masks import key_mask_of
+from .operator_call import OperatorCall, under_autocast
 
 
 class InterpolatedAttnProcessor:
@@ -72,17 +73,8 @@ class InterpolatedAttnProcessor:
         else:
             query, key, value = under_autocast(query, key, value)
             visible = key_mask_of(attention_mask, query, key)
-            out = interpolated_attention(
-                query,
-                key,
-                value,
-                self.plan,
-                mode=self.config.mode,
-                fuse_self=self.config.fuse_self,
-                impl=self.config.impl,
-                key_mask=visible,
-                bank_mask=visible,
-            )
+            call = OperatorCall(query, key, value, self.plan, self.config, key_mask=visible, bank_mask=visible)
+            out = call.attend()
 
         hidden_states = out.transpose(1, 2).flatten(2)
         for layer in attn.to_out:  # projection, dropout

@@ -1,4 +1,4 @@
-"""What `AIDHandle.report()` prints."""
+"""Report of which implementation serves each attention layer, as `AIDHandle.report()` returns it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aid_kernels import Explanation, InterpolationPlan, explain
 
 from ..config import AIDConfig
 from ..errors import ConfigError
-from .kv_bank import Layer
+from .kv_bank import LayerCache
 
 PROBE_LENGTH = 1024
 
@@ -32,7 +32,7 @@ def expected_service(denoiser: nn.Module, config: AIDConfig, head_dim: int | Non
         raise ConfigError(" ".join(str(error).split())) from error
 
 
-def report(layers: list[tuple[Layer, Explanation | None, str | None]]) -> str:
+def format_report(layers: list[tuple[LayerCache, Explanation | None, str | None]]) -> str:
     """Summary line, one line per reason, one line per layer.
 
     Args:

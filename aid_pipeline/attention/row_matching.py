@@ -1,4 +1,4 @@
-"""Which rows of a denoiser call are the frames: found by value, not by position."""
+"""Row matching: which rows of a denoiser call are the frames, found by value and not by position."""
 
 from __future__ import annotations
 
@@ -15,8 +15,23 @@ from .frames import Frames
 REMEMBERED = 8  # embeddings whose rows are known; a pipeline alternates between two or three
 
 
+def find_rows(embeds: Tensor, expected: Tensor) -> list[int]:
+    """Where the blocks of rows start that equal `expected`: pipelines put conditional rows first, last or alone.
+
+    Args:
+        embeds: (B, L, C) of a denoiser call.
+        expected: (m, L, C) of all frames; compared as the pipeline hands it on, moved and cast.
+    """
+    rows = expected.shape[0]
+    if embeds.shape[0] % rows or embeds.shape[1:] != expected.shape[1:]:
+        return []
+    expected = expected.to(embeds.device, embeds.dtype)
+    starts = range(0, embeds.shape[0], rows)
+    return [start for start in starts if torch.equal(embeds[start : start + rows], expected)]
+
+
 class FrameFinder:
-    """Finds the frames' rows in `encoder_hidden_states` and makes the plan of the whole batch.
+    """Finds the frames' rows in `encoder_hidden_states` and extends their plan to the whole batch.
 
     Pipelines put unconditional rows first, last, or into a call of their own, and repeat rows per image. The rows of
     an embedding that was seen before are remembered by the memory it occupies, so that no step waits for a GPU.
@@ -27,13 +42,16 @@ class FrameFinder:
         self._seen: dict[tuple[Any, ...], tuple[Tensor, int | None]] = {}
         self._plans: dict[tuple[int, int, torch.device], InterpolationPlan] = {}
         self._first_alone: tuple[Any, ...] | None = None
+        self._searched = False
+        self._found = False
 
     def start_run(self) -> None:
         """A run of denoising steps begins: its embeddings may be other tensors than the last run's."""
         self._first_alone = None
+        self._found = False
 
     def find(self, embeds: Any, first_step: bool) -> int | None:
-        """Where the frames' rows start in a call with these embeddings; None: it has none of them.
+        """Where the frames' rows start in a call with these embeddings; None means it has none of them.
 
         Args:
             embeds: (B, L, C) `encoder_hidden_states` of the call.
@@ -46,7 +64,8 @@ class FrameFinder:
             raise RowsError(
                 f"encoder_hidden_states must be a tensor to find the frames in, got {type(embeds).__name__}"
             )
-        key = _memory(embeds)
+        self._searched = True
+        key = _identity(embeds)
         if key not in self._seen:
             while len(self._seen) >= REMEMBERED:
                 del self._seen[next(iter(self._seen))]
@@ -54,7 +73,16 @@ class FrameFinder:
         start = self._seen[key][1]
         if first_step and start is not None and embeds.shape[0] == self.rows:
             self._check_alone(key)
+        self._found = self._found or start is not None
         return start
+
+    def check_found(self) -> None:
+        """Raise RowsError if calls were searched, but none of this run had the frames."""
+        if self._searched and not self._found:
+            raise RowsError(
+                "no denoiser call had the frames' embeddings, so nothing was interpolated; Frames.prompt_embeds must "
+                "be the very prompt_embeds of the stock call, one row per frame, and num_images_per_prompt the same"
+            )
 
     def plan(self, start: int, batch: int, device: torch.device) -> InterpolationPlan:
         """The plan of `batch` rows: the frames' from `start` on, others plain; each image k a sequence of its own."""
@@ -78,31 +106,22 @@ class FrameFinder:
         """How many rows the frames take: frames times images."""
         return len(self._frames.plan) * self._frames.num_images_per_prompt
 
-    def end_rows(self, batch: int) -> list[int]:
-        """Rows of the first and the last frame in a call: blocks of all frames, conditional ones or not; else none."""
+    def endpoint_rows(self, batch: int) -> list[int]:
+        """Rows of the first and the last frame in a call of whole blocks of frames, conditional or not; else none."""
         images, last = self._frames.num_images_per_prompt, len(self._frames.plan) - 1
         if batch % self.rows:
             return []
         return [row for row in range(batch) if row % self.rows // images in (0, last)]
 
     def _search(self, embeds: Tensor) -> int | None:
-        expected = self._expected_for(embeds)
-        if embeds.shape[0] % self.rows or embeds.shape[1:] != expected.shape[1:]:
-            return None
-        starts = range(0, embeds.shape[0], self.rows)
-        found = [start for start in starts if torch.equal(embeds[start : start + self.rows], expected)]
-        if len(found) > 1:
+        expected, images = self._frames.embeddings(), self._frames.num_images_per_prompt
+        starts = find_rows(embeds, expected if images == 1 else expected.repeat_interleave(images, dim=0))
+        if len(starts) > 1:
             raise RowsError(
                 "the unconditional embeddings equal the conditional ones, so the frames cannot be told from them; "
                 "use another negative prompt, or no guidance (guidance_scale=1)"
             )
-        return found[0] if found else None
-
-    def _expected_for(self, embeds: Tensor) -> Tensor:
-        """The frames' embeddings as the pipeline hands them on: cast, moved and repeated."""
-        cast = self._frames.embeddings().to(embeds.device, embeds.dtype)
-        images = self._frames.num_images_per_prompt
-        return cast if images == 1 else cast.repeat_interleave(images, dim=0)
+        return starts[0] if starts else None
 
     def _check_alone(self, key: tuple[Any, ...]) -> None:
         """Conditional and unconditional calls apart: both must not look the same."""
@@ -115,7 +134,7 @@ class FrameFinder:
             )
 
 
-def _memory(tensor: Tensor) -> tuple[Any, ...]:
+def _identity(tensor: Tensor) -> tuple[Any, ...]:
     """What tells a tensor's contents from another's without reading them, while both are alive."""
     version = -1 if tensor.is_inference() else tensor._version
     return (

@@ -1,36 +1,45 @@
-"""What the rebound attention of one denoiser reads while it runs. One object per denoiser, nothing global."""
+"""State of one denoiser's rebound attention: the context that its layers read while they run. Nothing is global."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from aid_kernels import InterpolationPlan, explain
+from aid_kernels import InterpolationPlan
 
 from ..config import AIDConfig
-from ..errors import RowsError, UnsupportedAttentionError
-from .kv_bank import Entry, Layer
-from .operator_call import interpolated_attention, key_mask_of, under_autocast
-
-if TYPE_CHECKING:
-    from .apply import AIDHandle
+from .kv_bank import LayerCache
+from .masks import key_mask_of
+from .operator_call import OperatorCall, under_autocast
 
 ATTRIBUTE = "_aid_state"
 
 
+class Handle(Protocol):
+    """What a denoiser's state asks of the handle in force."""
+
+    thread: threading.Thread
+
+    def intact(self) -> bool:
+        """Whether the rebound processors are still in place."""
+
+    def replace(self) -> None:
+        """Remove it because another handle takes its place."""
+
+
 @dataclass
-class Pass:
-    """One run of the denoiser over some rows.
+class AttentionContext:
+    """How attention runs in one chunk of a denoiser call.
 
     Args:
-        plan: sources and weights of these rows; None: plain attention, left to the stock call.
+        plan: sources and weights of the chunk's rows; None means plain attention, left to the stock call.
         config: mode, fuse_self and impl.
         saved_rows: so many rows from the first on leave their keys and values in every layer's bank.
-        reads_bank: the plan's sources are bank entries, not rows of this run.
+        reads_bank: the plan's sources are bank entries, not rows of this chunk.
         skips_linear_cross: leave cross-attention plain where that is the same (see `layers.py`).
     """
 
@@ -42,29 +51,29 @@ class Pass:
 
 
 class DenoiserState:
-    """The plan holder that the rebound processors of one denoiser share; kept with it from the first apply on.
+    """What the rebound processors of one denoiser share; kept with it from the first apply on.
 
     It stays when interpolation is removed, because compiled graphs are tied to the classes in `rebound`: applying again
     with other frames or coefficients then compiles nothing.
 
     Attributes:
         handle: the handle in force, if any.
-        current: the running pass; None: attention is stock.
-        layer: the attention layer that is being run.
+        current: context of the running chunk; None means that attention is stock.
+        layer: the attention layer that is running.
         lock: held while a handle is being put on.
-        rebound: the classes made by `rebinding.py`, by original class and role.
+        rebound: the classes of `rebinding.py`, by original class and role.
     """
 
     def __init__(self) -> None:
-        self.handle: AIDHandle | None = None
+        self.handle: Handle | None = None
         self.lock = threading.Lock()
-        self.current: Pass | None = None
-        self.layer: Layer | None = None
+        self.current: AttentionContext | None = None
+        self.layer: LayerCache | None = None
         self.rebound: dict[Any, type] = {}
 
     @staticmethod
     def of(denoiser: nn.Module) -> DenoiserState:
-        """The state of a denoiser, made at the first call; atomic, so that two threads get the same one."""
+        """The state of a denoiser, created by the first call; atomic, so that two threads get the same one."""
         state: DenoiserState = denoiser.__dict__.setdefault(ATTRIBUTE, DenoiserState())
         return state
 
@@ -74,78 +83,37 @@ class DenoiserState:
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return DenoiserState, ()
 
-    def enter(self, layer: Layer) -> None:
+    def enter(self, layer: LayerCache) -> None:
         """A layer's processor starts."""
         self.layer = layer
-        layer.calls = 0
-        layer.saved = []
+        layer.enter()
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, scale: float | None
     ) -> Tensor | None:
         """One attention call of the current layer; None where it is plain and the stock call shall do it.
 
-        Args: as `F.scaled_dot_product_attention`, (B, H, S, D). Files the bank's rows on the way.
+        Saves the endpoints' keys and values where the context asks for it.
+
+        Args: as `F.scaled_dot_product_attention`, (B, H, S, D).
         """
-        current, layer = self.current, self.layer
-        assert current is not None
+        context, layer = self.current, self.layer
+        assert context is not None
         assert layer is not None
-        call = layer.calls
-        layer.calls = call + 1
+        index = layer.calls
+        layer.calls = index + 1
         query, key, value = under_autocast(query, key, value)
         mask = key_mask_of(attn_mask, query, key)
-        if current.saved_rows:
-            rows = current.saved_rows
-            # copies: a view would keep the keys and values of all rows of this run, or all of a fused projection
-            saved_mask = None if mask is None else mask[:rows].clone()
-            layer.saved.append(Entry(key[:rows].clone(), value[:rows].clone(), saved_mask))
-        if current.plan is None:
+        if context.saved_rows:
+            layer.save(key, value, mask, context.saved_rows)
+        if context.plan is None:
             return None
         bank, bank_mask = None, mask
-        if current.reads_bank:
-            if call >= len(layer.bank):
-                raise RowsError(
-                    f"layer {layer.name} has no endpoint keys and values for attention call {call}; the run that left "
-                    "them had it plain. Runs that share their endpoints must start with one that interpolates it"
-                )
-            entry = layer.bank[call]
-            bank, bank_mask = (entry.key, entry.value), entry.mask
-        config = current.config
-        if not torch.compiler.is_compiling() and len(layer.served) <= call:
-            layer.served.append(
-                explain(
-                    query,
-                    key,
-                    value,
-                    current.plan,
-                    config.fuse_self,
-                    mode=config.mode,
-                    bank=bank,
-                    key_mask=mask,
-                    bank_mask=bank_mask,
-                    scale=scale,
-                    impl=config.impl,
-                )
-            )
-        return interpolated_attention(
-            query,
-            key,
-            value,
-            current.plan,
-            mode=config.mode,
-            fuse_self=config.fuse_self,
-            impl=config.impl,
-            bank=bank,
-            key_mask=mask,
-            bank_mask=bank_mask,
-            scale=scale,
-        )
-
-
-def refuse_unsupported(dropout_p: float, is_causal: bool, enable_gqa: bool, extra: dict[str, Any]) -> None:
-    """Raise UnsupportedAttentionError for what interpolated attention does not do."""
-    for name, value in {"dropout_p": dropout_p, "is_causal": is_causal, "enable_gqa": enable_gqa, **extra}.items():
-        if value:
-            raise UnsupportedAttentionError(
-                f"interpolated attention does not take {name}={value!r}; remove AID for this model"
-            )
+        if context.reads_bank:
+            endpoints = layer.load(index)
+            bank, bank_mask = (endpoints.key, endpoints.value), endpoints.mask
+        call = OperatorCall(query, key, value, context.plan, context.config, bank, mask, bank_mask, scale)
+        out = call.attend()
+        if not torch.compiler.is_compiling() and len(layer.served) <= index:
+            layer.served.append(call.explain())  # after the call, which may have measured what serves it
+        return out

@@ -1,4 +1,4 @@
-"""Which denoising step a denoiser call belongs to."""
+"""Counter of denoising steps: which one a denoiser call belongs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-MAX_TABLE = 100_000  # elements; a storage larger than this is no table of timesteps
+MAX_TABLE = 100_000  # elements; a larger storage is no table of timesteps
 
 
 class StepCounter:
@@ -73,7 +73,7 @@ class StepCounter:
         table = self._host_table(timestep)
         if table is not None:
             return table[timestep.storage_offset()]
-        return float(timestep.flatten()[0].item())  # made anew for this call: no way but to wait for the device
+        return float(timestep.flatten()[0].item())  # new in this call: no way but to wait for the device
 
     def _host_table(self, timestep: Tensor) -> list[float] | None:
         """The scheduler's timesteps on the host, of which `timestep` is a view: read once, so that no step waits."""

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ..spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
-from . import options
-from .options import claim, needed, refuse
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-OF_GENERATION = (
-    *("model", "device", "dtype", "frames", "mode", "fuse_self", "warmup", "beta"),
-    *("num_inference_steps", "guidance_scale", "chunk"),
-)
+from ..spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS
+from . import options as shared
+from .console import console, errors, report_errors
+from .options import claim, command_from, needed, refuse
+from .progress import progress_bar, quiet_libraries
 
 
-def evaluate(
-    context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="DIR|PROMPTS.csv", help="Frames, or prompts to make them of.")],
-    out: options.Out = None,
-    preset: options.Preset = "miniature",
-    distance: options.Distance = None,
-    features: options.Features = None,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals of FID and KID.")] = 200,
-    plots: Annotated[bool, typer.Option(help="Also draw distances.png, boxes.png and strips.png.")] = True,
-    model: options.Model = "miniature",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    frames: options.Frames = 7,
-    mode: Annotated[str, typer.Option(help="outer, inner, none (TEI) or denoising (DI).")] = "outer",
-    fuse_self: Annotated[bool, typer.Option(help="Frames also attend to themselves.")] = True,
-    warmup: options.Warmup = 0.5,
-    beta: options.Beta = None,
-    num_inference_steps: options.Steps = DEFAULT_STEPS,
-    guidance_scale: options.Guidance = DEFAULT_GUIDANCE,
-    chunk: Annotated[int | None, typer.Option(help="Rows per denoiser call; less needs less memory.")] = None,
-) -> None:
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of `aid evaluate`."""
+
+    source: Annotated[str, typer.Argument(metavar="DIR|PROMPTS.csv", help="Frames, or prompts to make them of.")]
+    out: shared.Out = None
+    preset: shared.Preset = "miniature"
+    distance: shared.Distance = None
+    features: shared.Features = None
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals of FID and KID.")] = 200
+    plots: Annotated[bool, typer.Option(help="Also draw distances.png, boxes.png and strips.png.")] = True
+    model: shared.Model = "miniature"
+    device: shared.Device = "auto"
+    dtype: shared.Dtype = "auto"
+    frames: shared.Frames = int(DEFAULT_FRAMES)
+    mode: Annotated[str, typer.Option(help="outer, inner, none (TEI) or denoising (DI).")] = "outer"
+    fuse_self: Annotated[bool, typer.Option(help="Frames also attend to themselves.")] = True
+    warmup: shared.Warmup = 0.5
+    beta: shared.Beta = None
+    num_inference_steps: shared.Steps = DEFAULT_STEPS
+    guidance_scale: shared.Guidance = DEFAULT_GUIDANCE
+    chunk: Annotated[int | None, typer.Option(help="Rows per denoiser call; less needs less memory.")] = None
+
+
+@command_from(EvaluateOptions)
+def evaluate(context: typer.Context, options: EvaluateOptions) -> None:
     """Measure sequences: smoothness, consistency, fidelity, CLIP scores, beside a pixel cross-fade.
 
     DIR holds the frames of one sequence, or folders that do. PROMPTS.csv has a first line prompt_a,prompt_b and, if
@@ -52,68 +52,49 @@ def evaluate(
 
     Writes evaluation.json, evaluation.md and plots. Exit codes: 0 done, 2 bad input, 1 failure.
     """
-    from .console import console, errors, report_errors
-    from .progress import quiet_libraries
-
     with report_errors(errors):
         from ..errors import ArgumentError
+        from ..studies.evaluation.run import GENERATION, requests_of
 
-        folder = needed(out)
-        if resamples < 0:
-            raise ArgumentError(f"resamples must be 0 or more, got {resamples}")
-        made_of_prompts = Path(source).suffix.lower() == ".csv"
-        request: dict[str, Any] = {"command": "evaluate", "source": str(Path(source).resolve())}
-        request |= {"preset": preset, "distance": distance, "features": features}
-        if made_of_prompts:
-            if frames < 3:
-                raise ArgumentError(f"frames must be at least 3 to be measured, got {frames}: nothing lies between")
-            generation = {name: context.params[name] for name in OF_GENERATION}
+        out, source = needed(options.out), Path(options.source)
+        if options.resamples < 0:
+            raise ArgumentError(f"resamples must be 0 or more, got {options.resamples}")
+        request: dict[str, Any] = {"command": "evaluate", "source": str(source.resolve())}
+        request |= {name: getattr(options, name) for name in ("preset", "distance", "features")}
+        from_prompts = source.suffix.lower() == ".csv"
+        if from_prompts:
+            generation = {name: getattr(options, name) for name in GENERATION}
             request |= generation
-            requests = _requests(Path(source), generation)
+            requests = requests_of(source, generation)
         else:
-            refuse(context, OF_GENERATION, "is for a CSV of prompts; a folder's frames are as they are")
+            refuse(context, GENERATION, "is for a CSV of prompts; a folder's frames are as they are")
             from ..metrics.frame_folder import sequence_folders
 
-            folders = sequence_folders(source, folder)
-        from ..metrics.presets import preset as instruments_named
+            folders = sequence_folders(options.source, out)
+        from ..metrics.presets import preset
         from ..studies.plots import check_matplotlib
 
-        if plots:
+        if options.plots:
             check_matplotlib()
         quiet_libraries()
-        instruments = instruments_named(preset, distance, features)
-        if made_of_prompts:
-            for request_of_one in requests:
-                request_of_one.check()
-        claim(folder, request)
-        if made_of_prompts:
-            folders = _made(requests, folder / "sequences", console)
+        instruments = preset(options.preset, options.distance, options.features)
+        if from_prompts:
+            for one in requests:
+                one.check()
+        claim(out, request)
+        if from_prompts:
+            folders = _generated(requests, out / "sequences")
         try:
-            _measure(folders, instruments, resamples, folder, plots, console)
+            _measure(folders, instruments, options.resamples, out, options.plots)
         except KeyboardInterrupt:
             said = "interrupted while measuring; all sequences are kept, and the same command measures again"
             errors.print(said, soft_wrap=True)
             raise typer.Exit(1) from None
 
 
-def _requests(source: Path, generation: dict[str, Any]) -> list[Any]:
-    from ..coefficients import BetaPrior
-    from ..config import AIDConfig
-    from ..studies.evaluation.prompts_file import read_prompts, requests_for
-
-    chosen = dict(generation)
-    where = {name: chosen.pop(name) for name in ("model", "device", "dtype")}
-    config = AIDConfig(**{name: chosen.pop(name) for name in ("mode", "fuse_self", "warmup")})
-    chunk, beta = chosen.pop("chunk"), chosen.pop("beta")
-    chosen |= {"chunk": "auto" if chunk is None else chunk, "config": config}
-    chosen |= {"coefficients": None if beta is None else BetaPrior.parse(beta)}
-    return requests_for(read_prompts(source), chosen, **where)
-
-
-def _made(requests: list[Any], out: Path, console: Console) -> list[Path]:
-    from ..studies.evaluation.prompts_file import make_sequences
+def _generated(requests: list[Any], out: Path) -> list[Path]:
+    from ..studies.evaluation.prompts_file import generate_sequences
     from ..studies.evaluation.time_left import TimeLeft
-    from .progress import progress_bar
 
     left: list[TimeLeft] = []
     with progress_bar(console) as bar:
@@ -129,29 +110,24 @@ def _made(requests: list[Any], out: Path, console: Console) -> list[Path]:
                 console.print(left[0].advance(), highlight=False)
 
         try:
-            return make_sequences(requests, out, sequence)
+            return generate_sequences(requests, out, sequence)
         except KeyboardInterrupt:
             console.print("interrupted; finished sequences are kept, and the same command goes on", soft_wrap=True)
             raise typer.Exit(1) from None
 
 
-def _measure(
-    folders: list[Path], instruments: Any, resamples: int, out: Path, with_plots: bool, console: Console
-) -> None:
+def _measure(folders: list[Path], instruments: Any, resamples: int, out: Path, plots: bool) -> None:
     from rich.markup import escape
 
-    from ..metrics.frame_folder import read_frames
     from ..metrics.intervals import Estimate
-    from ..studies.evaluation.measure import measure, summarise
-    from ..studies.evaluation.report import write_report
-    from .progress import progress_bar
+    from ..studies.evaluation.run import evaluate as run
 
-    measured = []
     with progress_bar(console) as bar:
-        for folder in bar.track(folders, description="measuring"):
-            measured.append(measure(read_frames(folder), instruments))
-    result = summarise(measured, instruments, resamples)
-    files = write_report(out, result, measured, with_plots)
+
+        def each(folders: Any) -> Any:
+            return bar.track(folders, description="measuring")
+
+        result, files = run(folders, instruments, resamples, out, plots, each)
     for title, row in result["summary"]["rows"].items():
         figures = ", ".join(f"{name} {Estimate(**row[name]).text()}" for name in ("smoothness", "consistency"))
         kid = row["kid"]["value"] * 1000

@@ -21,6 +21,7 @@ def info() -> None:
     """Show versions, the GPU, and which implementation of the operator serves what, and why."""
     console.print(environment_table())
     console.print(implementations(), highlight=False)
+    console.print(measured_choices(), highlight=False)
 
 
 def models_table() -> Table:
@@ -48,7 +49,7 @@ def environment_table() -> Table:
     """Versions, machine and environment variables."""
     import torch
 
-    from aid_kernels.interpolated_attention.dispatch import ENVIRONMENT_VARIABLE
+    from aid_kernels import AUTO_VARIABLE, IMPL_VARIABLE
 
     from ..io.machine import machine, versions
 
@@ -59,7 +60,8 @@ def environment_table() -> Table:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         table.add_row("GPU memory", f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f}")
-    table.add_row(ENVIRONMENT_VARIABLE, os.environ.get(ENVIRONMENT_VARIABLE) or "not set (auto)")
+    table.add_row(IMPL_VARIABLE, os.environ.get(IMPL_VARIABLE) or "not set (auto)")
+    table.add_row(AUTO_VARIABLE, os.environ.get(AUTO_VARIABLE) or "not set (measure)")
     return table
 
 
@@ -86,6 +88,28 @@ def implementations() -> Group:
     return Group(table, *(f"({number}) {line}" for number, line in enumerate(reasons, 1)))
 
 
+def measured_choices() -> Group:
+    """What was measured on this machine, by `auto` or by `aid doctor`: candidates, errors, times, choice."""
+    import torch
+
+    from aid_kernels import measured_here
+
+    folder, entries = measured_here("cuda" if torch.cuda.is_available() else "cpu")
+    table = Table("call", "candidate", "ms", "error", "", title="Measured on this machine", box=SIMPLE)
+    for bucket, measurement in entries:
+        name = str(bucket)
+        for outcome in measurement.outcomes:
+            kept = "kept" if outcome.choice == measurement.choice else outcome.fault or ""
+            time, error = (
+                "-" if value is None else format(value, form)
+                for value, form in ((outcome.milliseconds, ".3g"), (outcome.error, ".1e"))
+            )
+            table.add_row(name, str(outcome.choice), time, error, kept)
+            name = ""
+    nothing = f"Nothing was measured on this machine yet ({folder}); aid doctor does."
+    return Group(table, f"Kept in {folder}.") if entries else Group(nothing)
+
+
 def _served(heads: int, keys: int, head_dim: int, dtype: Any, device: str) -> list[str]:
     """The implementation, why that one, and every reason against the others."""
     import torch
@@ -95,5 +119,5 @@ def _served(heads: int, keys: int, head_dim: int, dtype: Any, device: str) -> li
     plan = InterpolationPlan.sequence([0.0, 0.5, 1.0], device=device)
     tensor = torch.empty(3, heads, keys, head_dim, dtype=dtype, device=device)
     found = explain(tensor, tensor, tensor, plan)
-    refused = [f"not {name}: {reason}" for name, reasons in found.refusals.items() for reason in reasons]
+    refused = [f"not {name}: {reason}" for name, reasons in found.unsupported_reasons.items() for reason in reasons]
     return [found.implementation, f"{found.implementation}: {found.reason}", *refused]

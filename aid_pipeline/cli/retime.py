@@ -23,7 +23,7 @@ def retime(
     ] = None,
     fps: Annotated[float, typer.Option(help="Frames per second of moving pictures.")] = 8.0,
 ) -> None:
-    """Make a sequence again with any number of frames, evenly spaced by how far its pictures are apart.
+    """Make a sequence again with any number of frames, evenly spaced by how far its images are apart.
 
     Measures the frames in DIR and denoises all new ones, with the same model, prompts, noise and settings.
 
@@ -46,6 +46,6 @@ def retime(
         check_frames(frames)
         before, _ = read_request(folder)
         there = read_frames(folder)
-        t = even_spacing(there.pictures, there.coefficients, resolved(distance), frames)
+        t = even_spacing(there.images, there.coefficients, resolved(distance), frames)
         spec = replace(before.spec, frames=frames, coefficients=t, chunk="auto", select=None)
         generate(replace(before, spec=spec, expected={}), destination, Formats(gif, webp, video, fps))

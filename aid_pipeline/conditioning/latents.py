@@ -1,4 +1,4 @@
-"""The noise each frame starts from: the endpoints' slerped whole (arXiv 2403.17924, section 3)."""
+"""Noise that each frame starts from: the endpoints' slerped whole (arXiv 2403.17924, section 3)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, LatentsError
+from ..families import pack_latents, unpacked_shape
 
 PARALLEL = 1 - 1e-6  # cosine above which sin(angle) is too small to divide by; lerp is then the same
 NOISE_ARGUMENTS = ["batch_size", "num_channels_latents", "height", "width", "dtype", "device", "generator", "latents"]
@@ -46,7 +47,7 @@ def slerp(first: Tensor, last: Tensor, coefficients: Sequence[float]) -> Tensor:
 
 
 def check_seed(seed: Any) -> tuple[int, int]:
-    """The two ends' seeds: the same one twice for a single number.
+    """The two endpoints' seeds: the same one twice for a single number.
 
     Raises:
         LatentsError: not a whole number from 0 to 2**63 - 1, nor a pair of them.
@@ -60,15 +61,16 @@ def check_seed(seed: Any) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class FrameNoise:
-    """Stands in for `prepare_latents` of one pipeline call and gives every frame its noise.
+    """Stand-in for `prepare_latents` of one pipeline call, which gives every frame its noise.
 
-    The pipeline's own method still draws (so that frame 0 is what the stock call makes of the same seed), scales by the
-    scheduler's sigma and packs; this decides only what lies between the ends.
+    The pipeline's own method still draws (so that frame 0 is what the stock call generates from the same seed), scales
+    by the scheduler's sigma and packs; this decides only what lies between the endpoints.
 
     Args:
         coefficients: m of them.
         seeds: of the first and the last frame.
-        given: None, (2, C, h, w) ends or (m, C, h, w) frames, as unscaled noise; for FLUX packed ones too.
+        given: unscaled noise (2, C, h, w) of the endpoints or (m, C, h, w) of all frames, packed or not; None means
+            that it is drawn from the seeds.
     """
 
     coefficients: tuple[float, ...]
@@ -83,7 +85,7 @@ class FrameNoise:
         """Replace the method on `pipe`, which must be a private copy.
 
         Raises:
-            LatentsError: latents or two seeds for a pipeline that makes its latents from an image.
+            LatentsError: latents or two seeds for a pipeline whose latents come from an image.
         """
         if hasattr(pipe, "prepare_latents") and self.starts_from_noise(pipe):
             pipe.prepare_latents = self._wrap(pipe)
@@ -95,7 +97,7 @@ class FrameNoise:
 
     @staticmethod
     def starts_from_noise(pipe: Any) -> bool:
-        """Text to image; other pipelines make their latents from an image."""
+        """Whether it is text to image; other pipelines' latents come from an image."""
         return list(inspect.signature(pipe.prepare_latents).parameters) == NOISE_ARGUMENTS
 
     def _wrap(self, pipe: Any) -> Callable[..., Any]:
@@ -111,8 +113,8 @@ class FrameNoise:
 
             def draw(generators: Any, rows: int) -> Tensor:
                 wanted = {name: values[name] for name in NOISE_ARGUMENTS if name in values}
-                made = unscaled(**wanted | {"generator": generators, "batch_size": rows, "latents": None})
-                return made[0] if isinstance(made, tuple) else made
+                drawn = unscaled(**wanted | {"generator": generators, "batch_size": rows, "latents": None})
+                return drawn[0] if isinstance(drawn, tuple) else drawn
 
             if self.given is None:
                 noise = draw(values["generator"], values["batch_size"])
@@ -131,18 +133,17 @@ class FrameNoise:
         """All m frames' latents from the given ones, packed as `example`, one frame of what the pipeline would draw."""
         given, m = self.given, len(self.coefficients)
         assert given is not None
-        shape = tuple(example.shape[1:])
-        if example.ndim == 3 and given.ndim == 4:  # FLUX: 2x2 patches are tokens
-            shape = tuple(pipe._unpack_latents(example, height, width, pipe.vae_scale_factor).shape[1:])
+        unpacked = given.ndim > example.ndim
+        shape = unpacked_shape(pipe, example, height, width) if unpacked else tuple(example.shape[1:])
         if given.shape[0] not in (2, m) or given.shape[1:] != shape:
             expected = " or ".join(str((rows, *shape)) for rows in dict.fromkeys((2, m)))
             raise LatentsError(f"latents must have shape {expected} at {height}x{width}; got {tuple(given.shape)}")
-        if given.ndim > example.ndim:
-            given = pipe._pack_latents(given, *given.shape)
+        if unpacked:
+            given = pack_latents(pipe, given)
         return given if given.shape[0] == m else slerp(given[0], given[1], self.coefficients)
 
 
-def image_of_each_frame(image: Any, frames: int) -> Any:
+def image_of_each_frame(image: Any, num_frames: int) -> Any:
     """The image that img2img or inpainting starts from, once per frame, so that each is encoded with its frame's noise.
 
     Args:
@@ -153,23 +154,23 @@ def image_of_each_frame(image: Any, frames: int) -> Any:
     """
     repeated: Any
     if isinstance(image, list | tuple):
-        count, repeated = len(image), list(image) * frames
+        count, repeated = len(image), list(image) * num_frames
     elif hasattr(image, "ndim"):
         batch = image if image.ndim == 4 else image[None]
         count = len(batch)
-        repeated = batch.repeat(frames, 1, 1, 1) if isinstance(batch, Tensor) else [*batch] * frames
+        repeated = batch.repeat(num_frames, 1, 1, 1) if isinstance(batch, Tensor) else [*batch] * num_frames
     else:
-        count, repeated = 1, [image] * frames
-    if count not in (1, frames):
-        raise ArgumentError(f"image must be one image, or one for each of the {frames} frames; got {count}")
+        count, repeated = 1, [image] * num_frames
+    if count not in (1, num_frames):
+        raise ArgumentError(f"image must be one image, or one for each of the {num_frames} frames; got {count}")
     return repeated if count == 1 else image
 
 
-def check_latents(latents: Any, frames: int) -> Tensor | None:
+def check_latents(latents: Any, num_frames: int) -> Tensor | None:
     """What can be said of given latents before the pipeline is asked for its shape.
 
     Raises:
-        LatentsError: not a floating-point tensor with 2 or `frames` rows, or not finite.
+        LatentsError: not a floating-point tensor with 2 or `num_frames` rows, or not finite.
     """
     if latents is None:
         return None
@@ -177,9 +178,9 @@ def check_latents(latents: Any, frames: int) -> Tensor | None:
         raise LatentsError(
             f"latents must be a floating-point tensor, got {getattr(latents, 'dtype', type(latents).__name__)}"
         )
-    if latents.ndim not in (3, 4) or latents.shape[0] not in (2, frames):
+    if latents.ndim not in (3, 4) or latents.shape[0] not in (2, num_frames):
         raise LatentsError(
-            f"latents must be (2, C, h, w), the two ends, or ({frames}, C, h, w), every frame; "
+            f"latents must be (2, C, h, w), the two ends, or ({num_frames}, C, h, w), every frame; "
             f"got {tuple(latents.shape)}"
         )
     if not torch.isfinite(latents).all():

@@ -1,4 +1,4 @@
-"""What is said about prompts before anything is encoded."""
+"""Prompts of a sequence and their checks, before anything is encoded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_prompts(
     prompt_b: Any,
     guide: str | Sequence[str] | None,
     negative_prompt: str | Sequence[str] | None,
-    frames: int,
+    num_frames: int,
 ) -> Prompts:
     """The four arguments of `interpolate` as `Prompts`.
 
@@ -44,7 +44,7 @@ def check_prompts(
         _check_text(name, text)
     guides = None
     if guide is not None:
-        interior = frames - 2
+        interior = num_frames - 2
         if not isinstance(guide, Iterable):
             raise PromptError(f"guide must be one prompt or a list of prompts, got {guide!r}")
         guides = (guide,) * interior if isinstance(guide, str) else tuple(guide)
@@ -67,8 +67,8 @@ def check_prompts(
     return Prompts(prompt_a, prompt_b, guides, negatives)
 
 
-def say_if_equal(prompts: Prompts) -> None:
-    """Log that both ends have one text, which is allowed."""
+def warn_if_prompts_equal(prompts: Prompts) -> None:
+    """Log a warning that both endpoints have one text, which is allowed."""
     if prompts.first == prompts.last and prompts.guides is None:
         logger.warning("both prompts are %r: without a guide all frames have the same text", prompts.first)
 

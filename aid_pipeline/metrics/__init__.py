@@ -1,7 +1,8 @@
-"""How good a sequence is, measured: smoothness and consistency of its steps, fidelity of its frames, CLIP scores.
+"""Metrics of a sequence: smoothness and consistency of its steps, fidelity of its frames, CLIP scores.
 
-Every figure carries the name of the distance or features it was made with. Names are imported when first used; FID and
-KID need the extra `metrics`.
+Distances between images live here too, since selection and reports measure with the same ones. Every figure carries
+the name of the distance or features behind it. The room may import `io`, `miniature` and what is below them. Names are
+imported when first used; FID and KID need the extra `metrics`.
 """
 
 from __future__ import annotations

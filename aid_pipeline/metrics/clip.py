@@ -1,9 +1,8 @@
-"""A CLIP model from a local folder: image features, and CLIP scores of pictures with prompts."""
+"""CLIP model from a local folder: image features, and CLIP scores of images with prompts."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MetricsError
+from .preprocessing import ImagePreprocessor
 
-PICTURES_AT_ONCE = 32  # through the tower: bounds its memory
+IMAGES_AT_ONCE = 32  # through the tower: bounds its memory
 
 
 class Clip:
@@ -48,7 +48,7 @@ class Clip:
                 str(model), local_files_only=True, use_safetensors=True, dtype=torch.float32
             ).eval()
             self._tokenizer: Any = CLIPTokenizer.from_pretrained(str(tokenizer), local_files_only=True)
-            self._pixels, self._mean, self._std = _preprocessing(preprocessor / "preprocessor_config.json")
+            self._preprocess = ImagePreprocessor.read(preprocessor / "preprocessor_config.json")
             weights = model / "model.safetensors"
             digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12] if weights.is_file() else "sharded"
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -61,14 +61,14 @@ class Clip:
         return f"Clip({self.name!r})"
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """Projected image embeddings (n, d) float32, not normalised, of (n, 3, height, width) in [0, 1]."""
-        self._model.to(pictures.device)
+        self._model.to(images.device)
         parts = []
-        for part in pictures.float().split(PICTURES_AT_ONCE):
-            hidden = self._model.vision_model(pixel_values=self._prepared(part)).pooler_output
+        for part in images.float().split(IMAGES_AT_ONCE):
+            hidden = self._model.vision_model(pixel_values=self._preprocess(part)).pooler_output
             parts.append(self._model.visual_projection(hidden))
-        return torch.cat(parts) if parts else pictures.new_zeros(0, self._model.config.projection_dim)
+        return torch.cat(parts) if parts else images.new_zeros(0, self._model.config.projection_dim)
 
     @torch.no_grad()
     def text_features(self, prompts: Sequence[str]) -> Tensor:
@@ -93,7 +93,7 @@ class Clip:
         return projected
 
     def score(self, image_features: Tensor, prompts: Sequence[str]) -> Tensor:
-        """CLIP score 100 cos(picture, prompt) (Hessel et al., arXiv 2104.08718): (pictures, prompts) float64.
+        """CLIP score 100 cos(image, prompt) (Hessel et al., arXiv 2104.08718): (images, prompts) float64.
 
         Args:
             image_features: of this model, (n, d).
@@ -101,18 +101,3 @@ class Clip:
         texts = self.text_features(prompts)
         images = F.normalize(image_features.double().cpu(), dim=-1)
         return 100 * images @ F.normalize(texts.double().cpu(), dim=-1).T
-
-    def _prepared(self, pictures: Tensor) -> Tensor:
-        if pictures.shape[2:] != (self._pixels, self._pixels):
-            size = (self._pixels, self._pixels)
-            pictures = F.interpolate(pictures, size, mode="bicubic", antialias=True).clamp(0, 1)
-        mean, std = (torch.tensor(v, device=pictures.device).view(1, 3, 1, 1) for v in (self._mean, self._std))
-        return (pictures - mean) / std
-
-
-def _preprocessing(path: Path) -> tuple[int, list[float], list[float]]:
-    """Side in pixels, mean and standard deviation of the colours."""
-    config = json.loads(path.read_text("utf-8"))
-    size = config.get("crop_size") or config["size"]
-    side = size if isinstance(size, int) else size.get("height") or size["shortest_edge"]
-    return int(side), [float(v) for v in config["image_mean"]], [float(v) for v in config["image_std"]]

@@ -1,15 +1,13 @@
-"""How far two pictures are apart to the eye: what selection evens out and what metrics report.
+"""Perceptual distances between images: what selection evens out and what metrics report.
 
-A distance maps two batches of pictures, (n, 3, height, width) float32 in [0, 1], to (n,) numbers >= 0, which are
-0 for equal pictures, and has a `name` that says in reports what was measured. Figures of different distances must not
-be compared.
-Weights are safetensors files on this machine; nothing is downloaded.
+A distance maps two batches of images, (n, 3, height, width) float32 in [0, 1], to (n,) numbers >= 0, which are 0 for
+equal images, and has a `name` that says in reports what was measured. Figures of different distances must not be
+compared. Weights are safetensors files on this machine; nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import DistanceError
+from .preprocessing import ImagePreprocessor
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 KINDS = ("miniature", "clip", "dino", "lpips")
-PICTURES_AT_ONCE = 32  # through a network: bounds its memory
+IMAGES_AT_ONCE = 32  # through a network: bounds its memory
 _PIXEL_SCALE = 2.0  # LPIPS reads pixels in [-1, 1]
 
 
@@ -46,7 +45,7 @@ def distance(which: str | Distance = "miniature") -> Distance:
     """
     if not isinstance(which, str):
         if not callable(which):
-            raise DistanceError(f"distance must be a name or a callable of two batches of pictures, got {which!r}")
+            raise DistanceError(f"distance must be a name or a callable of two batches of images, got {which!r}")
         return which
     kind, _, place = which.partition(":")
     if kind not in KINDS:
@@ -84,13 +83,13 @@ def measured(measure: Distance, first: Tensor, second: Tensor) -> Tensor:
     return found
 
 
-def adjacent_distances(measure: Distance, pictures: Tensor) -> Tensor:
-    """d_j between pictures j and j + 1: (n - 1,) float64 of (n, 3, height, width). Raises DistanceError."""
-    return measured(measure, pictures[:-1], pictures[1:])
+def adjacent_distances(measure: Distance, images: Tensor) -> Tensor:
+    """d_j between images j and j + 1: (n - 1,) float64 of (n, 3, height, width). Raises DistanceError."""
+    return measured(measure, images[:-1], images[1:])
 
 
 class _NetworkDistance:
-    """A network's distance: in parts, in float32, on the pictures' device."""
+    """A network's distance: in parts, in float32, on the images' device."""
 
     def __init__(self, model: nn.Module, name: str) -> None:
         self.name = name
@@ -102,14 +101,14 @@ class _NetworkDistance:
     @torch.no_grad()
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         """Distances (n,) float32 of two batches (n, 3, height, width) in [0, 1]."""
-        for pictures in (first, second):
-            if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.shape != first.shape:
+        for images in (first, second):
+            if images.ndim != 4 or images.shape[1] != 3 or images.shape != first.shape:
                 raise DistanceError(
                     "a distance takes two equal batches (n, 3, height, width), "
                     f"got {tuple(first.shape)} and {tuple(second.shape)}"
                 )
         self._model.to(first.device)
-        pairs = zip(first.float().split(PICTURES_AT_ONCE), second.float().split(PICTURES_AT_ONCE), strict=True)
+        pairs = zip(first.float().split(IMAGES_AT_ONCE), second.float().split(IMAGES_AT_ONCE), strict=True)
         parts = [self._between(a, b) for a, b in pairs]
         return torch.cat(parts) if parts else first.new_zeros(0, dtype=torch.float32)
 
@@ -118,22 +117,15 @@ class _NetworkDistance:
 
 
 class _TowerDistance(_NetworkDistance):
-    """With a transformers vision tower: whole pictures resized to its square, normalised as it was trained."""
+    """With a transformers vision tower, on whole images."""
 
-    def __init__(self, model: nn.Module, name: str, pixels: int, mean: list[float], std: list[float]) -> None:
+    def __init__(self, model: nn.Module, name: str, preprocess: ImagePreprocessor) -> None:
         super().__init__(model, name)
-        self._pixels = pixels
-        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
-
-    def _prepared(self, pictures: Tensor) -> Tensor:
-        if pictures.shape[2:] != (self._pixels, self._pixels):
-            size = (self._pixels, self._pixels)
-            pictures = F.interpolate(pictures, size, mode="bicubic", antialias=True).clamp(0, 1)
-        return (pictures - self._mean.to(pictures.device)) / self._std.to(pictures.device)
+        self._preprocess = preprocess
 
 
 class TokenDistance(_TowerDistance):
-    """The mean over all blocks, and over all patch tokens, of 1 - cosine of the two pictures' features.
+    """The mean over all blocks, and over all patch tokens, of 1 - cosine of the two images' features.
 
     As LPIPS without learnt weights (Zhang et al., arXiv 1801.03924, equation 1 with w = 1), where half the squared
     distance of unit vectors is 1 - cosine; patch tokens of a vision transformer stand for the places of a feature map.
@@ -142,8 +134,8 @@ class TokenDistance(_TowerDistance):
 
     def _between(self, first: Tensor, second: Tensor) -> Tensor:
         blocks = [
-            self._model(pixel_values=self._prepared(pictures), output_hidden_states=True).hidden_states[1:]
-            for pictures in (first, second)
+            self._model(pixel_values=self._preprocess(images), output_hidden_states=True).hidden_states[1:]
+            for images in (first, second)
         ]
         # from the difference of unit vectors: 1 - cosine itself would lose small distances to rounding
         apart = [
@@ -154,10 +146,10 @@ class TokenDistance(_TowerDistance):
 
 
 class EmbeddingDistance(_TowerDistance):
-    """1 - cosine of the two pictures' embeddings: CLIP's projected one, DINO's class token. In [0, 2]."""
+    """1 - cosine of the two images' embeddings: CLIP's projected one, DINO's class token. In [0, 2]."""
 
     def _between(self, first: Tensor, second: Tensor) -> Tensor:
-        a, b = (F.normalize(self._embedding(self._prepared(pictures)), dim=-1) for pictures in (first, second))
+        a, b = (F.normalize(self._embedding(self._preprocess(images)), dim=-1) for images in (first, second))
         return (a - b).square().sum(-1) / 2
 
     def _embedding(self, pixels: Tensor) -> Tensor:
@@ -168,7 +160,7 @@ class EmbeddingDistance(_TowerDistance):
 
 
 class LPIPSDistance(_NetworkDistance):
-    """LPIPS of package `lpips` (arXiv 1801.03924), pictures at their own size."""
+    """LPIPS of package `lpips` (arXiv 1801.03924), images at their own size."""
 
     def _between(self, first: Tensor, second: Tensor) -> Tensor:
         found: Tensor = self._model(first * _PIXEL_SCALE - 1, second * _PIXEL_SCALE - 1)
@@ -185,17 +177,17 @@ def _miniature(folder: Path | None) -> TokenDistance:
         check(place)
     except (OSError, ValueError) as error:
         raise DistanceError(f"the miniature's tower cannot be used as a distance: {error}") from error
-    pixels, mean, std = _preprocessing(place / "feature_extractor")
+    preprocess = _preprocessor(place / "feature_extractor")
     name = "miniature CLIP tower (not LPIPS)" + (f" of {folder.name}" if folder else "")
-    return TokenDistance(_loaded(CLIPVisionModelWithProjection, place / "image_encoder"), name, pixels, mean, std)
+    return TokenDistance(_loaded(CLIPVisionModelWithProjection, place / "image_encoder"), name, preprocess)
 
 
 def _embedding(kind: str, folder: Path) -> EmbeddingDistance:
     from transformers import AutoModel, CLIPVisionModelWithProjection
 
-    pixels, mean, std = _preprocessing(folder)
+    preprocess = _preprocessor(folder)
     model = _loaded(CLIPVisionModelWithProjection if kind == "clip" else AutoModel, folder)
-    return EmbeddingDistance(model, f"{kind.upper()} ({folder.name})", pixels, mean, std)
+    return EmbeddingDistance(model, f"{kind.upper()} ({folder.name})", preprocess)
 
 
 def _loaded(cls: Any, folder: Path) -> nn.Module:
@@ -206,16 +198,11 @@ def _loaded(cls: Any, folder: Path) -> nn.Module:
     return model
 
 
-def _preprocessing(folder: Path) -> tuple[int, list[float], list[float]]:
-    """Side in pixels, mean and standard deviation of the colours, from a folder's `preprocessor_config.json`."""
-    path = folder / "preprocessor_config.json"
+def _preprocessor(folder: Path) -> ImagePreprocessor:
     try:
-        config = json.loads(path.read_text("utf-8"))
-        size = config.get("crop_size") or config["size"]
-        side = size if isinstance(size, int) else size.get("height") or size["shortest_edge"]
-        return int(side), [float(value) for value in config["image_mean"]], [float(v) for v in config["image_std"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DistanceError(f"{path} must say size, image_mean and image_std of the pictures ({error})") from error
+        return ImagePreprocessor.read(folder / "preprocessor_config.json")
+    except (OSError, ValueError) as error:
+        raise DistanceError(f"{folder} has no image preprocessor: {error}") from error
 
 
 def _lpips(path: Path) -> LPIPSDistance:

@@ -1,4 +1,4 @@
-"""What FID and KID compare: features of whole pictures, by name, from weights on this machine."""
+"""Features of whole images, by name, from local weights: what FID and KID compare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MetricsError
-from .clip import PICTURES_AT_ONCE, Clip
+from .clip import IMAGES_AT_ONCE, Clip
 from .distances import distance_name
 
 Features = Callable[[Tensor], Tensor]
@@ -39,7 +39,7 @@ def features(which: str | Features = "miniature") -> Features:
     """
     if not isinstance(which, str):
         if not callable(which):
-            raise MetricsError(f"features must be a name or a callable of a batch of pictures, got {which!r}")
+            raise MetricsError(f"features must be a name or a callable of a batch of images, got {which!r}")
         return which
     kind, _, place = which.partition(":")
     if kind not in KINDS:
@@ -56,24 +56,24 @@ def features_name(made_by: Features) -> str:
     return distance_name(made_by)  # type: ignore[arg-type]
 
 
-def embed(made_by: Features, pictures: Tensor) -> Tensor:
-    """`made_by(pictures)`, checked: (n, d) float32 on the CPU.
+def embed(made_by: Features, images: Tensor) -> Tensor:
+    """`made_by(images)`, checked: (n, d) float32 on the CPU.
 
     Raises:
         MetricsError: a result of another shape, or one that is not finite.
     """
     with torch.no_grad():
-        found = made_by(pictures)
-    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(pictures):
+        found = made_by(images)
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise MetricsError(f"features {features_name(made_by)} must be ({len(pictures)}, d), got {shape}")
+        raise MetricsError(f"features {features_name(made_by)} must be ({len(images)}, d), got {shape}")
     if not torch.isfinite(found).all():
         raise MetricsError(f"features {features_name(made_by)} hold NaN or infinity")
     return found.detach().to("cpu", torch.float32)
 
 
 class Inception:
-    """FID's Inception v3 of package `torch-fidelity`, with its own resizing, on pictures rounded to 8 bits.
+    """FID's Inception v3 of package `torch-fidelity`, with its own resizing, on images rounded to 8 bits.
 
     Args:
         path: safetensors file with all of its weights.
@@ -113,8 +113,8 @@ class Inception:
     def __repr__(self) -> str:
         return f"Inception({self.name!r})"
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """(n, 2048) float32 of (n, 3, height, width) in [0, 1]."""
-        self._model.to(pictures.device)
-        parts = (pictures.clamp(0, 1) * 255).round().to(torch.uint8).split(PICTURES_AT_ONCE)
+        self._model.to(images.device)
+        parts = (images.clamp(0, 1) * 255).round().to(torch.uint8).split(IMAGES_AT_ONCE)
         return torch.cat([self._model(part)[0] for part in parts])

@@ -1,7 +1,7 @@
-"""Fidelity: do the frames between look like pictures the model makes? FID and KID of features, by torchmetrics.
+"""Fidelity of interior frames to the model's own images: FID and KID of features, by torchmetrics.
 
 The reference is the endpoints, which are what the model makes of a prompt alone; the measured set is the frames between
-(arXiv 2403.17924, section 3: "fidelity"). FID's bias depends on the number of pictures, so both sets must be equally
+(arXiv 2403.17924, section 3: "fidelity"). FID's bias depends on the number of images, so both sets must be equally
 large here; KID is unbiased.
 """
 
@@ -27,15 +27,15 @@ def fid(reference: Tensor, measured: Tensor, equal_counts: bool = True) -> float
 
     Args:
         reference, measured: (n, d) each.
-        equal_counts: insist on as many pictures in both.
+        equal_counts: insist on as many images in both.
 
     Raises:
-        MetricsError: fewer than 2 pictures, other shapes, unequal counts, or torchmetrics is not installed.
+        MetricsError: fewer than 2 images, other shapes, unequal counts, or torchmetrics is not installed.
     """
     _check(reference, measured)
     if equal_counts and len(reference) != len(measured):
         raise MetricsError(
-            f"FID of {len(reference)} against {len(measured)} pictures: its bias depends on the counts, so give "
+            f"FID of {len(reference)} against {len(measured)} images: its bias depends on the counts, so give "
             "equally many, or report KID"
         )
     try:
@@ -52,7 +52,7 @@ def fid(reference: Tensor, measured: Tensor, equal_counts: bool = True) -> float
 def kid(reference: Tensor, measured: Tensor) -> float:
     """Unbiased squared MMD of two sets of features with the cubic kernel (Binkowski et al., arXiv 1801.01401).
 
-    One estimate over all pictures of the smaller set and as many of the larger; it may be slightly negative.
+    One estimate over all images of the smaller set and as many of the larger; it may be slightly negative.
 
     Args:
         reference, measured: (n, d), n >= 2.
@@ -83,11 +83,11 @@ class Fidelity:
 
     Attributes:
         fid: frames between against endpoints, equally many of each.
-        kid: of the same pictures.
+        kid: of the same images.
         fid_all: of all frames between against all endpoints, in the paper's (unequal) counts.
-        counts: pictures (endpoints and frames between, in `fid`; frames between, in `fid_all`).
+        counts: images (endpoints and frames between, in `fid`; frames between, in `fid_all`).
         features: their name.
-        few: fewer pictures than features: the covariance has no full rank, and FID is far from its limit.
+        few: no more images than features: the covariance has no full rank, and FID is far from its limit.
     """
 
     fid: Estimate
@@ -163,7 +163,7 @@ def balanced(endpoints: Sequence[Tensor], interior: Sequence[Tensor], seed: int 
     rng = np.random.default_rng(seed)
     each = min(2, shortest)
     if each * len(endpoints) < 2:
-        raise MetricsError("FID and KID need at least 2 pictures of each kind; one sequence of 3 frames has 1 between")
+        raise MetricsError("FID and KID need at least 2 images of each kind; one sequence of 3 frames has 1 between")
     ends = torch.stack([_some(part, each, rng) for part in endpoints])
     return ends, torch.stack([_some(part, each, rng) for part in interior])
 

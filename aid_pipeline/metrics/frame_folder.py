@@ -1,4 +1,4 @@
-"""Frames of a sequence read from a folder: the one `Sequence.save` wrote, or any folder of pictures."""
+"""Frames of a sequence read from a folder: the one `Sequence.save` wrote, or any folder of images."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class FrameSet:
 
     Attributes:
         name: of the folder.
-        pictures: (m, 3, height, width) float32 in [0, 1], m >= 2.
+        images: (m, 3, height, width) float32 in [0, 1], m >= 2.
         coefficients: t of each frame where the folder says so, else evenly spaced.
         prompts: of both ends and, where there is one, the guide; empty for a plain folder.
     """
 
     name: str
-    pictures: Tensor
+    images: Tensor
     coefficients: tuple[float, ...]
     prompts: tuple[str, ...] = ()
     guide: str | None = None
@@ -39,10 +39,10 @@ class FrameSet:
 def read_frames(folder: str | Path) -> FrameSet:
     """All frames of a folder, in the order of their numbers (2.png before 10.png).
 
-    A folder with a `sequence.json` holds the frames `000.png` ...; of any other folder every picture is a frame.
+    A folder with a `sequence.json` holds the frames `000.png` ...; of any other folder every image is a frame.
 
     Raises:
-        MetricsError: no such folder, an unfinished sequence, fewer than 2 pictures, a file that is no whole picture,
+        MetricsError: no such folder, an unfinished sequence, fewer than 2 images, a file that is no whole image,
             or one of another size than the first; the message names the file.
     """
     path = Path(folder)
@@ -55,7 +55,7 @@ def read_frames(folder: str | Path) -> FrameSet:
     if len(files) < 2:
         found = f"only {files[0].name}" if files else "none"
         raise MetricsError(f"{path} must hold at least 2 frames ({', '.join(SUFFIXES)}), it holds {found}")
-    pictures = _read_all(files)
+    images = _read_all(files)
     coefficients = tuple(float(t) for t in document.get("coefficients", ()))
     if document and len(coefficients) != len(files):
         raise MetricsError(f"{path / FINISHED} lists {len(coefficients)} frames, but {len(files)} are there")
@@ -64,7 +64,7 @@ def read_frames(folder: str | Path) -> FrameSet:
     guide = arguments.get("guide")
     return FrameSet(
         name=path.name or path.resolve().name,
-        pictures=as_tensor(pictures),
+        images=as_tensor(images),
         coefficients=coefficients or tuple(index / (len(files) - 1) for index in range(len(files))),
         prompts=prompts,
         guide=guide if isinstance(guide, str) else None,
@@ -81,13 +81,13 @@ def frame_files(folder: Path) -> list[Path]:
 
 
 def sequence_folders(folder: str | Path, out: Path | None = None) -> list[Path]:
-    """The folder itself if pictures lie in it, else its folders that hold pictures, in order, without hidden ones.
+    """The folder itself if images lie in it, else its folders that hold images, in order, without hidden ones.
 
     Args:
-        out: where results go, whose pictures are no frames.
+        out: where results go, whose images are no frames.
 
     Raises:
-        MetricsError: no such folder, or no pictures in it nor in its folders.
+        MetricsError: no such folder, or no images in it nor in its folders.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -103,25 +103,25 @@ def sequence_folders(folder: str | Path, out: Path | None = None) -> list[Path]:
 
 
 def _hidden(path: Path) -> bool:
-    """What file managers and systems leave beside pictures, such as `._000.png`."""
+    """What file managers and systems leave beside images, such as `._000.png`."""
     return path.name.startswith(".")
 
 
 def _read_all(files: list[Path]) -> list[Image.Image]:
-    pictures: list[Image.Image] = []
+    images: list[Image.Image] = []
     for file in files:
         try:
             with Image.open(file) as opened:
-                pictures.append(opened.convert("RGB"))
+                images.append(opened.convert("RGB"))
         except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:  # Pillow raises all of these
-            raise MetricsError(f"{file} is no whole picture: {error}") from error
-        if pictures[-1].size != pictures[0].size:
-            (width, height), (first_width, first_height) = pictures[-1].size, pictures[0].size
+            raise MetricsError(f"{file} is no whole image: {error}") from error
+        if images[-1].size != images[0].size:
+            (width, height), (first_width, first_height) = images[-1].size, images[0].size
             raise MetricsError(
                 f"{file} is {width}x{height}, but {files[0].name} is {first_width}x{first_height}; the frames of a "
                 "sequence must have one size"
             )
-    return pictures
+    return images
 
 
 def _document(path: Path) -> dict[str, Any]:

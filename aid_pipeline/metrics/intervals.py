@@ -81,8 +81,8 @@ def bootstrap_groups(
 ) -> Estimate:
     """A figure of whole sets of sequences (FID, KID), with the interval value +- 1.96 bootstrap standard errors.
 
-    Sequences are resampled whole, since the frames of one are no independent pictures. Percentiles would not do: a
-    resample holds pictures twice, which raises FID and KID of every resample above the value itself.
+    Sequences are resampled whole, since the frames of one are no independent images. Percentiles would not do: a
+    resample holds images twice, which raises FID and KID of every resample above the value itself.
 
     Args:
         statistic: figure of the sequences with these numbers (k,), which may repeat.

@@ -1,4 +1,4 @@
-"""What a report is measured with: a distance for steps, features for fidelity, and how frames are prepared for them."""
+"""Presets of a report: a distance for steps, features for fidelity, and how frames are prepared for them."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Instruments:
     jpeg: bool = False
     imagenet: bool = False
 
-    def steps(self, pictures: Tensor) -> StepMeasures:
+    def steps(self, images: Tensor) -> StepMeasures:
         """Adjacent distances of one sequence (m, 3, height, width) in [0, 1]."""
-        pictures = through_jpeg(pictures) if self.jpeg else pictures
-        return step_measures(self.distance, imagenet_normalised(pictures) if self.imagenet else pictures)
+        images = through_jpeg(images) if self.jpeg else images
+        return step_measures(self.distance, imagenet_normalised(images) if self.imagenet else images)
 
-    def embed(self, pictures: Tensor) -> Tensor:
-        """Features (n, d) of pictures (n, 3, height, width) in [0, 1]."""
-        return embed(self.features, through_jpeg(pictures) if self.jpeg else pictures)
+    def embed(self, images: Tensor) -> Tensor:
+        """Features (n, d) of images (n, 3, height, width) in [0, 1]."""
+        return embed(self.features, through_jpeg(images) if self.jpeg else images)
 
     def clip_scores(self, image_features: Tensor, prompts: tuple[str, ...]) -> Tensor | None:
-        """100 cos (pictures, prompts) float64 of this object's own features; None where they are no CLIP's."""
+        """100 cos (images, prompts) float64 of this object's own features; None where they are no CLIP's."""
         if not isinstance(self.features, Clip) or not prompts:
             return None
         return self.features.score(image_features, prompts)

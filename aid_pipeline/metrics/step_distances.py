@@ -1,4 +1,4 @@
-"""What the distances between adjacent frames say: smoothness, consistency, the largest step, the way's length."""
+"""Measures of the distances between adjacent frames: smoothness, consistency, the largest step, the path's length."""
 
 from __future__ import annotations
 
@@ -103,20 +103,20 @@ class StepMeasures:
         }
 
 
-def step_measures(distance: Distance, pictures: Tensor) -> StepMeasures:
+def step_measures(distance: Distance, images: Tensor) -> StepMeasures:
     """Measure the steps of one sequence.
 
     Args:
-        pictures: (m, 3, height, width) float32 in [0, 1], m >= 2.
+        images: (m, 3, height, width) float32 in [0, 1], m >= 2.
 
     Raises:
         MetricsError: a single frame.
         DistanceError: a distance that is negative or not finite.
     """
-    if len(pictures) < 2:
-        raise MetricsError(f"adjacent distances need at least 2 frames, got {len(pictures)}")
-    ends = measured(distance, pictures[:1], pictures[-1:])
-    steps = adjacent_distances(distance, pictures)
+    if len(images) < 2:
+        raise MetricsError(f"adjacent distances need at least 2 frames, got {len(images)}")
+    ends = measured(distance, images[:1], images[-1:])
+    steps = adjacent_distances(distance, images)
     return StepMeasures(tuple(steps.tolist()), float(ends[0]), distance_name(distance))
 
 

@@ -1,7 +1,7 @@
-"""A real text-to-image model in miniature: trained weights, the world they were trained on, and how they were trained.
+"""The miniature: a real text-to-image model small enough to ship, its training scenes, and how it was trained.
 
 ``MODEL_PATH`` is an ordinary diffusers folder; ``load()`` is ``StableDiffusionPipeline.from_pretrained`` with the
-files checked first.
+files checked first. The room imports no other room.
 """
 
 from __future__ import annotations

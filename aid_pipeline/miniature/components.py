@@ -1,10 +1,10 @@
-"""The untrained parts: stock diffusers and transformers classes, sized so that all weights fit in 32 MB of fp16."""
+"""Untrained parts of the miniature: stock classes, sized so that all weights fit in 32 MB of fp16."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .world import words
+from .scenes import words
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel

@@ -1,6 +1,7 @@
-"""Measures the miniature and writes its model card: ``python -m aid_pipeline.miniature.evaluate``.
+"""Measurement of the miniature, and its model card: ``python -m aid_pipeline.miniature.evaluate``.
 
-Pictures are made from captions of looks that training never showed and judged by a network that never saw the model.
+Images are generated from captions of appearances that training never showed, and classified by a network that never
+saw the model.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .card import write_card
+from .generate import GUIDANCE, STEPS, from_images, generate
+from .scenes import Scene, caption, random_scenes, render
 from .weights import MODEL_PATH, load
-from .world import Scene, caption, random_scenes, render
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from .judge import Judge, Verdict
+    from .attribute_classifier import AttributeClassifier, Prediction
 
-STEPS, GUIDANCE = 25, 5.0
-_BATCH = 25
 _SEED = 90_000  # far from the seeds of training
 
 
@@ -55,75 +55,39 @@ def _shares(hits: dict[str, list[bool]]) -> dict[str, Any]:
     return {name: Share(sum(found), len(found)).figures() for name, found in hits.items()}
 
 
-def _compare_one(seen: list[Verdict], scenes: list[Scene]) -> dict[str, Any]:
+def _compare_one(seen: list[Prediction], scenes: list[Scene]) -> dict[str, Any]:
     """How often each attribute of the one object, and the floor, are what the caption says."""
     hits: dict[str, list[bool]] = {"colour": [], "shape": [], "material": [], "floor": [], "setting": []}
-    for verdict, scene in zip(seen, scenes, strict=False):
+    for prediction, scene in zip(seen, scenes, strict=False):
         for part, name in enumerate(("colour", "shape", "material")):
-            hits[name].append(verdict.looks[0][part] == scene.items[0].look[part])
-        hits["floor"].append(verdict.floor == scene.floor)
-        hits["setting"].append(verdict.setting == scene.setting)
+            hits[name].append(prediction.appearances[0][part] == scene.items[0].appearance[part])
+        hits["floor"].append(prediction.floor == scene.floor)
+        hits["setting"].append(prediction.setting == scene.setting)
     return _shares(hits)
 
 
-def _compare_two(seen: list[Verdict], scenes: list[Scene]) -> dict[str, Any]:
+def _compare_two(seen: list[Prediction], scenes: list[Scene]) -> dict[str, Any]:
     """Both objects right: two are seen, and colour and shape of both are those asked for, on whichever side.
 
     "Both with material" asks for the material too; "arrangement" asks that they are stacked or side by side as said.
     """
     hits: dict[str, list[bool]] = {"both": [], "both with material": [], "arrangement": []}
-    for verdict, scene in zip(seen, scenes, strict=False):
-        asked = [item.look for item in scene.items]
-        hits["both"].append(sorted(look[:2] for look in verdict.looks) == sorted(look[:2] for look in asked))
-        hits["both with material"].append(sorted(verdict.looks) == sorted(asked))
-        hits["arrangement"].append(verdict.layout == ("stacked" if scene.relation == "on" else "beside"))
+    for prediction, scene in zip(seen, scenes, strict=False):
+        asked = [item.appearance for item in scene.items]
+        hits["both"].append(
+            sorted(appearance[:2] for appearance in prediction.appearances)
+            == sorted(appearance[:2] for appearance in asked)
+        )
+        hits["both with material"].append(sorted(prediction.appearances) == sorted(asked))
+        hits["arrangement"].append(prediction.layout == ("stacked" if scene.relation == "on" else "beside"))
     return _shares(hits)
 
 
-def generate(pipe: StableDiffusionPipeline, prompts: list[str], seed: int, **extra: Any) -> np.ndarray:
-    """One picture for each prompt with the stock call, (n, 64, 64, 3) uint8. ``extra`` goes to every call as it is."""
-    import torch
-    from tqdm import tqdm
-
-    pictures = []
-    pipe.set_progress_bar_config(disable=True)
-    for first in tqdm(range(0, len(prompts), _BATCH), desc="pictures", mininterval=10):
-        part = prompts[first : first + _BATCH]
-        generator = [torch.Generator().manual_seed(seed + first + i) for i in range(len(part))]
-        images = pipe(
-            part, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator, output_type="np", **extra
-        ).images
-        pictures.append((images * 255).round().astype(np.uint8))
-    return np.concatenate(pictures)
-
-
-def _from_images(pipe: StableDiffusionPipeline, images: np.ndarray, seed: int) -> np.ndarray:
-    """One picture for each image prompt, with empty text. The stock call takes one image prompt at a time for all
-    rows.
-    """
-    import torch
-    from PIL import Image
-    from tqdm import tqdm
-
-    pictures = []
-    for i, image in enumerate(tqdm(images, desc="image prompts", mininterval=10)):
-        out = pipe(
-            "",
-            ip_adapter_image=Image.fromarray(image),
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
-            generator=torch.Generator().manual_seed(seed + i),
-            output_type="np",
-        )
-        pictures.append((out.images[0] * 255).round().astype(np.uint8))
-    return np.stack(pictures)
-
-
-def measure_vae(pipe: StableDiffusionPipeline, pictures: np.ndarray) -> float:
-    """PSNR in dB of pictures that went through the autoencoder, from the squared error over all of them."""
+def measure_vae(pipe: StableDiffusionPipeline, images: np.ndarray) -> float:
+    """PSNR in dB of images that went through the autoencoder, from the squared error over all of them."""
     import torch
 
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     errors = []
     with torch.no_grad():
         for part in x.split(50):
@@ -132,8 +96,8 @@ def measure_vae(pipe: StableDiffusionPipeline, pictures: np.ndarray) -> float:
     return float(10 * torch.log10(4 / torch.cat(errors).mean()))
 
 
-def measure_retrieval(model: Path, pipe: StableDiffusionPipeline, pictures: np.ndarray, captions: list[str]) -> Share:
-    """How often a caption finds its own picture among 100 (fewer if fewer are given), with the shipped CLIP."""
+def measure_retrieval(model: Path, pipe: StableDiffusionPipeline, images: np.ndarray, captions: list[str]) -> Share:
+    """How often a caption finds its own image among 100 (fewer if fewer are given), with the shipped CLIP."""
     import torch
     from transformers import CLIPModel
 
@@ -142,7 +106,7 @@ def measure_retrieval(model: Path, pipe: StableDiffusionPipeline, pictures: np.n
     for first in range(0, len(captions), 100):
         part = captions[first : first + 100]
         tokens = pipe.tokenizer(part, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        pixels = torch.from_numpy(pictures[first : first + 100]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = torch.from_numpy(images[first : first + 100]).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.no_grad():
             found = clip(input_ids=tokens, pixel_values=pixels).logits_per_text.argmax(1)
         right += int((found == torch.arange(len(part))).sum())
@@ -151,7 +115,7 @@ def measure_retrieval(model: Path, pipe: StableDiffusionPipeline, pictures: np.n
 
 
 def measure_speed(model: Path) -> dict[str, float]:
-    """Seconds to load (libraries already imported) and to make one picture after a first short one."""
+    """Seconds to load (libraries already imported) and to make one image after a first short one."""
     import torch
     from diffusers import StableDiffusionPipeline  # noqa: F401  before the clock starts
 
@@ -174,7 +138,9 @@ def _one_of_each(number: int, pairs: float, seed: int, held_out: bool = True) ->
     return scenes, [caption(scene, np.random.default_rng([seed, i]), detail=1.0) for i, scene in enumerate(scenes)]
 
 
-def evaluate(model: Path, judge: Judge, samples: int = 500, pairs: int = 200, images: int = 200) -> dict[str, Any]:
+def evaluate(
+    model: Path, classifier: AttributeClassifier, samples: int = 500, pairs: int = 200, images: int = 200
+) -> dict[str, Any]:
     """All figures of the card. Every number is a count over scenes drawn from fixed seeds."""
     speed = measure_speed(model)
     pipe = load(model)
@@ -188,16 +154,16 @@ def evaluate(model: Path, judge: Judge, samples: int = 500, pairs: int = 200, im
         "vae_psnr_db": round(measure_vae(pipe, real), 2),
         "retrieval_top1_of_100": measure_retrieval(model, pipe, real, mixed_captions).figures(),
         "judge_on_renders": {
-            "one": _compare_one(judge.look_at(render(singles)), singles),
-            "two": _compare_two(judge.look_at(render(doubles)), doubles),
+            "one": _compare_one(classifier.classify(render(singles)), singles),
+            "two": _compare_two(classifier.classify(render(doubles)), doubles),
         },
-        "one": _compare_one(judge.look_at(generate(pipe, single_captions, _SEED)), singles),
-        "two": _compare_two(judge.look_at(generate(pipe, double_captions, _SEED)), doubles),
+        "one": _compare_one(classifier.classify(generate(pipe, single_captions, _SEED)), singles),
+        "two": _compare_two(classifier.classify(generate(pipe, double_captions, _SEED)), doubles),
     }
     prompted = random_scenes(_SEED + 3, images, pairs=0.0)
-    seen = judge.look_at(_from_images(load(model, ip_adapter=True), render(prompted), _SEED))
+    seen = classifier.classify(from_images(load(model, ip_adapter=True), render(prompted), _SEED))
     parts = _compare_one(seen, prompted)
-    both = [v.looks[0][:2] == s.items[0].look[:2] for v, s in zip(seen, prompted, strict=False)]
+    both = [v.appearances[0][:2] == s.items[0].appearance[:2] for v, s in zip(seen, prompted, strict=False)]
     figures["image_prompt"] = {"colour and shape": Share(sum(both), len(both)).figures(), **parts}
     return figures
 
@@ -209,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--output", type=Path, default=None, help="where card, figures and grid go (default: the model folder)"
     )
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs/miniature"), help="where the judge is kept (default: %(default)s)"
+        "--runs", type=Path, default=Path("runs/miniature"), help="where the classifier is kept (default: %(default)s)"
     )
     parser.add_argument("--samples", type=int, default=500, help="captions of one object (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=200, help="captions of two objects (default: %(default)s)")
@@ -221,11 +187,11 @@ def main(arguments: list[str] | None = None) -> None:
         if getattr(args, name) < 1:
             raise SystemExit(f"--{name.replace('_', '-')} {getattr(args, name)}: give a number above 0")
 
-    from .judge import the_judge
+    from .attribute_classifier import trained_classifier
 
     output = args.output or args.model
-    judge = the_judge(args.runs, args.judge_scenes, args.judge_steps)
-    figures = evaluate(args.model, judge, args.samples, args.pairs, args.images)
+    classifier = trained_classifier(args.runs, args.judge_scenes, args.judge_steps)
+    figures = evaluate(args.model, classifier, args.samples, args.pairs, args.images)
     output.mkdir(parents=True, exist_ok=True)
     (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     write_card(args.model, output, figures)

@@ -1,4 +1,4 @@
-"""Trains the miniature: ``python -m aid_pipeline.miniature.train {vae,clip,unet,ip_adapter,all}``.
+"""Training of the miniature: ``python -m aid_pipeline.miniature.train {vae,clip,unet,ip_adapter,all}``.
 
 After the last stage the parts are put together as a model folder. A stage that was cut off goes on from its last
 checkpoint in ``--runs``; ``--resume-from MODEL`` starts from exported weights.
@@ -10,6 +10,7 @@ of them.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,11 +56,16 @@ def main(arguments: list[str] | None = None) -> None:
     names = ("steps", "minutes", "batch", "learning_rate", "seed")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     output = args.output or args.runs / "model"
+    trainers: dict[str, Callable[[stages.Job], None]] = {
+        "vae": stages.train_vae,
+        "clip": stages.train_clip,
+        "unet": denoiser.train_unet,
+        "ip_adapter": ip_adapter.train_ip_adapter,
+    }
     for stage in STAGES if args.stage == "all" else (args.stage,):
         recipe = replace(stages.RECIPES[stage], **changes)
         job = stages.Job(args.runs, output, recipe, args.scenes, args.resume_from)
-        rooms = {"unet": denoiser, "ip_adapter": ip_adapter}
-        getattr(rooms.get(stage, stages), f"train_{stage}")(job)
+        trainers[stage](job)
         if stage == "ip_adapter" and not workers.rank():
             assemble(output)
 

@@ -69,7 +69,7 @@ def load(
     device: str | torch.device = "cpu",
     ip_adapter: bool = False,
 ) -> StableDiffusionPipeline:
-    """The miniature as a stock ``StableDiffusionPipeline`` for 64x64 pictures; never touches the network.
+    """The miniature as a stock ``StableDiffusionPipeline`` for 64x64 images; never touches the network.
 
     Args:
         folder: a model folder with its ``SHA256SUMS``; by default the shipped one.

@@ -1,4 +1,4 @@
-"""The stock calls of one sequence: one for all its frames, or several for some at a time between the same two ends."""
+"""Stock calls of one sequence: one for all its frames, or several for some at a time between the same endpoints."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aid_kernels import InterpolationPlan
+from aid_kernels import CallBucket, InterpolationPlan
 
-from ..attention.apply import aid, find_denoiser
-from ..attention.endpoint_cache import EndpointMemory
+from ..attention.apply import aid
+from ..attention.endpoint_cache import EndpointCache
 from ..attention.frames import Frames
-from ..conditioning.embeddings import ENCODER_TEXTS, Encoded, text_family
+from ..conditioning.embeddings import Encoded
+from ..conditioning.encoding import ENCODER_TEXTS
 from ..conditioning.latents import FrameNoise, image_of_each_frame
 from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError
-from .embedding_handover import hand_over
+from ..families import find_denoiser, find_family
+from .embedding_handover import stub_embeddings
 from .prompt_switch import PromptSwitch
 from .stock_arguments import stock_parameters
-from .stock_call import Progress, Watch, denoiser_steps, private_copy
+from .stock_call import CallMonitor, Progress, denoiser_steps, private_copy
 
 
 @dataclass(frozen=True)
-class Made:
+class SampledFrames:
     """Frames of one stock call.
 
     Attributes:
         images: as the stock call returned them for its `output_type`.
         denoise, decode: seconds.
         report: which implementation served each attention layer.
-        chunk: rows per denoiser call; None: the batch as it comes.
+        calls: the kinds of attention call of each layer, as the operator tells them apart.
+        chunk: rows per denoiser call; None means no limit.
         not_finite, flagged: numbers of frames with NaN or infinity, and of those the safety checker blacked out.
     """
 
@@ -41,14 +44,15 @@ class Made:
     denoise: float
     decode: float
     report: str
+    calls: dict[str, list[CallBucket]]
     chunk: int | None
     not_finite: tuple[int, ...]
     flagged: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Denoising:
-    """Everything that is the same for all stock calls of one sequence.
+    """What all stock calls of one sequence have in common.
 
     Args:
         pipe: the pipeline; every call works on a private copy.
@@ -71,95 +75,110 @@ class Denoising:
     call: dict[str, Any]
     output_type: str
 
-    def frames(
-        self, coefficients: tuple[float, ...], progress: Progress | None = None, memory: EndpointMemory | None = None
-    ) -> Made:
-        """Make the frames at these coefficients, both ends among them.
+    def sample(
+        self, coefficients: tuple[float, ...], progress: Progress | None = None, cache: EndpointCache | None = None
+    ) -> SampledFrames:
+        """Sample the frames at these coefficients, both endpoints among them.
 
         Args:
             coefficients: from 0 to 1.
             progress: called with (steps done, steps in all).
-            memory: filled by its first call; later ones do not denoise the ends again.
+            cache: filled by its first call; later ones do not denoise the endpoints again.
 
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
-        own = private_copy(self.pipe)
-        noise = FrameNoise(coefficients, self.seeds, self.latents)
-        noise.install(own)
-        run = _Run(self, own, coefficients, progress, memory)
-        if self.config.mode == "denoising":
-            run.switch = PromptSwitch(self.encoded, coefficients, lambda: run.watch.steps_done)
-        call = {name: value for name, value in self.call.items() if name not in ENCODER_TEXTS}
-        call |= hand_over(own, text_family(self.pipe), run.embeddings)
-        call |= {"generator": noise.generators(), "output_type": self.output_type}
-        if call.get("image") is not None and not noise.starts_from_noise(self.pipe):
-            call["image"] = image_of_each_frame(call["image"], len(coefficients))
-        if "negative_prompt" in stock_parameters(own):
-            call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
+        run = _SamplingRun(self, coefficients, progress, cache)
+        call, monitor = run.arguments(), run.monitor
         try:
-            output = own(**call)
+            output = run.pipe(**call)
         except (ValueError, TypeError) as error:
-            if run.watch.started or isinstance(error, AIDError):
+            if monitor.started or isinstance(error, AIDError):
                 raise
             raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
         if self.output_type == "latent":
-            run.watch.look(output.images)
-        if memory is not None:
-            memory.filled = True
-        watch = run.watch
+            monitor.check_finite(output.images)
+        if cache is not None:
+            cache.filled = True
         black = getattr(output, "nsfw_content_detected", None) or []
-        return Made(
+        return SampledFrames(
             images=output.images,
-            denoise=watch.ended - watch.started,
-            decode=time.perf_counter() - watch.ended,
+            denoise=monitor.ended - monitor.started,
+            decode=time.perf_counter() - monitor.ended,
             report=run.report,
-            chunk=run.chunk_used,
-            not_finite=tuple(sorted(watch.not_finite)),
+            calls=run.calls,
+            chunk=run.chunk,
+            not_finite=tuple(sorted(monitor.not_finite)),
             flagged=tuple(index for index, flag in enumerate(black) if flag),
         )
 
 
-class _Run:
-    """Interpolation around the denoising loop of one stock call: on when the loop starts, off when it ends."""
+class _SamplingRun:
+    """One stock call on a private copy, with interpolation on while its denoising loop runs.
+
+    Attributes:
+        pipe: the private copy.
+        monitor: of the call.
+        report, calls, chunk: of the handle, once the loop is over.
+    """
 
     def __init__(
         self,
         denoising: Denoising,
-        pipe: Any,
         coefficients: tuple[float, ...],
         progress: Progress | None,
-        memory: EndpointMemory | None,
+        cache: EndpointCache | None,
     ) -> None:
-        self.watch = Watch(self._denoising, progress)
-        self.watch.install(pipe)
-        self.switch: PromptSwitch | None = None
+        self.pipe = private_copy(denoising.pipe)
         self.report = ""
-        self.chunk_used: int | None = None
-        self._of, self._pipe, self._memory, self._coefficients = denoising, pipe, memory, coefficients
+        self.calls: dict[str, list[CallBucket]] = {}
+        self.chunk: int | None = None
+        self._denoising, self._coefficients, self._cache = denoising, coefficients, cache
+        self._family = find_family(denoising.pipe)
+        self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
+        self._noise.install(self.pipe)
+        self.monitor = CallMonitor(self._interpolating, progress)
+        self.monitor.install(self.pipe)
+        self._switch = None
+        if denoising.config.mode == "denoising":
+            self._switch = PromptSwitch(denoising.encoded, coefficients, self._family, lambda: self.monitor.steps_done)
 
-    def embeddings(self) -> dict[str, Tensor]:
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the stock call for these frames."""
+        of, stock = self._denoising, self._denoising.pipe
+        call = {name: value for name, value in of.call.items() if name not in ENCODER_TEXTS}
+        call |= stub_embeddings(self.pipe, self._family, self._embeddings)
+        call |= {"generator": self._noise.generators(), "output_type": of.output_type}
+        if call.get("image") is not None and not self._noise.starts_from_noise(stock):
+            call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
+        if "negative_prompt" in stock_parameters(self.pipe):
+            call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
+        return call
+
+    def _embeddings(self) -> dict[str, Tensor]:
         """Every frame's, by the stock call's argument names."""
-        lerped = self._of.encoded.frames(self._coefficients)
-        return lerped if self.switch is None else self.switch.frames(lerped)
+        lerped = self._denoising.encoded.arguments_for(self._coefficients)
+        return lerped if self._switch is None else self._switch.arguments_for(lerped)
 
     @contextmanager
-    def _denoising(self, steps: int) -> Iterator[None]:
-        encoded, coefficients = self._of.encoded, self._coefficients
+    def _interpolating(self, steps: int) -> Iterator[None]:
+        """Interpolation for the length of a loop of `steps` steps."""
+        of, encoded, coefficients = self._denoising, self._denoising.encoded, self._coefficients
         frames = Frames(
             InterpolationPlan.sequence(coefficients, device=encoded.first["prompt_embeds"].device),
-            lambda: encoded.rows("prompt_embeds", coefficients),  # the stock call has them already
-            denoiser_steps(self._pipe, steps),
-            chunk=self._of.chunk,
-            guided=self._of.has_guide,
-            endpoints=self._memory,
+            lambda: encoded.rows_for("prompt_embeds", coefficients),  # the stock call has them already
+            denoiser_steps(self.pipe, steps),
+            chunk=of.chunk,
+            has_guide=of.has_guide,
+            endpoints=self._cache,
         )
         with ExitStack() as stack:
-            if self.switch is not None:  # before the hook that cuts the batch into chunks
-                controlnet = getattr(self._pipe, "controlnet", None)
-                modules = [find_denoiser(self._pipe), *([controlnet] if isinstance(controlnet, nn.Module) else [])]
-                stack.enter_context(self.switch.installed(modules, steps))
-            handle = stack.enter_context(aid(self._pipe, self._of.config, frames))
+            if self._switch is not None:  # before the hook that splits the batch into chunks
+                controlnet = getattr(self.pipe, "controlnet", None)
+                modules = [find_denoiser(self.pipe), *([controlnet] if isinstance(controlnet, nn.Module) else [])]
+                stack.enter_context(self._switch.installed(modules, steps))
+            handle = stack.enter_context(aid(self.pipe, of.config, frames))
             yield
             self.report = handle.report()
-            self.chunk_used = handle.chunk
+            self.calls = handle.calls()
+            self.chunk = handle.chunk

@@ -1,4 +1,4 @@
-"""DI, the baseline that changes the prompt during denoising instead of interpolating (arXiv 2403.17924)."""
+"""Prompt switch: DI, the baseline that changes the prompt during denoising (arXiv 2403.17924)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..attention.row_matching import find_rows
 from ..conditioning.embeddings import Encoded
 from ..errors import RowsError
-
-# Arguments of a denoiser, and of dictionaries among them, by the stock call's names for what they hold.
-CONDITIONS = {
-    "encoder_hidden_states": "prompt_embeds",
-    "encoder_attention_mask": "prompt_attention_mask",
-    "pooled_projections": "pooled_prompt_embeds",
-    "text_embeds": "pooled_prompt_embeds",
-}
+from ..families import Family
 
 
 class PromptSwitch:
@@ -31,19 +25,23 @@ class PromptSwitch:
     Args:
         encoded: both prompts.
         coefficients: t of each frame.
-        step: how many steps are done, read at every denoiser call.
+        family: of the pipeline.
+        steps_done: read at every denoiser call.
     """
 
-    def __init__(self, encoded: Encoded, coefficients: Sequence[float], step: Callable[[], int]) -> None:
-        self._ends = encoded.first, encoded.last
+    def __init__(
+        self, encoded: Encoded, coefficients: Sequence[float], family: Family, steps_done: Callable[[], int]
+    ) -> None:
+        self._endpoints = encoded.first, encoded.last
+        self._names = family.conditions
         self._coefficients = tuple(coefficients)
-        self._step = step
+        self._steps_done = steps_done
         self._start = self._conditions([t == 1 for t in coefficients])
         self._steps = 0
         self._found = False
 
-    def frames(self, lerped: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rows for the stock call: as the first step needs them, with the negative ones of `lerped`."""
+    def arguments_for(self, lerped: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Embeddings for the stock call: those of the first step, with the negative ones of `lerped`."""
         return lerped | self._start
 
     @contextmanager
@@ -62,35 +60,27 @@ class PromptSwitch:
             raise RowsError("no denoiser call had the frames' embeddings, so no prompt was switched")
 
     def _conditions(self, on_last: Sequence[bool]) -> dict[str, Tensor]:
-        first, last = self._ends
+        first, last = self._endpoints
         names = [name for name in first if not name.startswith("negative_")]
         return {name: torch.cat([(last if later else first)[name] for later in on_last]) for name in names}
 
     @torch.compiler.disable
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        start = self._find(kwargs.get("encoder_hidden_states"))
-        if start is None:
+        embeds = kwargs.get("encoder_hidden_states")
+        starts = find_rows(embeds, self._start["prompt_embeds"]) if isinstance(embeds, Tensor) else []
+        if not starts:
             return None
         self._found = True
-        left = self._steps - self._step()
+        left = self._steps - self._steps_done()
         now = self._conditions([left <= math.floor(t * self._steps + 1e-9) for t in self._coefficients])
-        return args, self._with(kwargs, now, start)
-
-    def _find(self, embeds: Any) -> int | None:
-        """Where the frames' rows start: found by value, since pipelines order their rows differently."""
-        frames = self._start["prompt_embeds"]
-        if not isinstance(embeds, Tensor) or embeds.shape[0] % len(frames) or embeds.shape[1:] != frames.shape[1:]:
-            return None
-        expected = frames.to(embeds)
-        starts = range(0, embeds.shape[0], len(frames))
-        return next((start for start in starts if torch.equal(embeds[start : start + len(frames)], expected)), None)
+        return args, self._with(kwargs, now, starts[0])
 
     def _with(self, arguments: dict[str, Any], now: dict[str, Tensor], start: int) -> dict[str, Any]:
         changed = dict(arguments)
         for name, value in arguments.items():
             if isinstance(value, dict):
                 changed[name] = self._with(value, now, start)
-            elif name in CONDITIONS and isinstance(value, Tensor) and CONDITIONS[name] in now:
-                rows = now[CONDITIONS[name]].to(value)
+            elif isinstance(value, Tensor) and self._names.get(name) in now:
+                rows = now[self._names[name]].to(value)
                 changed[name] = torch.cat([value[:start], rows, value[start + len(rows) :]])
         return changed

@@ -1,4 +1,4 @@
-"""Which arguments go to the stock call, and what is wrong with the others."""
+"""Arguments of the stock call and their checks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ..attention.apply import find_denoiser
-from ..conditioning.embeddings import ENCODER_TEXTS
+from ..conditioning.encoding import ENCODER_TEXTS
 from ..errors import ArgumentError
+from ..families import find_denoiser, requires_image, size_divisor
 
 OUTPUT_TYPES = ("pil", "pt", "np", "latent")
 
-# Stock arguments that `interpolate` makes itself, and what to use instead.
-MADE_HERE = {
+# Stock arguments that `interpolate` sets itself, and what to use instead.
+SET_HERE = {
     "prompt": "the two prompts come first",
     "prompt_embeds": "use `with aid(...)` around a stock call for embeddings of your own",
     "negative_prompt_embeds": "use negative_prompt",
@@ -46,12 +46,12 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
     parameters = inspect.signature(pipe.__call__).parameters
     extra = {name for name in ENCODER_TEXTS if name in inspect.signature(pipe.encode_prompt).parameters}
     for name, value in stock.items():
-        if name in MADE_HERE:
+        if name in SET_HERE:
             if name == "num_images_per_prompt" and value == 1:
                 continue
-            raise ArgumentError(f"interpolate sets {name} itself; {MADE_HERE[name]}")
+            raise ArgumentError(f"interpolate sets {name} itself; {SET_HERE[name]}")
         if name not in taken | extra:
-            near = difflib.get_close_matches(name, [*(taken - MADE_HERE.keys()), *own_names], n=1)
+            near = difflib.get_close_matches(name, [*(taken - SET_HERE.keys()), *own_names], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ArgumentError(f"{type(pipe).__name__} takes no argument {name}{hint}")
         default = parameters[name].default if name in parameters else None
@@ -79,8 +79,7 @@ def check_image_prompts(pipe: Any, stock: dict[str, Any], rows: int) -> None:
                 f"ip_adapter_image_embeds[{index}] must have {rows} row(s), the same image for all frames, got "
                 f"{embeds.shape[0]}; for an image per frame use `with aid(...)` and Frames(image_embeds=...)"
             )
-    reads_image = getattr(find_denoiser(pipe).config, "encoder_hid_dim_type", None) == "ip_image_proj"
-    if reads_image and given is None and stock.get("ip_adapter_image") is None:
+    if requires_image(find_denoiser(pipe)) and given is None and stock.get("ip_adapter_image") is None:
         raise ArgumentError(
             "the pipeline has an IP-Adapter; pass ip_adapter_image or ip_adapter_image_embeds, or unload it first"
         )
@@ -125,17 +124,6 @@ def check_size(pipe: Any, height: Any, width: Any, binned: bool) -> None:
             known = isinstance(value, int | float) and math.isfinite(value)
             near = max(divisor, round(value / divisor) * divisor) if known else divisor
             raise ArgumentError(f"{name} must be a multiple of {divisor} pixels, got {value!r}; try {near}")
-
-
-def size_divisor(pipe: Any) -> int:
-    """What the sides of the picture must divide by: 8 (all stock calls ask that) and the size of a patch of latents."""
-    latent = int(getattr(pipe, "vae_scale_factor", 8))
-    transformer = getattr(pipe, "transformer", None)
-    if transformer is None:
-        return math.lcm(8, latent)
-    # FLUX packs 2x2 patches outside of its transformer, whose own patch size is 1
-    patch = 2 if "Flux" in type(transformer).__name__ else int(getattr(transformer.config, "patch_size", 1))
-    return math.lcm(8, latent * patch)
 
 
 def _is_count(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One call of a stock pipeline that leaves the pipeline object as it was, and can be watched."""
+"""Private copy of a pipeline for one stock call, and a monitor of that call."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def denoiser_steps(pipe: Any, steps: int) -> int:
     if length is None:
         left_out = max(0, (getattr(pipe.scheduler, "num_inference_steps", None) or steps) - steps)
         length = len(timesteps) - left_out * getattr(pipe.scheduler, "order", 1)
-    ends = (timesteps[:length], timesteps[-length:])
-    return max(len(part.unique_consecutive()) for part in ends)
+    parts = (timesteps[:length], timesteps[-length:])
+    return max(len(part.unique_consecutive()) for part in parts)
 
 
 @dataclass
-class Watch:
-    """What one stock call lets see: when denoising began and ended, its steps, and which frames are not finite.
+class CallMonitor:
+    """Monitor of one stock call: when denoising began and ended, its steps, and which frames are not finite.
 
     Args:
         denoising: entered for the length of the denoising loop, with the number of steps it runs.
@@ -72,14 +72,14 @@ class Watch:
     not_finite: set[int] = field(default_factory=set)
 
     def install(self, pipe: Any) -> None:
-        """Put the watch on `pipe`, which must be a private copy."""
+        """Put the monitor on `pipe`, which must be a private copy."""
         pipe.progress_bar = self._progress_bar(pipe.progress_bar)
         if getattr(pipe, "image_processor", None) is not None:
             processor = copy.copy(pipe.image_processor)
             processor.postprocess = self._postprocess(processor.postprocess)
             pipe.image_processor = processor
 
-    def look(self, frames: Any) -> None:
+    def check_finite(self, frames: Any) -> None:
         """Note which of the frames (first dimension) hold NaN or infinity."""
         if isinstance(frames, Tensor):
             finite = torch.isfinite(frames).flatten(1).all(dim=1)
@@ -107,11 +107,11 @@ class Watch:
             self.progress(done, steps)
 
     def _postprocess(self, stock: Callable[..., Any]) -> Callable[..., Any]:
-        """Look at decoded frames before they are clamped to colours, where infinity would pass for white."""
+        """Check decoded frames before they are clamped to colours, where infinity would pass for white."""
         signature = inspect.signature(stock)
 
         def postprocess(*args: Any, **kwargs: Any) -> Any:
-            self.look(signature.bind(*args, **kwargs).arguments["image"])
+            self.check_finite(signature.bind(*args, **kwargs).arguments["image"])
             return stock(*args, **kwargs)
 
         return postprocess

@@ -1,4 +1,4 @@
-"""The Beta distribution whose CDF follows how the picture changes along t (arXiv 2403.17924, appendix D)."""
+"""Fit of the Beta distribution whose CDF follows how the images change along t (arXiv 2403.17924, appendix D)."""
 
 from __future__ import annotations
 

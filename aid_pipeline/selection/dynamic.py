@@ -1,4 +1,4 @@
-"""Dynamic selection (arXiv 2403.17924, appendix D): explore where the picture changes, then keep the evenest frames."""
+"""Dynamic selection (arXiv 2403.17924, appendix D): explore where the images change, keep the most uniform frames."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..coefficients import BetaPrior, frame_coefficients
+from ..coefficients import frame_coefficients
 from ..metrics.distances import Distance, distance_name, measured
 from .beta_fit import PRIOR, fit_beta, propose
-from .path import evenest_path, reachable_pairs
+from .path import most_uniform_path, reachable_pairs
 from .retiming import lengths, propose_even
 from .settings import Selection
 
@@ -29,7 +29,7 @@ JUMP, MOST = 2.0, 0.75
 """A gap that can be split no further is a jump if it holds more than so many even steps, or than this share of all."""
 
 MakeFrames = Callable[[tuple[float, ...]], Tensor]
-"""Makes pictures (k, 3, height, width) in [0, 1] at k coefficients; the first call asks for both ends and others."""
+"""Makes images (k, 3, height, width) in [0, 1] at k coefficients; the first call asks for both ends and others."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Choice:
             f"was tried there; {closer} closer"
             for low, high, apart in wide
         ] + [
-            f"between t = {low:.4f} and {high:.4f} the picture jumps: {100 * apart / whole:.0f} % of the whole change "
+            f"between t = {low:.4f} and {high:.4f} the image jumps: {100 * apart / whole:.0f} % of the whole change "
             f"in {high - low:.4f} of the way, too near for a frame between with min_gap={self.min_gap:g}. If it jumps "
             "with a smaller one too, no coefficients make this transition even; a guide between the two prompts, "
             "another seed or the other mode may"
@@ -114,15 +114,15 @@ def select_dynamically(
     wanted, min_gap = settings.explored(frames), settings.gap(frames)
     first = first_round(wanted, settings.per_round, most_per_call)
     t = list(first)
-    pictures = list(make(first))
+    images = list(make(first))
     rounds: list[tuple[float, ...]] = [first]
     known = _Distances(measure)
     prior, fits = PRIOR, []
     while True:
-        gaps = known.between(t, pictures, list(pairwise(range(len(t)))))
+        gaps = known.between(t, images, list(pairwise(range(len(t)))))
         steps = gaps
         if settings.placing == "even":
-            spans = known.between(t, pictures, [(i, i + 2) for i in range(len(t) - 2)])
+            spans = known.between(t, images, [(i, i + 2) for i in range(len(t) - 2)])
             steps = lengths(gaps, spans)
         prior = fit_beta(t, steps, prior)
         fits.append((prior.alpha, prior.beta))
@@ -135,9 +135,9 @@ def select_dynamically(
         if not new:
             break
         rounds.append(new)
-        together = sorted(zip([*t, *new], [*pictures, *make(new)], strict=True), key=lambda frame: frame[0])
-        t, pictures = [frame[0] for frame in together], [frame[1] for frame in together]
-    kept = _evenest(known, t, pictures, frames)
+        together = sorted(zip([*t, *new], [*images, *make(new)], strict=True), key=lambda frame: frame[0])
+        t, images = [frame[0] for frame in together], [frame[1] for frame in together]
+    kept = _most_uniform(known, t, images, frames)
     much = _much(sum(gaps), frames)
     jumps = [
         (low, high, apart)
@@ -149,7 +149,7 @@ def select_dynamically(
         kept=kept,
         explored=tuple(t),
         explored_distances=tuple(gaps),
-        distances=tuple(known.between(t, pictures, list(pairwise(kept)))),
+        distances=tuple(known.between(t, images, list(pairwise(kept)))),
         rounds=tuple(rounds),
         fits=tuple(fits),
         jumps=tuple(jumps),
@@ -200,10 +200,10 @@ class _Distances:
         self._measure = measure
         self._known: dict[tuple[float, float], float] = {}
 
-    def between(self, t: list[float], pictures: list[Tensor], pairs: list[tuple[int, int]]) -> list[float]:
+    def between(self, t: list[float], images: list[Tensor], pairs: list[tuple[int, int]]) -> list[float]:
         new = [(i, j) for i, j in pairs if (t[i], t[j]) not in self._known]
         if new:
-            first, second = (torch.stack([pictures[pair[end]] for pair in new]) for end in (0, 1))
+            first, second = (torch.stack([images[pair[end]] for pair in new]) for end in (0, 1))
             for (i, j), found in zip(new, measured(self._measure, first, second).tolist(), strict=True):
                 self._known[t[i], t[j]] = found
         return [self._known[t[i], t[j]] for i, j in pairs]
@@ -216,18 +216,13 @@ def _with_places(t: list[float], steps: list[float], places: list[float]) -> tup
     return filled, np.diff(way).tolist() if places else steps
 
 
-def _evenest(known: _Distances, t: list[float], pictures: list[Tensor], frames: int) -> tuple[int, ...]:
+def _most_uniform(known: _Distances, t: list[float], images: list[Tensor], frames: int) -> tuple[int, ...]:
     pairs = reachable_pairs(len(t), frames)
     matrix = np.zeros((len(t), len(t)))
-    for (i, j), found in zip(pairs, known.between(t, pictures, pairs), strict=True):
+    for (i, j), found in zip(pairs, known.between(t, images, pairs), strict=True):
         matrix[i, j] = found
-    return evenest_path(matrix, frames)
+    return most_uniform_path(matrix, frames)
 
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def fitted(choice: Choice) -> BetaPrior:
-    """The last fit: a Beta prior for other sequences of this kind."""
-    return BetaPrior(*choice.fits[-1])

@@ -1,4 +1,4 @@
-"""The evenest choice of m among n frames: an exact search (arXiv 2403.17924, appendix D)."""
+"""Most uniform choice of m among n frames: an exact search (arXiv 2403.17924, appendix D)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def reachable_pairs(explored: int, frames: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(explored) for j in range(i + 1, min(explored, i + most + 2))]
 
 
-def evenest_path(distances: Sequence[Sequence[float]] | np.ndarray, frames: int) -> tuple[int, ...]:
+def most_uniform_path(distances: Sequence[Sequence[float]] | np.ndarray, frames: int) -> tuple[int, ...]:
     """The m of n frames, from the first to the last in order, whose adjacent distances differ least.
 
     Minimises max - min of the m - 1 adjacent distances, exactly. Of equal choices: the one with the smallest largest

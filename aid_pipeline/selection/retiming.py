@@ -1,4 +1,4 @@
-"""Even spacing along the way the pictures go: arc length in a distance, inverted (for selection and for videos)."""
+"""Retiming of a sequence to even spacing: arc length in a distance, inverted (for selection and for videos)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def even_coefficients(coefficients: Sequence[float], distances: Sequence[float],
     """Where `frames` frames would lie that are equally far apart, by the distances of a sequence that is there.
 
     With s(t) the cumulative distance from the first frame, t_i = s^-1(s(1) (i - 1) / (frames - 1)); between the frames
-    that are known s^-1 is the monotone cubic of Fritsch and Carlson (SciPy's PCHIP), in float64. Where the picture
+    that are known s^-1 is the monotone cubic of Fritsch and Carlson (SciPy's PCHIP), in float64. Where the image
     stands still, s^-1 leaps over that stretch: no frame is put into it.
 
     Args:
@@ -60,10 +60,10 @@ def _moving(moves: np.ndarray) -> list[tuple[int, int]]:
     return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
-def even_spacing(pictures: Tensor, coefficients: Sequence[float], measure: Distance, frames: int) -> tuple[float, ...]:
-    """`even_coefficients` of a sequence's pictures, (n, 3, height, width) in [0, 1], by the `lengths` between them."""
-    steps = adjacent_distances(measure, pictures).tolist()
-    spans = measured(measure, pictures[:-2], pictures[2:]).tolist() if len(pictures) > 2 else []
+def even_spacing(images: Tensor, coefficients: Sequence[float], measure: Distance, frames: int) -> tuple[float, ...]:
+    """`even_coefficients` of a sequence's images, (n, 3, height, width) in [0, 1], by the `lengths` between them."""
+    steps = adjacent_distances(measure, images).tolist()
+    spans = measured(measure, images[:-2], images[2:]).tolist() if len(images) > 2 else []
     return even_coefficients(coefficients, lengths(steps, spans), frames)
 
 

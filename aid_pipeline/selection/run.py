@@ -1,4 +1,4 @@
-"""Selection at work on a pipeline: makes the frames a method of `selection/` asks for, and keeps the chosen ones."""
+"""Selection on a pipeline: samples the frames a method asks for, and keeps the chosen ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..attention.endpoint_cache import EndpointMemory
+from ..attention.endpoint_cache import EndpointCache
 from ..coefficients import BetaPrior, frame_coefficients
 from ..errors import ArgumentError, LatentsError, PromptError, SelectionError
 from ..metrics.distances import Distance, adjacent_distances, distance_name
-from ..sampling.denoising import Denoising, Made
+from ..sampling.denoising import Denoising, SampledFrames
 from ..sampling.stock_call import Progress
 from . import Selection
 from .bayes import check_installed, evaluations, search_prior
@@ -22,9 +22,9 @@ from .dynamic import planned_rounds, select_dynamically
 
 @dataclass(frozen=True)
 class Selected:
-    """The frames kept, as `Made`, their coefficients, and what `sequence.json` says about the choice."""
+    """The frames kept, as `SampledFrames`, their coefficients, and what `sequence.json` says about the choice."""
 
-    made: Made
+    made: SampledFrames
     coefficients: tuple[float, ...]
     record: dict[str, Any]
 
@@ -43,7 +43,7 @@ def check_selection(
     Raises:
         SelectionError: coefficients that are chosen already, or as `Selection.check`.
         LatentsError, PromptError, ArgumentError: latents, guides or images for each frame, since frames that are not
-            kept would have none; latents in place of pictures.
+            kept would have none; latents in place of images.
     """
     selection.check(frames)
     if selection.method == "bayes":
@@ -57,7 +57,7 @@ def check_selection(
     if guide is not None and not isinstance(guide, str):
         raise PromptError("with select, guide must be one prompt for all frames between the ends")
     if output_type == "latent":
-        raise ArgumentError('select compares pictures; use output_type "pil", "pt" or "np"')
+        raise ArgumentError('select compares images; use output_type "pil", "pt" or "np"')
     several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
     if several and len(image) != 1:
         raise ArgumentError(f"with select, image must be one image for all frames, got {len(image)}")
@@ -84,28 +84,28 @@ def select_frames(
     return chosen_by(denoising, selection, measure, frames, most_per_call, progress)
 
 
-class _Camera:
-    """Makes pictures of one sequence, in as many calls as asked for; its ends are denoised in the first one only."""
+class FrameSampler:
+    """Makes images of one sequence, in as many calls as asked for; its ends are denoised in the first one only."""
 
     def __init__(self, denoising: Denoising, progress: Progress | None, calls: int) -> None:
-        self.made: list[Made] = []
-        self.pictures: dict[float, Tensor] = {}
+        self.made: list[SampledFrames] = []
+        self.images: dict[float, Tensor] = {}
         self.not_finite: set[float] = set()
         self.flagged: set[float] = set()
         self._denoising = replace(denoising, output_type="pt")
-        self._memory = EndpointMemory()
+        self._memory = EndpointCache()
         self._progress, self._planned, self._steps = progress, calls, 0
 
-    def take(self, coefficients: Iterable[float]) -> Tensor:
+    def sample(self, coefficients: Iterable[float]) -> Tensor:
         """(k, 3, height, width) float32 in [0, 1] at k coefficients; what is not finite is black."""
         asked = tuple(coefficients)
         whole = (0.0, *(t for t in asked if 0 < t < 1), 1.0)
-        made = self._denoising.frames(whole, self.progress, self._memory)
+        made = self._denoising.sample(whole, self.progress, self._memory)
         self.made.append(made)
-        self.pictures.update(zip(whole, made.images, strict=True))
+        self.images.update(zip(whole, made.images, strict=True))
         self.not_finite |= {whole[index] for index in made.not_finite}
         self.flagged |= {whole[index] for index in made.flagged}
-        return torch.stack([self.pictures[t] for t in asked]).float().nan_to_num(0.0, 0.0, 0.0)
+        return torch.stack([self.images[t] for t in asked]).float().nan_to_num(0.0, 0.0, 0.0)
 
     def progress(self, done: int, total: int) -> None:
         """Of the call under way, as part of all of them."""
@@ -118,15 +118,16 @@ class _Camera:
         if self._progress is not None and len(self.made) < self._planned:
             self._progress(self._planned * self._steps, self._planned * self._steps)
 
-    def keep(self, coefficients: tuple[float, ...], output_type: str) -> Made:
+    def keep(self, coefficients: tuple[float, ...], output_type: str) -> SampledFrames:
         """These frames as one stock call of that `output_type` would return them."""
-        kept = torch.stack([self.pictures[t] for t in coefficients])
+        kept = torch.stack([self.images[t] for t in coefficients])
         chunks = [made.chunk for made in self.made if made.chunk is not None]
-        return Made(
+        return SampledFrames(
             images=_as_output(kept, output_type),
             denoise=sum(made.denoise for made in self.made),
             decode=sum(made.decode for made in self.made),
             report=self.made[-1].report,
+            calls=self.made[-1].calls,
             chunk=max(chunks) if chunks else None,
             not_finite=tuple(index for index, t in enumerate(coefficients) if t in self.not_finite),
             flagged=tuple(index for index, t in enumerate(coefficients) if t in self.flagged),
@@ -142,13 +143,13 @@ def _dynamic(
     progress: Progress | None,
 ) -> Selected:
     rounds = planned_rounds(selection.explored(frames), selection.per_round, most_per_call)
-    camera = _Camera(denoising, progress, rounds)
-    choice = select_dynamically(camera.take, measure, frames, selection, most_per_call)
-    camera.finish()
-    made = camera.keep(choice.coefficients, denoising.output_type)
+    sampler = FrameSampler(denoising, progress, rounds)
+    choice = select_dynamically(sampler.sample, measure, frames, selection, most_per_call)
+    sampler.finish()
+    made = sampler.keep(choice.coefficients, denoising.output_type)
     record = choice.record() | {"denoised_frames": len(choice.explored), "messages": choice.messages()}
-    if camera.not_finite:
-        record["not_finite_at"] = sorted(camera.not_finite)
+    if sampler.not_finite:
+        record["not_finite_at"] = sorted(sampler.not_finite)
     return Selected(made, choice.coefficients, record)
 
 
@@ -161,26 +162,26 @@ def _bayes(
     progress: Progress | None,
 ) -> Selected:
     calls = evaluations(selection.steps)
-    camera = _Camera(denoising, progress, calls + 1)
+    sampler = FrameSampler(denoising, progress, calls + 1)
 
     def distances(prior: BetaPrior) -> list[float]:
-        return adjacent_distances(measure, camera.take(frame_coefficients(prior, frames))).tolist()
+        return adjacent_distances(measure, sampler.sample(frame_coefficients(prior, frames))).tolist()
 
     search = search_prior(distances, selection.steps, denoising.seeds[0])
     t = frame_coefficients(search.best, frames)
     # once more in a call of its own: bit for bit the sequence that these coefficients make
-    made = denoising.frames(t, camera.progress)
-    total = [*camera.made, made]
+    made = denoising.sample(t, sampler.progress)
+    total = [*sampler.made, made]
     whole = replace(made, denoise=sum(one.denoise for one in total), decode=sum(one.decode for one in total))
-    denoised = 2 + (frames - 2) * len(camera.made) + frames
+    denoised = 2 + (frames - 2) * len(sampler.made) + frames
     return Selected(whole, t, search.record() | {"distance": distance_name(measure), "denoised_frames": denoised})
 
 
-def _as_output(pictures: Tensor, output_type: str) -> Any:
-    """Pictures (m, 3, height, width) as the stock image processor hands them out."""
+def _as_output(images: Tensor, output_type: str) -> Any:
+    """Images (m, 3, height, width) as the stock image processor hands them out."""
     from diffusers.image_processor import VaeImageProcessor
 
     if output_type == "pt":
-        return pictures
-    array = VaeImageProcessor.pt_to_numpy(pictures)
+        return images
+    array = VaeImageProcessor.pt_to_numpy(images)
     return array if output_type == "np" else VaeImageProcessor.numpy_to_pil(array)

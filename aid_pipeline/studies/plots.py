@@ -1,4 +1,4 @@
-"""Pictures of measures, as PNG bytes: distances along t, box plots, strips of frames with the worst pair marked."""
+"""Plots of measures as PNG bytes: distances along t, box plots, strips of frames with the worst pair marked."""
 
 from __future__ import annotations
 

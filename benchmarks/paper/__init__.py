@@ -1,1 +1,4 @@
-"""`python -m benchmarks.paper`: the paper's comparison (arXiv 2403.17924, Table 1 and ablation), run for real."""
+"""`python -m benchmarks.paper`: the paper's comparison and ablation on any model, and how they depend on the dtype.
+
+May import `common`.
+"""

@@ -11,7 +11,7 @@ from aid_pipeline.errors import MetricsError
 from aid_pipeline.metrics.fidelity import fid, fidelity_difference, kid
 from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
 
-from .store import Unit
+from .unit import Unit
 
 PAPER_TABLE: dict[str, dict[str, tuple[float, float, float]]] = {
     "CIFAR-10": {

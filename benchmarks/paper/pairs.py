@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aid_pipeline.errors import ArgumentError
-from aid_pipeline.miniature.world import caption, random_scenes
+from aid_pipeline.miniature.scenes import caption, random_scenes
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _WORLD_SEED = 410_000  # far from the seeds of training and of the model card

@@ -16,13 +16,14 @@ from aid_pipeline.errors import AIDError, ArgumentError
 from aid_pipeline.io.output_folder import write_json, write_text
 from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
 from aid_pipeline.studies.comparison.methods import Method, all_methods
-from benchmarks import machine
+from benchmarks.common import machine
 
-from .__main__ import prior_of
+from .arguments import prior_of
 from .claims import CLAIMS, EQUAL_SPACING, check_claims
 from .pairs import draw_pairs
-from .store import SETTINGS, Store, Unit
+from .store import SETTINGS, Store, sources_of
 from .table import RESAMPLES
+from .unit import Unit
 
 MEASURES = ("smoothness", "consistency")
 
@@ -33,11 +34,11 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Unit]]:
         settings = json.loads((folder / SETTINGS).read_text("utf-8"))
     except OSError as error:
         raise ArgumentError(f"{folder} is not a folder of benchmarks.paper ({error})") from error
-    names = sorted(path.stem for path in (folder / "units").glob("*.safetensors"))
+    store = Store(folder, settings, str(settings["instruments"]["distance"]))
+    names = store.names()
     if not names:
         raise ArgumentError(f"{folder} holds no sequences yet")
     trials, pairs = (1 + max(int(name.split("-")[part]) for name in names) for part in (0, 1))
-    store = Store(folder, settings, str(settings["instruments"]["distance"]))
     drawn = draw_pairs(settings["prompts"], pairs, trials)
     return settings, {pair.name: store.read(pair) for pair in drawn if pair.name in names}
 
@@ -151,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "command": f"python -m benchmarks.paper.precision {options.folder.name} {options.other.name}",
             "machine": described,
             "machine_line": machine.line(described),
+            "sources": sources_of(options.folder),
             "dtypes": dtypes,
             "beta": first["beta"],
             **compare([made[name] for name in both], [again[name] for name in both], methods, options.resamples),

@@ -11,7 +11,7 @@ from aid_pipeline.coefficients import BetaPrior
 from aid_pipeline.errors import MetricsError
 from aid_pipeline.metrics.presets import Instruments
 from aid_pipeline.selection.beta_fit import fit_beta
-from aid_pipeline.studies.comparison.methods import all_methods, make, pick
+from aid_pipeline.studies.comparison.methods import all_methods, pick, sample_methods
 from aid_pipeline.studies.evaluation.time_left import TimeLeft
 
 from .pairs import Pair
@@ -36,8 +36,8 @@ def fit_prior(
     shares: list[list[float]] = []
     coefficients: tuple[float, ...] = ()
     for pair in pairs:
-        made = dict(make(pipe, pair.prompt_a, pair.prompt_b, methods, seed=pair.seed, **call))[METHOD]
-        distances = instruments.steps(made.pictures).distances
+        made = dict(sample_methods(pipe, pair.prompt_a, pair.prompt_b, methods, seed=pair.seed, **call))[METHOD]
+        distances = instruments.steps(made.images).distances
         if sum(distances) > 0:  # else the two prompts look alike, and say nothing of where to be
             shares.append([step / sum(distances) for step in distances])
         coefficients = made.coefficients

@@ -1,10 +1,8 @@
-"""What is kept of every sequence: distances and features, a few kilobytes, so that a killed run goes on."""
+"""Store of a running comparison: distances and features of every sequence, so that a killed run goes on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +14,17 @@ from torch import Tensor
 from aid_pipeline.errors import OutputFolderError
 from aid_pipeline.io.output_folder import write_atomically, write_json
 from aid_pipeline.metrics.step_distances import StepMeasures
+from benchmarks.common.sources import COMPARISON, Sources, recorded
 
+from .archive import ARCHIVE, read_archive
 from .pairs import Pair
+from .unit import Unit
 
-SETTINGS = "settings.json"
-
-
-@dataclass
-class Unit:
-    """All that was measured of one pair of one trial.
-
-    Attributes:
-        endpoints: (2, d) features of the ends, which all methods share.
-        interior: (m - 2, d) features of the frames between, by method.
-        steps: by method.
-    """
-
-    pair: Pair
-    endpoints: Tensor | None = None
-    interior: dict[str, Tensor] = field(default_factory=dict)
-    steps: dict[str, StepMeasures] = field(default_factory=dict)
-
-    def missing(self, methods: Iterable[str]) -> list[str]:
-        """Methods that were not made yet."""
-        return [name for name in methods if name not in self.steps]
+SETTINGS, RESULT = "settings.json", "paper.json"
 
 
 class Store:
-    """A folder with one file per pair and trial, each written whole.
+    """A folder with one file per pair and trial, each written whole; pairs that have none are read from an archive.
 
     Args:
         folder: new, empty, or of an earlier run with equal settings.
@@ -56,6 +37,7 @@ class Store:
 
     def __init__(self, folder: Path, settings: dict[str, Any], distance: str) -> None:
         self.folder = folder
+        self.settings = settings
         self._units = folder / "units"
         self._distance = distance
         settings = json.loads(json.dumps(settings))
@@ -68,8 +50,13 @@ class Store:
                 raise OutputFolderError(f"{folder} is of a run with other settings ({said}); give another --out")
         elif folder.is_dir() and any(folder.iterdir()):
             raise OutputFolderError(f"{folder} is not empty and of no earlier run; give another --out")
-        self._units.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._archived = read_archive(folder, distance)
         write_json(known, settings)
+
+    def names(self) -> list[str]:
+        """Of the pairs that something is there of."""
+        return sorted({path.stem for path in self._units.glob("*.safetensors")} | self._archived.keys())
 
     def read(self, pair: Pair) -> Unit:
         """What is there of a pair, perhaps nothing.
@@ -80,7 +67,7 @@ class Store:
         path = self._path(pair)
         unit = Unit(pair)
         if not path.exists():
-            return unit
+            return self._of_archive(pair)
         try:
             with safe_open(path, "pt") as file:
                 if file.metadata().get("pair") != _label(pair):
@@ -109,10 +96,24 @@ class Store:
                 [*steps.distances, steps.endpoint_distance], dtype=torch.float64
             )
         content = save(tensors, {"pair": _label(unit.pair)})
+        self._units.mkdir(exist_ok=True)
         write_atomically(self._path(unit.pair), lambda file: file.write(content))
+
+    def _of_archive(self, pair: Pair) -> Unit:
+        unit = self._archived.get(pair.name, Unit(pair))
+        if _label(unit.pair) != _label(pair):
+            raise OutputFolderError(f"{self.folder / ARCHIVE} is of another pair {pair.name}; give another --out")
+        return unit
 
     def _path(self, pair: Pair) -> Path:
         return self._units / f"{pair.name}.safetensors"
+
+
+def sources_of(folder: Path) -> Sources:
+    """Sources of a folder's first sequences; what is made now has those of now."""
+    path = folder / RESULT
+    before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return before["sources"] if "sources" in before else recorded(COMPARISON)
 
 
 def _label(pair: Pair) -> str:

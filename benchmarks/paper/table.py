@@ -13,7 +13,7 @@ from aid_pipeline.studies.comparison.methods import ABLATION, CROSS_FADE, MAIN, 
 from aid_pipeline.studies.evaluation.measure import means
 
 from .claims import EQUAL_SPACING, LEAST, PAPER_TABLE, check_claims
-from .store import Unit
+from .unit import Unit
 
 VERDICTS = ("holds", "does not hold", "not decided")
 RESAMPLES = 200  # of sets of pictures, whose FID takes a while

@@ -53,10 +53,10 @@ class Graphs(list):
 @pytest.mark.parametrize(
     ("family", "how", "mode"),
     [
-        (SMALLEST, "whole", "outer"),
-        (SMALLEST, "in_place", "outer"),
+        pytest.param(SMALLEST, "whole", "outer", marks=pytest.mark.slow),
+        pytest.param(SMALLEST, "in_place", "outer", marks=pytest.mark.slow),
         (SMALLEST, "regional", "inner"),
-        (FAMILIES["flux"], "regional", "outer"),
+        pytest.param(FAMILIES["flux"], "regional", "outer", marks=pytest.mark.slow),
     ],
     ids=["unet-whole", "unet-in-place", "unet-regional", "flux-regional"],
 )
@@ -80,6 +80,7 @@ def test_no_graph_break_and_no_graph_for_a_second_sequence(family, how, mode):
     assert len(graphs) == seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [SMALLEST, FAMILIES["flux"]], ids=["unet", "flux"])
 def test_a_whole_sequence_with_every_module_compiled(family):
     """What wraps a module is no container, and need not be true or false."""
@@ -93,6 +94,7 @@ def test_a_whole_sequence_with_every_module_compiled(family):
     assert made.settings["model"] == expected.settings["model"]
 
 
+@pytest.mark.slow
 def test_chunks_of_a_compiled_denoiser():
     pipe = compiled(SMALLEST.fresh(), "regional", backend="eager", fullgraph=True)
     call = SMALLEST.call(pipe, UNEVEN, steps=2)

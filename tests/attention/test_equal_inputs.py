@@ -44,14 +44,3 @@ def test_interior_frames_at_the_very_ends(name, mode):
     expected = oracle_frames(pipe, call, coefficients, Settings(mode=mode, warmup=1.0), family.negative_rows)
     keep = [0, 2, 4] if name == "pixart_sigma" and mode == "inner" else list(range(5))  # a far end's mask is no matter
     assert distance(frames[keep], expected[keep]) < TOLERANCE
-
-
-def test_embeddings_of_ones_own_are_not_taken_for_a_lerp():
-    """Inner mode leaves cross-attention plain only where that is the same: nobody said that these are a lerp."""
-    pipe = SD1.pipeline()
-    call = SD1.call(pipe, UNEVEN, steps=2)
-    call["prompt_embeds"] = call["prompt_embeds"].clone()
-    call["prompt_embeds"][1, 3:] += 0.5
-    frames = interpolated(pipe, call, UNEVEN, AIDConfig(mode="inner", warmup=1.0, impl="sdpa"), guided=False)
-    expected = oracle_frames(pipe, call, UNEVEN, Settings(mode="inner", warmup=1.0), "front")
-    assert distance(frames, expected) < TOLERANCE

@@ -14,6 +14,12 @@ from tests.support.running import TOLERANCE, UNEVEN, describe, distance, interpo
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 
 
+def first_of_each_mode_is_fast(cases):
+    """Parameters of which all but the first case of each mode are marked slow."""
+    first = {case.mode: case for case in reversed(cases)}
+    return [case if first[case.mode] is case else pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     mode: str = "outer"
@@ -101,7 +107,7 @@ def test_removed_is_bit_equal_to_stock(family):
 def test_endpoints_are_bit_equal_to_stock(family, case):
     pipe = family.pipeline()
     call = case.call(family, pipe)
-    plain, frames = stock(pipe, call), interpolated(pipe, call, UNEVEN, case.config(), guided=case.guide)
+    plain, frames = stock(pipe, call), interpolated(pipe, call, UNEVEN, case.config(), has_guide=case.guide)
     assert torch.equal(frames[0], plain[0])
     assert torch.equal(frames[-1], plain[-1])
     assert distance(frames[1:-1], plain[1:-1]) > 1e-3
@@ -113,20 +119,21 @@ def test_endpoints_are_bit_equal_to_stock(family, case):
 def check_against_oracle(family, case, impl="sdpa"):
     pipe = family.pipeline()
     call = case.call(family, pipe)
-    frames = interpolated(pipe, call, UNEVEN, case.config(impl), guided=case.guide)
+    frames = interpolated(pipe, call, UNEVEN, case.config(impl), has_guide=case.guide)
     expected = oracle_frames(pipe, call, UNEVEN, case.settings(), family.negative_rows)
     assert distance(frames, expected) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", EVERY, ids=str)
 def test_every_combination_matches_the_oracle_on_sd1(case):
     check_against_oracle(FAMILIES["sd1"], case)
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "sd1"])
-@pytest.mark.parametrize("case", COVERING, ids=str)
+@families
+@pytest.mark.parametrize("case", first_of_each_mode_is_fast(COVERING), ids=str)
 def test_family_matches_the_oracle(family, case):
-    check_against_oracle(FAMILIES[family], case)
+    check_against_oracle(family, case)
 
 
 @pytest.mark.parametrize("family", ["sd1", "pixart_sigma", "flux"])
@@ -135,6 +142,7 @@ def test_the_reference_implementation_matches_the_oracle(family, mode):
     check_against_oracle(FAMILIES[family], Case(mode=mode, guide=True), impl="reference")
 
 
+@pytest.mark.slow
 @families
 def test_the_oracle_sees_mistakes(family):
     """What the tolerance is worth: each mistake moves the frames by far more."""
@@ -157,13 +165,15 @@ def test_the_oracle_sees_mistakes(family):
 
 
 @families
-@pytest.mark.parametrize("case", [Case(warmup=1.0), Case(mode="inner", guide=True), Case(cfg=False)], ids=str)
+@pytest.mark.parametrize(
+    "case", first_of_each_mode_is_fast([Case(warmup=1.0), Case(mode="inner", guide=True), Case(cfg=False)]), ids=str
+)
 def test_any_chunk_size_gives_the_same_frames(family, case):
     pipe = family.pipeline()
     call = case.call(family, pipe)
-    whole = interpolated(pipe, call, UNEVEN, case.config(), guided=case.guide)
+    whole = interpolated(pipe, call, UNEVEN, case.config(), has_guide=case.guide)
     for chunk in range(1, len(UNEVEN) + 1):
-        frames = interpolated(pipe, call, UNEVEN, case.config(), guided=case.guide, chunk=chunk)
+        frames = interpolated(pipe, call, UNEVEN, case.config(), has_guide=case.guide, chunk=chunk)
         assert distance(frames, whole) < 1e-4, f"chunk={chunk}"
 
 

@@ -2,19 +2,67 @@
 
 import copy
 import gc
+import itertools
 import weakref
 
 import pytest
 import torch
 
 from aid_pipeline import AIDConfig, AIDError, aid, apply_aid
+from aid_pipeline.attention.rebinding import is_rebound
 from aid_pipeline.errors import BusyError
 from tests.support import variations
 from tests.support.families import FAMILIES
-from tests.support.running import UNEVEN, describe, interpolated, stock
+from tests.support.running import UNEVEN, describe, interpolated, processors, stock
 
 SD1 = FAMILIES["sd1"]
 FULL = AIDConfig(warmup=1.0, impl="sdpa")
+
+
+def contents(denoiser):
+    """Everything that could have been left behind: processors, their state, hooks, own attributes."""
+    found = processors(denoiser)
+    states = {name: dict(vars(processor)) for name, processor in found.items()}
+    return found, states, dict(denoiser._forward_pre_hooks), dict(denoiser._forward_hooks), "forward" in vars(denoiser)
+
+
+def test_everything_comes_back():
+    pipe = SD1.fresh()
+    call = SD1.call(pipe, UNEVEN, steps=2)
+    before = contents(pipe.unet)
+    handle = apply_aid(pipe, FULL, describe(call, UNEVEN))
+    assert all(is_rebound(processor) for processor in processors(pipe.unet).values())
+    stock(pipe, call)
+    handle.remove()
+    assert contents(pipe.unet) == before
+    handle.remove()
+    assert contents(pipe.unet) == before
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize(("chunk", "when"), [(None, 2), (2, 2), (2, 4), (2, 7)])
+def test_a_broken_off_call_can_be_made_again(chunk, when, error):
+    """Ctrl-C passes by the hooks that run after a call; in chunks of 2 a denoiser call runs the layers four times."""
+    pipe = SD1.fresh()
+    call = SD1.call(pipe, UNEVEN, steps=2)
+    right = interpolated(pipe, call, UNEVEN, FULL, chunk=chunk)
+    with aid(pipe, FULL, describe(call, UNEVEN, chunk=chunk)):
+        broken = pipe.unet.up_blocks[1].attentions[0].register_forward_pre_hook(failing_at(when, error))
+        with pytest.raises(error):
+            stock(pipe, call)
+        broken.remove()
+        assert torch.equal(stock(pipe, call), right)
+
+
+def failing_at(when, error):
+    """A hook that raises when it is called for the `when`-th time."""
+    calls = itertools.count(1)
+
+    def hook(*_):
+        if next(calls) == when:
+            raise error
+
+    return hook
 
 
 def test_applying_again_replaces(untouched):
@@ -44,6 +92,7 @@ def test_one_handle_for_call_after_call(untouched):
         with pytest.raises(KeyboardInterrupt):
             stock(pipe, call | {"callback_on_step_end": stop})
         assert torch.equal(stock(pipe, call), expected)
+        assert torch.equal(stock(pipe, call | {"prompt_embeds": call["prompt_embeds"].clone()}), expected)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()], ids=["error", "ctrl-c"])

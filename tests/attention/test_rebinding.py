@@ -13,22 +13,17 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import (
     Attention,
-    AttnProcessor,
     AttnProcessor2_0,
     IPAdapterAttnProcessor2_0,
-    SanaLinearAttnProcessor2_0,
     SD3IPAdapterJointAttnProcessor2_0,
-    SlicedAttnProcessor,
-    XFormersAttnProcessor,
 )
-from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 
-from aid_kernels import InterpolationPlan, inner_attention, outer_attention
+from aid_kernels import InterpolationPlan, inner_attention
 from aid_pipeline import AIDConfig
-from aid_pipeline.attention.kv_bank import Layer
+from aid_pipeline.attention.kv_bank import LayerCache
 from aid_pipeline.attention.rebinding import is_rebound, rebind
-from aid_pipeline.attention.state import DenoiserState, Pass
-from aid_pipeline.errors import UnsupportedAttentionError, UnsupportedPipelineError
+from aid_pipeline.attention.state import AttentionContext, DenoiserState
+from aid_pipeline.errors import UnsupportedPipelineError
 
 
 @pytest.fixture
@@ -40,7 +35,7 @@ def layer():
 
 
 def rebound(attention, state, linear_cross=False):
-    return rebind(attention.processor, state, Layer("layer"), linear_cross, attention)
+    return rebind(attention.processor, state, LayerCache("layer"), linear_cross, attention)
 
 
 SEQUENCE = InterpolationPlan.sequence([0.0, 0.3, 1.0])
@@ -52,7 +47,7 @@ def test_attention_goes_to_the_operator_and_everything_else_stays(layer):
     stock = attention(hidden, text)
     attention.set_processor(rebound(attention, state))
     assert torch.equal(attention(hidden, text), stock)
-    state.current = Pass(SEQUENCE, AIDConfig(mode="outer", fuse_self=False))
+    state.current = AttentionContext(SEQUENCE, AIDConfig(mode="outer", fuse_self=False))
     out = attention(hidden, text)
     assert torch.equal(out[[0, 2]], stock[[0, 2]])
 
@@ -108,17 +103,6 @@ def test_globals_are_a_registered_module_that_goes_with_the_denoiser():
     assert name not in sys.modules
 
 
-@pytest.mark.parametrize(
-    "processor",
-    [AttnProcessor(), SlicedAttnProcessor(1), XFormersAttnProcessor(), SanaLinearAttnProcessor2_0()],
-    ids=lambda p: type(p).__name__,
-)
-def test_a_class_without_the_primitive_names_itself(processor):
-    attention = Attention(query_dim=16, heads=2, dim_head=8, processor=processor)
-    with pytest.raises(UnsupportedPipelineError, match=type(processor).__name__):
-        rebound(attention, DenoiserState.of(attention))
-
-
 def _attend(query, key, value):
     return F.scaled_dot_product_attention(query, key, value)
 
@@ -155,7 +139,7 @@ def test_helpers_that_call_the_primitive_are_rebound_too(layer):
     stock = attention(hidden)
     attention.set_processor(rebound(attention, state))
     assert torch.equal(attention(hidden), stock)
-    state.current = Pass(SEQUENCE, AIDConfig(mode="inner"))
+    state.current = AttentionContext(SEQUENCE, AIDConfig(mode="inner"))
     states = hidden.unflatten(-1, (2, 8)).transpose(1, 2)
     expected = inner_attention(states, states, states, SEQUENCE).transpose(1, 2).flatten(2)
     torch.testing.assert_close(attention(hidden), expected)
@@ -172,23 +156,6 @@ def test_ways_around_the_globals_are_refused(layer):
         rebound(attention, state)
 
 
-def test_dispatch_has_its_own_layout_and_masks(layer):
-    attention, state = layer
-    made = rebind(FluxAttnProcessor(), state, Layer("layer"), False, attention)
-    dispatch = type(made).__call__.__wrapped__.__globals__["dispatch_attention_fn"]
-    q, k, v = torch.randn(3, 3, 5, 2, 8)  # (B, S, H, D)
-    visible = torch.tensor([[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 0, 0, 1]]).bool()
-    state.current = Pass(SEQUENCE, AIDConfig())
-    state.enter(Layer("layer"))
-    out = dispatch(q, k, v, attn_mask=visible)
-    expected = outer_attention(
-        *(part.transpose(1, 2) for part in (q, k, v)), SEQUENCE, key_mask=visible, bank_mask=visible
-    ).transpose(1, 2)
-    assert torch.equal(out, expected)
-    state.current = None
-    assert torch.equal(dispatch(q, k, v, attn_mask=visible)[0], out[0])
-
-
 def test_both_attentions_of_an_sd3_image_adapter_are_interpolated():
     """Its second one, of the image with the adapter's keys, demands the stock call's memory layout."""
     torch.manual_seed(0)
@@ -200,9 +167,9 @@ def test_both_attentions_of_an_sd3_image_adapter_are_interpolated():
     state = DenoiserState.of(attention)
     hidden, text, image, emb = torch.randn(3, 9, 16), torch.randn(3, 5, 16), torch.randn(3, 4, 16), torch.randn(3, 12)
     stock = attention(hidden, text, ip_hidden_states=image, temb=emb)
-    layer = Layer("layer")
+    layer = LayerCache("layer")
     attention.set_processor(rebind(attention.processor, state, layer, False, attention))
-    state.current = Pass(SEQUENCE, AIDConfig(mode="inner"))
+    state.current = AttentionContext(SEQUENCE, AIDConfig(mode="inner"))
     out = attention(hidden, text, ip_hidden_states=image, temb=emb)
     assert layer.calls == len(layer.served) == 2
     for made, plain in zip(out, stock, strict=True):
@@ -212,44 +179,6 @@ def test_both_attentions_of_an_sd3_image_adapter_are_interpolated():
     other = attention(hidden, text, ip_hidden_states=image, temb=emb)
     assert not torch.allclose(other[0][1], out[0][1], atol=1e-4)
     assert torch.equal(other[1][1], out[1][1])
-
-
-@pytest.mark.parametrize("argument", [{"is_causal": True}, {"dropout_p": 0.1}, {"enable_gqa": True}], ids=str)
-def test_what_cannot_be_interpolated_is_refused(layer, argument):
-    attention, state = layer
-    sdpa = type(rebound(attention, state)).__call__.__wrapped__.__globals__["F"].scaled_dot_product_attention
-    q = torch.randn(3, 2, 4, 8)
-    assert sdpa(q, q, q, **argument).shape == q.shape
-    state.current = Pass(SEQUENCE, AIDConfig())
-    with pytest.raises(UnsupportedAttentionError, match=next(iter(argument))):
-        sdpa(q, q, q, **argument)
-
-
-@pytest.mark.parametrize("shape", [(3, 2, 4, 4), (4, 4), (3, 4)], ids=str)
-def test_a_mask_of_more_than_keys_is_refused(layer, shape):
-    attention, state = layer
-    sdpa = type(rebound(attention, state)).__call__.__wrapped__.__globals__["F"].scaled_dot_product_attention
-    q = torch.randn(3, 2, 4, 8)
-    state.current = Pass(SEQUENCE, AIDConfig())
-    state.enter(Layer("layer"))
-    with pytest.raises(UnsupportedAttentionError, match="mask"):
-        sdpa(q, q, q, attn_mask=torch.zeros(shape))
-
-
-def test_additive_masks_hide_keys_of_both_ends(layer):
-    """An interpolated key of inner attention is visible at either end."""
-    attention, state = layer
-    sdpa = type(rebound(attention, state)).__call__.__wrapped__.__globals__["F"].scaled_dot_product_attention
-    q, k, v = torch.randn(3, 3, 2, 4, 8)
-    visible = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0], [0, 1, 1, 0]]).bool()
-    bias = torch.zeros(3, 2, 1, 4).masked_fill(~visible[:, None, None], -10000.0)
-    state.current = Pass(SEQUENCE, AIDConfig(mode="inner", fuse_self=False))
-    state.enter(Layer("layer"))
-    out = sdpa(q, k, v, attn_mask=bias)
-    assert torch.equal(out[[0, 2]], F.scaled_dot_product_attention(q, k, v, attn_mask=bias)[[0, 2]])
-    mixed_key, mixed_value = (0.7 * part[0] + 0.3 * part[2] for part in (k, v))
-    either = F.scaled_dot_product_attention(q[1], mixed_key[:, :3], mixed_value[:, :3])
-    torch.testing.assert_close(out[1], either)
 
 
 def _processor_classes():
@@ -273,7 +202,7 @@ def test_most_processor_classes_of_diffusers_can_be_rebound():
     classes = _processor_classes()
     for cls in classes:
         try:
-            rebind(object.__new__(cls), state, Layer(cls.__name__), False, owner)
+            rebind(object.__new__(cls), state, LayerCache(cls.__name__), False, owner)
         except UnsupportedPipelineError as error:
             refused[cls.__name__] = str(error)
     assert len(classes) > 100

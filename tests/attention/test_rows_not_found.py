@@ -1,10 +1,8 @@
 """Frames that are not in the denoiser call as `Frames` describes them."""
 
 import pytest
-import torch
 
-from aid_kernels import InterpolationPlan
-from aid_pipeline import AIDConfig, Frames, aid
+from aid_pipeline import AIDConfig, aid
 from aid_pipeline.errors import ConfigError, RowsError
 from tests.support.families import FAMILIES
 from tests.support.oracle import Settings, oracle_frames
@@ -12,34 +10,21 @@ from tests.support.running import TOLERANCE, UNEVEN, describe, distance, interpo
 
 SD1 = FAMILIES["sd1"]
 FULL = AIDConfig(warmup=1.0, impl="sdpa")
-M = len(UNEVEN)
 
 
-def test_wrong_frames_are_refused_when_made():
-    embeds = torch.randn(M, 5, 8)
-    plan = InterpolationPlan.sequence(UNEVEN)
-    for fields in (
-        {"prompt_embeds": embeds[:3]},
-        {"prompt_embeds": embeds[0]},
-        {"prompt_embeds": embeds / 0},
-        {"num_steps": 0},
-        {"num_steps": 2.0},
-        {"num_images_per_prompt": 0},
-        {"chunk": 0},
-        {"chunk": -1},
-        {"chunk": True},
-        {"plan": list(UNEVEN)},
-        {"image_embeds": [torch.zeros(3, 1, 8)]},
-    ):
-        with pytest.raises(ConfigError):
-            Frames(**{"plan": plan, "prompt_embeds": embeds, "num_steps": 3} | fields)
-
-
-def test_embeddings_that_are_not_in_the_call(untouched):
+@pytest.mark.parametrize("total", [1, 2])
+def test_embeddings_that_are_not_in_the_call(untouched, total):
+    """An error before the second step, or after the only one."""
     pipe, call = untouched
+    steps = []
+    call = call | {"num_inference_steps": total, "callback_on_step_end": lambda *step: steps.append(step[1]) or {}}
     wrong = call["prompt_embeds"] + 1
-    with pytest.raises(RowsError), aid(pipe, FULL, describe(call, UNEVEN, prompt_embeds=wrong)):
+    with (
+        pytest.raises(RowsError, match="very prompt_embeds"),
+        aid(pipe, FULL, describe(call, UNEVEN, prompt_embeds=wrong)),
+    ):
         stock(pipe, call)
+    assert steps == [0]
 
 
 def test_frames_in_another_order_than_the_call(untouched):
@@ -54,15 +39,20 @@ def test_a_wrong_number_of_images_per_prompt(untouched):
         stock(pipe, call)
 
 
-@pytest.mark.parametrize("name", ["sd1", "flux_true_cfg"])
-def test_equal_conditional_and_unconditional_embeddings(name):
-    """In one call and in a call each: which rows are the frames cannot be told."""
+@pytest.mark.parametrize(
+    ("name", "said"), [("sd1", "guidance_scale=1"), ("flux_true_cfg", "two different calls")], ids=["one", "two"]
+)
+def test_equal_conditional_and_unconditional_embeddings(name, said):
+    """In one call and in a call each: which rows are the frames cannot be told, and no step is made."""
     family = FAMILIES[name]
     pipe = family.pipeline()
     call = family.call(pipe, UNEVEN, steps=2)
     call |= {key: call[key.removeprefix("negative_")].clone() for key in call if key.startswith("negative_")}
-    with pytest.raises(RowsError):
+    steps = []
+    call |= {"callback_on_step_end": lambda *step: steps.append(step) or {}}
+    with pytest.raises(RowsError, match=said):
         interpolated(pipe, call, UNEVEN, FULL)
+    assert not steps
     assert not family.denoiser(pipe)._forward_pre_hooks
 
 
@@ -77,3 +67,9 @@ def test_another_number_of_steps_than_said(steps):
     else:
         expected = oracle_frames(pipe, call, UNEVEN, Settings(warmup=1.0), "front")
         assert distance(interpolated(pipe, call, UNEVEN, FULL, num_steps=steps), expected) < TOLERANCE
+
+
+def test_nothing_is_looked_for_when_nothing_is_interpolated(untouched):
+    pipe, call = untouched
+    with aid(pipe, AIDConfig(mode="none"), describe(call, UNEVEN, prompt_embeds=call["prompt_embeds"] + 1)):
+        stock(pipe, call)

@@ -107,3 +107,32 @@ def test_a_thread_that_died_does_not_block_the_denoiser():
     expected = interpolated(SD1.pipeline(), call, UNEVEN, FULL)
     assert torch.equal(interpolated(pipe, call, UNEVEN, FULL), expected)
     assert not pipe.unet._forward_pre_hooks
+
+
+def test_the_second_thread_gets_an_error_at_once():
+    pipe = SD1.fresh()
+    call = SD1.call(pipe, UNEVEN, steps=2)
+    expected = interpolated(pipe, call, UNEVEN, FULL)
+    started, over, errors = threading.Event(), threading.Event(), []
+
+    def second():
+        started.wait()
+        for attempt in (lambda: interpolated(pipe, call, UNEVEN, FULL), lambda: stock(pipe, call)):
+            try:
+                attempt()
+            except AIDError as error:
+                errors.append(type(error))
+        over.set()
+
+    def wait(*_):
+        started.set()
+        assert over.wait(60)
+        return {}
+
+    other = threading.Thread(target=second)
+    other.start()
+    frames = interpolated(pipe, call | {"callback_on_step_end": wait}, UNEVEN, FULL)
+    other.join()
+    assert errors == [BusyError, BusyError]
+    assert torch.equal(frames, expected)
+    assert torch.equal(interpolated(pipe, call, UNEVEN, FULL), expected)

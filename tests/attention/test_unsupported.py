@@ -1,12 +1,19 @@
-"""Pipelines, processors and masks that cannot be interpolated, by name."""
+"""Denoisers, processors and masks that cannot be interpolated, by name."""
 
 import diffusers
 import pytest
 import torch
-from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0, SlicedAttnProcessor
+from diffusers.models.attention_processor import (
+    AttnProcessor,
+    AttnProcessor2_0,
+    SanaLinearAttnProcessor2_0,
+    SlicedAttnProcessor,
+    XFormersAttnProcessor,
+)
 
 from aid_pipeline import AIDConfig, aid, apply_aid
 from aid_pipeline.errors import UnsupportedAttentionError, UnsupportedPipelineError
+from tests.support import stock_pipelines
 from tests.support.families import FAMILIES
 from tests.support.running import UNEVEN, describe, interpolated, processors, stock
 
@@ -14,22 +21,29 @@ SD1 = FAMILIES["sd1"]
 FULL = AIDConfig(warmup=1.0, impl="sdpa")
 
 
-@pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "processor",
+    [AttnProcessor(), SlicedAttnProcessor(1), XFormersAttnProcessor(), SanaLinearAttnProcessor2_0()],
+    ids=lambda p: type(p).__name__,
+)
 def test_processors_without_the_primitive_are_named_and_nothing_is_touched(processor):
+    """One in the last layer is enough."""
     pipe = SD1.fresh()
-    pipe.unet.set_attn_processor(processor)
-    call = SD1.call(pipe, UNEVEN)
+    call = SD1.call(pipe, UNEVEN, steps=2)
+    before = processors(pipe.unet)
+    layer = [module for module in pipe.unet.modules() if hasattr(module, "processor")][-1]
+    layer.set_processor(processor)
     with pytest.raises(UnsupportedPipelineError, match=type(processor).__name__):
         apply_aid(pipe, FULL, describe(call, UNEVEN))
-    assert all(installed is processor for installed in processors(pipe.unet).values())
+    after = processors(pipe.unet)
+    assert [name for name in before if after[name] is not before[name]] == [list(before)[-1]]
     assert not pipe.unet._forward_pre_hooks
-    pipe.unet.set_attn_processor(AttnProcessor2_0())
+    layer.set_processor(AttnProcessor2_0())
     interpolated(pipe, call, UNEVEN, FULL)  # the refusal left nothing behind that stands in the way
 
 
-def test_pipelines_without_a_denoiser_or_attention():
-    call = SD1.call(SD1.pipeline(), UNEVEN)
-    frames = describe(call, UNEVEN)
+def test_denoisers_without_attention_that_can_be_interpolated():
+    frames = describe(SD1.call(SD1.pipeline(), UNEVEN), UNEVEN)
     plain = diffusers.UNet2DModel(
         sample_size=8,
         block_out_channels=(8, 8),
@@ -38,16 +52,11 @@ def test_pipelines_without_a_denoiser_or_attention():
         norm_num_groups=4,
         add_attention=False,
     )
-    for nothing in (object(), None, "a model", torch.nn.Linear(2, 2), plain):
-        with pytest.raises(UnsupportedPipelineError):
+    for nothing in (torch.nn.Linear(2, 2), plain):
+        with pytest.raises(UnsupportedPipelineError, match="no attention layers"):
             apply_aid(nothing, FULL, frames)
-
-
-def test_pag_pipelines_are_refused():
-    pipe = diffusers.StableDiffusionPAGPipeline(**SD1.pipeline().components, requires_safety_checker=False)
-    call = SD1.call(pipe, UNEVEN)
-    with pytest.raises(UnsupportedPipelineError, match="PAG"):
-        apply_aid(pipe, FULL, describe(call, UNEVEN))
+    with pytest.raises(UnsupportedPipelineError, match="heads of 4 channels"):
+        apply_aid(stock_pipelines.unet(attention_head_dim=4), FULL, frames)
 
 
 def test_masks_that_are_no_masks_of_keys():

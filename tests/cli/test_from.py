@@ -7,6 +7,7 @@ import diffusers
 import pytest
 import torch
 
+from aid_kernels import Choice, choices_from_json
 from aid_pipeline import interpolate, load_model
 
 from ..support.command_line import aid, command, frames_of
@@ -62,8 +63,10 @@ def test_other_json_is_not_a_sequence(text, tmp_path):
         (lambda document: document["machine"].update(threads=0), "threads is 0"),
         (lambda document: document.update(fps="x"), "fps must be"),
         (lambda document: document.update(model=3), "is not the sequence.json"),
+        (lambda document: document["choices"][0]["choice"].update(route="scenic"), "route must be one of"),
+        (lambda document: document["choices"][0]["call"].pop("mode"), "a bucket must be an object of mode"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_an_edited_sequence_json_is_read_with_care(change, said, finished, tmp_path):
     document = json.loads((finished / "sequence.json").read_text())
@@ -106,3 +109,39 @@ def test_threads_are_put_back(finished, tmp_path):
     assert (torch.get_num_threads(), list(warnings.filters)) == before
     again = json.loads((tmp_path / "out" / "sequence.json").read_text())
     assert again["machine"]["threads"] == document["machine"]["threads"]
+
+
+def test_choices_are_recorded_by_layer_and_replayed(finished, tmp_path):
+    """The record decides, not what is fastest here: the other route is taken where the record says so."""
+    document = json.loads((finished / "sequence.json").read_text())
+    fused = [item for item in document["choices"] if item["call"]["mode"] == "outer" and item["call"]["fuse_self"]]
+    assert fused
+    assert all(item["choice"]["implementation"] == "sdpa" and item["layers"] for item in fused)
+    for item in fused:
+        item["choice"]["route"] = {"merged": "concatenated", "concatenated": "merged"}[item["choice"]["route"]]
+    (tmp_path / "edited.json").write_text(json.dumps(document))
+    for name in ("out", "again"):
+        result = aid("interpolate", "--from", str(tmp_path / "edited.json"), "--out", str(tmp_path / name))
+        assert result.exit_code == 0, result.output
+        written = json.loads((tmp_path / name / "sequence.json").read_text())
+        assert written["choices"] == document["choices"]
+    assert frames_of(tmp_path / "out") == frames_of(tmp_path / "again")
+
+
+def test_a_cache_filled_meanwhile_does_not_change_a_sequence_made_again(finished, tmp_path, monkeypatch):
+    from aid_kernels.interpolated_attention.tuning import settled
+    from aid_kernels.interpolated_attention.tuning.measure import Measurement, Outcome
+
+    document = json.loads((finished / "sequence.json").read_text())
+    monkeypatch.setenv("AID_KERNELS_CACHE_DIR", str(tmp_path / "cache"))
+    settled.forget()
+    for bucket, choice in choices_from_json(document["choices"]).items():
+        other = Choice("sdpa", route={"merged": "concatenated", "concatenated": "merged"}[choice.route])
+        measured = Measurement(other, (Outcome(other, 0.0, 1.0),), 0.0, 0.02, (1, 1, 1, 1, 1, 1), 1)
+        settled.cache_for("cpu").store(bucket, measured)
+    result = aid("interpolate", "--from", str(finished), "--out", str(tmp_path / "again"), "--no-video")
+    assert result.exit_code == 0, result.output
+    again = json.loads((tmp_path / "again" / "sequence.json").read_text())
+    assert again["choices"] == document["choices"]
+    assert again["files"] == document["files"]
+    settled.forget()

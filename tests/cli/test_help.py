@@ -24,4 +24,5 @@ def test_models_and_info():
     info = aid("info")
     assert info.exit_code == 0
     assert "served by" in info.output
+    assert "Nothing was measured on this machine yet" in info.output
     assert "sdpa" in info.output

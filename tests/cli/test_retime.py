@@ -25,7 +25,7 @@ def test_retiming_makes_any_number_of_even_frames(model, tmp_path):
     assert frames_of(tmp_path / "even")[0] == frames_of(tmp_path / "first")[0]
     t = json.loads((tmp_path / "even" / "sequence.json").read_text())["coefficients"]
     there = read_frames(tmp_path / "first")
-    assert tuple(t) == even_spacing(there.pictures, there.coefficients, distance(f"miniature:{tower}"), 9)
+    assert tuple(t) == even_spacing(there.images, there.coefficients, distance(f"miniature:{tower}"), 9)
 
 
 @pytest.mark.parametrize(

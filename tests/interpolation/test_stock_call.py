@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.attention.apply import find_denoiser
+from aid_pipeline.families import find_denoiser
 
 from ..support.families import FAMILIES, GUIDE, PROMPTS
 from ..support.interpolation import FULL, STEPS, TEI, arguments

@@ -257,7 +257,7 @@ def test_ip_adapter_with_an_image_at_each_end(mode, guided):
     per_frame = torch.stack([torch.lerp(ends[0], ends[1], t) for t in UNEVEN])
     call["ip_adapter_image_embeds"] = [torch.zeros(2, 1, 24)]
     config = AIDConfig(mode=mode, impl="sdpa")
-    fields = {"image_embeds": [per_frame], "guided": guided}
+    fields = {"image_embeds": [per_frame], "has_guide": guided}
     frames = interpolated(pipe, call, UNEVEN, config, **fields)
     expected = oracle_frames(pipe, call, UNEVEN, Settings(mode=mode), "front", image_embeds=[per_frame])
     assert distance(frames, expected) < TOLERANCE

@@ -74,3 +74,16 @@ def cases(draw: st.DrawFn) -> Case:
 def test_sdpa_accepts_whatever_the_contract_allows(case: Case) -> None:
     arguments = case.inputs()
     assert_accepted(OPS[case.mode](**arguments, impl="sdpa"), case.mode, arguments)
+
+
+@pytest.mark.parametrize("impl", ["reference", "sdpa"])
+def test_non_finite_inputs_pass_through(impl: str) -> None:
+    arguments = Case(weights=((0.0, 0.0), (0.5, 0.5), (0.0, 0.0)), heads=2).inputs()
+    arguments["v"] = arguments["v"].clone()
+    arguments["v"][1, 0, 2, 3] = float("inf")
+    arguments["k"] = arguments["k"].clone()
+    arguments["k"][1, 1, 0, 0] = float("nan")
+    out = OPS["outer"](**arguments, impl=impl)
+    assert out[1, 0, :, 3].isinf().all()
+    assert out[1, 1].isnan().all()
+    assert out[0].isfinite().all()

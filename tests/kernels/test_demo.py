@@ -2,8 +2,7 @@
 
 import pytest
 
-from aid_kernels import demo
-from aid_kernels.interpolated_attention.dispatch import IMPLEMENTATIONS
+from aid_kernels import IMPLEMENTATIONS, demo
 
 
 @pytest.mark.parametrize("mode", demo.OPS)

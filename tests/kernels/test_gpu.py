@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan, explain
-from aid_kernels.interpolated_attention.tuning import files as config_files
+from aid_kernels.interpolated_attention.tuning import files
 from tests.testing import OPS, Case, assert_accepted, covering_cases
 
 DEVICE = torch.device("cuda")
@@ -41,10 +41,10 @@ def run(case: Case, **changes: object) -> Tensor:
 @pytest.fixture(autouse=True)
 def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every result and every mixed key is NaN before the launch, so that an element nobody wrote shows."""
-    from aid_kernels.interpolated_attention.impl.triton import forward as triton_kernel
+    from aid_kernels.interpolated_attention.impl.triton import forward
 
-    plain = triton_kernel.empty_output
-    monkeypatch.setattr(triton_kernel, "empty_output", lambda query: plain(query).fill_(torch.nan))
+    plain = forward.empty_output
+    monkeypatch.setattr(forward, "empty_output", lambda query: plain(query).fill_(torch.nan))
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -99,7 +99,7 @@ def test_run_to_run_every_bit_is_the_same(mode: str) -> None:
 
 
 @pytest.mark.parametrize("case", [Case(dtype=BF16), Case(mode="inner", dtype=F16, key_length=150)], ids=str)
-def test_a_row_does_not_depend_on_its_company(case: Case) -> None:
+def test_batch_invariance(case: Case) -> None:
     """Bit for bit: alone, in another order, and with a slot of weight zero, which makes the loop a run-time one."""
     weights = ((0.0, 0.0), (0.7, 0.3), (0.0, 0.0), (0.5, 0.5))
     case = case.but(sources=((0, 2), (0, 2), (0, 2), (2, 1)), weights=weights, head_dim=64)
@@ -191,8 +191,8 @@ def test_auto_says_what_it_follows(mode: str) -> None:
     case = Case(mode=mode, head_dim=64, dtype=BF16, query_length=1024, key_length=1024)
     arguments = {name: on_device(value) for name, value in case.inputs().items()}
     found = explain(**arguments, mode=mode)
-    entries = config_files.load(torch.cuda.get_device_name(DEVICE), config_files.own_directory())
+    entries = files.load(torch.cuda.get_device_name(DEVICE), files.own_directory())
     assert "the faster one on" in found.reason if entries else found.implementation == "sdpa"
-    assert found.refusals["triton"] == ()
+    assert found.unsupported_reasons["triton"] == ()
     assert found.log_sum_exp_op in ("cudnn", "flash", "efficient")
     assert_accepted(OPS[mode](**arguments).cpu(), mode, case.inputs())

@@ -8,16 +8,40 @@ import torch._dynamo.testing
 from torch import Tensor
 
 from aid_kernels import InterpolationPlan, inner_attention, outer_attention
-from tests.testing import OPS
+from aid_kernels.interpolated_attention.inputs import AttentionInputs, flatten, unflatten
+from tests.testing import OPS, Case, bundled
 
 
 def op_arguments(requires_grad: bool, bank: bool) -> tuple[Any, ...]:
     plan = InterpolationPlan.sequence([0, 0.3, 1])
-    query, key, value, bank_key, bank_value = (torch.randn(3, 2, 5, 8, requires_grad=requires_grad) for _ in range(5))
+    query, key, value, *banks = (torch.randn(3, 2, 5, 8, requires_grad=requires_grad) for _ in range(5))
     mask = torch.rand(3, 5) < 0.7
-    parts = (plan.sources, plan.weights, plan.schedule, plan.host_sources, plan.host_weights, plan.bank_size)
-    banks = (bank_key, bank_value, mask, mask) if bank else (None,) * 4
-    return query, key, value, *parts, *banks, True, 0.3, "auto", requires_grad
+    banks += [mask, mask] if bank else []
+    return (
+        query,
+        key,
+        value,
+        *(banks if bank else (key, value, None, None)),
+        plan.tensors(),
+        True,
+        0.3,
+        "auto",
+        requires_grad,
+    )
+
+
+@pytest.mark.parametrize("mode", OPS)
+def test_the_ops_take_the_fields_of_the_inputs(mode: str) -> None:
+    schema = getattr(torch.ops.aid_kernels, f"{mode}_attention").default._schema
+    assert [argument.name for argument in schema.arguments] == [*AttentionInputs._fields, "impl", "needs_grad"]
+
+
+def test_inputs_come_back_from_the_border_of_an_op() -> None:
+    inputs = bundled(Case(masks="some").inputs())
+    again = unflatten(flatten(inputs))
+    for name, before, after in zip(AttentionInputs._fields, inputs, again, strict=True):
+        assert before is after or name == "plan"
+    assert again.plan.host_terms() == inputs.plan.host_terms()
 
 
 @pytest.mark.parametrize("bank", [False, True], ids=["batch", "bank"])
@@ -40,7 +64,7 @@ def test_output_keeps_the_layout_of_the_query(mode: str, transposed: bool) -> No
         assert out.stride() == query.stride()
 
 
-@pytest.mark.parametrize("fuse_self", [False, True])
+@pytest.mark.parametrize("fuse_self", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("mode", OPS)
 def test_gradients_match_finite_differences(mode: str, fuse_self: bool) -> None:
     torch.manual_seed(0)

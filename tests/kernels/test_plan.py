@@ -103,6 +103,27 @@ def test_plan_is_immutable_and_keeps_its_own_copy() -> None:
         plan.weights = weights  # type: ignore[misc]
 
 
+def test_terms_are_those_of_non_zero_weight() -> None:
+    plan = InterpolationPlan(
+        torch.tensor([[3, 1], [0, 2], [2, 0]]), torch.tensor([[0.0, 0.0], [0.25, 0.75], [0.0, 1.0]])
+    )
+    assert plan.host_terms() == [[], [(0, 0, 0.25), (1, 2, 0.75)], [(1, 0, 1.0)]]
+
+
+def test_a_plan_comes_back_from_its_tensors() -> None:
+    for plan in (InterpolationPlan.sequence([0, 0.5, 1]).select([1, 2]), InterpolationPlan.plain(2)):
+        again = InterpolationPlan.from_tensors(plan.tensors())
+        assert all(torch.equal(*pair) for pair in zip(plan.tensors(), again.tensors(), strict=True))
+        assert (repr(again), again.bank_size) == (repr(plan), plan.bank_size)
+
+
+def test_building_a_plan_leaves_its_arguments_alone() -> None:
+    weights = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]], dtype=torch.float64)
+    before = weights.clone()
+    InterpolationPlan.barycentric(weights)
+    assert torch.equal(weights, before)
+
+
 def test_repr_reads_well() -> None:
     text = repr(InterpolationPlan.sequence(torch.linspace(0, 1, 5)))
     assert "5 rows, 3 interpolated" in text

@@ -7,7 +7,7 @@ from aid_pipeline.errors import DistanceError
 from aid_pipeline.metrics import distances
 from aid_pipeline.metrics.distances import adjacent_distances, distance, distance_name, measured
 
-from ..support.towers import PIXELS, clip_tower, dino_tower, miniature_folder, pictures, write_preprocessor
+from ..support.towers import PIXELS, clip_tower, dino_tower, images, miniature_folder, write_preprocessor
 
 MEAN = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1)
 
@@ -18,12 +18,12 @@ def cosine(a, b):
 
 def test_the_miniatures_distance_is_its_definition(tmp_path, monkeypatch):
     folder = miniature_folder(tmp_path)
-    first, second = pictures(5), pictures(5, seed=1)
+    first, second = images(5), images(5, seed=1)
     tower = clip_tower()
     with torch.no_grad():
         a, b = (tower((x - MEAN) / 0.5, output_hidden_states=True).hidden_states for x in (first, second))
     blocks = [(1 - cosine(x[:, 1:], y[:, 1:])).mean(1) for x, y in zip(a[1:], b[1:], strict=True)]
-    monkeypatch.setattr(distances, "PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr(distances, "IMAGES_AT_ONCE", 2)
     measure = distance(f"miniature:{folder}")
     assert torch.allclose(measure(first, second), (blocks[0] + blocks[1]) / 2, atol=1e-6)
     assert measure(first, first).tolist() == [0.0] * 5
@@ -35,7 +35,7 @@ def test_embedding_distances_are_one_minus_cosine(kind, tmp_path):
     tower = clip_tower() if kind == "clip" else dino_tower()
     tower.save_pretrained(tmp_path)
     write_preprocessor(tmp_path)
-    first, second = pictures(3), pictures(3, seed=1)
+    first, second = images(3), images(3, seed=1)
     with torch.no_grad():
         a, b = (tower(pixel_values=(x - MEAN) / 0.5) for x in (first, second))
     expected = (
@@ -65,7 +65,7 @@ def test_lpips_is_that_of_the_package(tmp_path):
     theirs = lpips.LPIPS(net="vgg", pretrained=False, pnet_rand=True, verbose=False)
     save_model(theirs, tmp_path / "lpips_vgg.safetensors")
     measure = distance(f"lpips:{tmp_path / 'lpips_vgg.safetensors'}")
-    first, second = pictures(2, pixels=32), pictures(2, seed=1, pixels=32)
+    first, second = images(2, pixels=32), images(2, seed=1, pixels=32)
     with torch.no_grad():
         expected = theirs(first, second, normalize=True).flatten()
     assert torch.allclose(measured(lambda a, b: expected, first, second), measured(measure, first, second), atol=1e-6)
@@ -78,7 +78,7 @@ def test_a_callable_of_ones_own():
 
     measure = distance(mean_square)
     assert distance_name(measure) == "mean_square"
-    batch = pictures(4)
+    batch = images(4)
     assert adjacent_distances(measure, batch).tolist() == pytest.approx(
         [(batch[i] - batch[i + 1]).square().mean().item() for i in range(3)]
     )
@@ -120,11 +120,11 @@ def test_a_folder_of_another_kind(tmp_path):
 )
 def test_values_that_are_no_distances(found, said):
     with pytest.raises(DistanceError, match=said):
-        measured(lambda a, b: found, pictures(2), pictures(2))
+        measured(lambda a, b: found, images(2), images(2))
 
 
 def test_batches_that_do_not_fit(tmp_path):
     measure = distance(f"miniature:{miniature_folder(tmp_path)}")
-    for first, second in ((pictures(2), pictures(3)), (pictures(2)[:, :1],) * 2, (pictures(2)[0],) * 2):
+    for first, second in ((images(2), images(3)), (images(2)[:, :1],) * 2, (images(2)[0],) * 2):
         with pytest.raises(DistanceError, match="equal batches"):
             measure(first, second)

@@ -53,7 +53,7 @@ def test_kid_leaves_the_global_generator_alone():
 
 
 def test_fid_of_unequal_counts_is_refused():
-    with pytest.raises(MetricsError, match="10 against 12 pictures"):
+    with pytest.raises(MetricsError, match="10 against 12 images"):
         fid(draw(10), draw(12))
     assert fid(draw(10), draw(12), equal_counts=False) > 0
 
@@ -91,10 +91,19 @@ def test_fidelity_of_sequences():
     assert few.kid.low is None
 
 
+@pytest.mark.parametrize(("size", "few"), [(7, False), (8, True), (9, True)])
+def test_few_images_are_those_whose_covariance_has_no_full_rank(size, few):
+    """n images about their mean span n - 1 directions at most: 8 of them are too few for 8 features."""
+    endpoints, interior = ([draw(count, seed=seed, size=size) for seed in range(4)] for count in (2, 3))
+    centred = torch.cat(endpoints) - torch.cat(endpoints).mean(0)
+    assert (torch.linalg.matrix_rank(centred) < size) == few
+    assert fidelity(endpoints, interior, "drawn", resamples=0).few == few
+
+
 def test_fidelity_needs_frames_between():
     with pytest.raises(MetricsError, match="only 2 frames"):
         fidelity([draw(2)], [draw(0)], "drawn")
-    with pytest.raises(MetricsError, match="at least 2 pictures"):
+    with pytest.raises(MetricsError, match="at least 2 images"):
         fidelity([draw(2)], [draw(1)], "drawn")
     with pytest.raises(MetricsError, match="needs sequences"):
         fidelity([], [], "drawn")

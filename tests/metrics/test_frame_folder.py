@@ -16,7 +16,7 @@ from ..support.images import moving_square, write_frames
 def test_numbers_count_as_numbers(tmp_path):
     images = [Image.new("RGB", (8, 8), (index, 0, 0)) for index in range(12)]
     frames = read_frames(write_frames(tmp_path / "twelve", images))
-    assert (frames.pictures[:, 0, 0, 0] * 255).round().tolist() == list(range(12))
+    assert (frames.images[:, 0, 0, 0] * 255).round().tolist() == list(range(12))
     assert frames.coefficients == pytest.approx([index / 11 for index in range(12)])
     assert frames.name == "twelve"
     assert frames.prompts == ()
@@ -25,9 +25,9 @@ def test_numbers_count_as_numbers(tmp_path):
 def test_hidden_files_and_odd_names(tmp_path):
     """What a file manager left is no frame; a superscript is no number that Python reads."""
     write_frames(tmp_path, moving_square(3))
-    (tmp_path / "._frame0.png").write_bytes(b"not a picture")
+    (tmp_path / "._frame0.png").write_bytes(b"not an image")
     (tmp_path / "frame0.png").rename(tmp_path / "frame\u00b20.png")
-    assert len(read_frames(tmp_path).pictures) == 3
+    assert len(read_frames(tmp_path).images) == 3
 
 
 def test_a_sequence_folder_without_its_strip(tmp_path):
@@ -37,7 +37,7 @@ def test_a_sequence_folder_without_its_strip(tmp_path):
     document = {"coefficients": [0, 0.4, 1], "arguments": {"prompt_a": "a", "prompt_b": "b", "guide": "c"}}
     (tmp_path / "sequence.json").write_text(json.dumps(document))
     frames = read_frames(tmp_path)
-    assert len(frames.pictures) == 3
+    assert len(frames.images) == 3
     assert frames.coefficients == (0, 0.4, 1)
     assert (frames.prompts, frames.guide) == (("a", "b"), "c")
     (tmp_path / "002.png").unlink()
@@ -56,10 +56,10 @@ def test_a_damaged_file(tmp_path):
     write_frames(tmp_path, moving_square(3))
     whole = (tmp_path / "frame1.png").read_bytes()
     (tmp_path / "frame1.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(MetricsError, match=r"frame1\.png is no whole picture"):
+    with pytest.raises(MetricsError, match=r"frame1\.png is no whole image"):
         read_frames(tmp_path)
-    (tmp_path / "frame1.png").write_bytes(b"not a picture")
-    with pytest.raises(MetricsError, match=r"frame1\.png is no whole picture"):
+    (tmp_path / "frame1.png").write_bytes(b"not an image")
+    with pytest.raises(MetricsError, match=r"frame1\.png is no whole image"):
         read_frames(tmp_path)
 
 
@@ -93,10 +93,10 @@ def test_a_folder_of_sequences(tmp_path):
 
 
 def test_preparation_of_the_papers_frames():
-    pictures = as_tensor(moving_square(2))
-    jpeg = through_jpeg(pictures)
-    assert jpeg.shape == pictures.shape
-    assert 0.001 < (jpeg - pictures).abs().mean() < 0.05
+    images = as_tensor(moving_square(2))
+    jpeg = through_jpeg(images)
+    assert jpeg.shape == images.shape
+    assert 0.001 < (jpeg - images).abs().mean() < 0.05
     grey = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1).expand(1, 3, 4, 4)
-    # LPIPS maps x to 2 x - 1, which must give back the normalised picture: 0 here
+    # LPIPS maps x to 2 x - 1, which must give back the normalised image: 0 here
     assert (2 * imagenet_normalised(grey) - 1).abs().max() < 1e-6

@@ -51,8 +51,8 @@ def test_distances_must_be_distances(wrong):
 
 def test_measures_of_a_sequence():
     """Steps of 2, 2, 8 and 2 pixels of a square of 8x8: what differs is twice 8 times the step."""
-    pictures = as_tensor(moving_square())
-    measures = step_measures(pixel_distance, pictures)
+    images = as_tensor(moving_square())
+    measures = step_measures(pixel_distance, images)
     colour = sum(abs(a - b) for a, b in zip((250, 200, 30), (20, 40, 60), strict=True)) / 3 / 255
     step = 2 * 8 * 2 * colour / 32**2
     assert measures.distances == pytest.approx([step, step, 4 * step, step], rel=1e-5)
@@ -68,19 +68,19 @@ def test_measures_of_a_sequence():
 
 
 def test_a_cross_fade_beats_every_sequence():
-    pictures = as_tensor(moving_square())
-    fade = cross_fade(pictures)
-    assert torch.equal(fade[0], pictures[0])
-    assert torch.equal(fade[-1], pictures[-1])
+    images = as_tensor(moving_square())
+    fade = cross_fade(images)
+    assert torch.equal(fade[0], images[0])
+    assert torch.equal(fade[-1], images[-1])
     measures = step_measures(pixel_distance, fade)
     assert measures.smoothness == pytest.approx(1, abs=1e-5)
     assert measures.path_ratio == pytest.approx(1, abs=1e-5)
-    assert measures.consistency < step_measures(pixel_distance, pictures).consistency
+    assert measures.consistency < step_measures(pixel_distance, images).consistency
 
 
 def test_equal_ends_have_no_path_ratio():
-    pictures = as_tensor(moving_square(3))
-    there_and_back = torch.cat([pictures[:2], pictures[:1]])
+    images = as_tensor(moving_square(3))
+    there_and_back = torch.cat([images[:2], images[:1]])
     assert step_measures(pixel_distance, there_and_back).path_ratio is None
 
 
@@ -94,8 +94,8 @@ def test_smoothness_of_other_lengths_is_refused():
 
 
 def test_a_single_frame_and_a_wrong_distance():
-    pictures = as_tensor(moving_square(3))
+    images = as_tensor(moving_square(3))
     with pytest.raises(MetricsError, match="at least 2 frames, got 1"):
-        step_measures(pixel_distance, pictures[:1])
+        step_measures(pixel_distance, images[:1])
     with pytest.raises(DistanceError, match=">= 0"):
-        step_measures(lambda a, b: -pixel_distance(a, b), pictures)
+        step_measures(lambda a, b: -pixel_distance(a, b), images)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aid_pipeline.miniature.attribute_classifier import slots, truth
 from aid_pipeline.miniature.evaluate import Share, main
-from aid_pipeline.miniature.judge import slots, truth
+from aid_pipeline.miniature.scenes import random_scenes
 from aid_pipeline.miniature.weights import MODEL_PATH
-from aid_pipeline.miniature.world import random_scenes
 
 shipped = pytest.mark.skipif(not MODEL_PATH.is_dir(), reason="no weights are shipped yet")
 
@@ -71,4 +71,4 @@ def test_the_judge_names_the_left_or_upper_object_first() -> None:
             assert first.centre[1] > second.centre[1]
         else:
             assert first.centre[0] < second.centre[0]
-        assert truth(scene).looks == (first.look, second.look)
+        assert truth(scene).appearances == (first.appearance, second.appearance)

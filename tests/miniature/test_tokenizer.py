@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aid_pipeline.miniature.components import TEXT_LENGTH, new_tokenizer
-from aid_pipeline.miniature.world import caption, random_scenes, words
+from aid_pipeline.miniature.scenes import caption, random_scenes, words
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch import nn
 
 from aid_pipeline.miniature.components import WIDTH, new_tokenizer, new_unet
 from aid_pipeline.miniature.train import main
-from aid_pipeline.miniature.training.data import LOOK, make_scene_data
+from aid_pipeline.miniature.training.data import APPEARANCE, make_scene_data
 from aid_pipeline.miniature.training.ip_adapter import new_ip_state
 from aid_pipeline.miniature.training.loop import Loop, Recipe
 
@@ -77,9 +77,9 @@ def test_numbers_below_one_are_refused(tmp_path: Path) -> None:
 
 def test_cells_know_the_look_of_what_they_show() -> None:
     data = make_scene_data(new_tokenizer(), 40, seed=3, pairs=0.5)
-    looks = data.looks(torch.arange(40))
-    assert looks.shape == (40, len(LOOK), 8, 8)
-    for shown, found, labels in zip(data.items, looks, data.labels, strict=True):
+    appearances = data.appearances(torch.arange(40))
+    assert appearances.shape == (40, len(APPEARANCE), 8, 8)
+    for shown, found, labels in zip(data.items, appearances, data.labels, strict=True):
         assert (shown == 1).any()
         for item in range(3):
             expected = labels[4 * (item - 1) :][:3] if item else torch.zeros(3, dtype=torch.int64)
@@ -110,14 +110,14 @@ def test_all_stages_give_a_stock_pipeline(tmp_path: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
     from aid_pipeline.miniature import load
-    from aid_pipeline.miniature.world import random_scenes, render
+    from aid_pipeline.miniature.scenes import random_scenes, render
 
     main(["all", "--runs", str(tmp_path), "--scenes", "300", "--steps", "2", "--batch", "4"])
     pipe = StableDiffusionPipeline.from_pretrained(str(tmp_path / "model"), local_files_only=True)
     assert {p.dtype for part in (pipe.unet, pipe.vae, pipe.text_encoder) for p in part.parameters()} == {torch.float32}
-    picture = pipe("a red cube", num_inference_steps=2, output_type="np").images
-    assert picture.shape == (1, 64, 64, 3)
-    assert np.isfinite(picture).all()
+    image = pipe("a red cube", num_inference_steps=2, output_type="np").images
+    assert image.shape == (1, 64, 64, 3)
+    assert np.isfinite(image).all()
     adapted = load(tmp_path / "model", ip_adapter=True)
     image = adapted.image_processor.numpy_to_pil(render(random_scenes(0, 1)) / 255)[0]
     generator = [torch.Generator().manual_seed(0) for _ in range(2)]

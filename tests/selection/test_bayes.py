@@ -17,7 +17,7 @@ from .test_run import Rows, colours
 
 
 def distances_of(target):
-    """Of 7 frames whose picture changes as the CDF of `target`: that prior spaces them evenly."""
+    """Of 7 frames whose image changes as the CDF of `target`: that prior spaces them evenly."""
     curve = beta(*target)
 
     def distances(prior):

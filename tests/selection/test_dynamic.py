@@ -1,4 +1,4 @@
-"""Dynamic selection on pictures that are known curves, without a model."""
+"""Dynamic selection on images that are known curves, without a model."""
 
 import itertools
 import logging
@@ -14,7 +14,7 @@ from aid_pipeline.selection.dynamic import first_round, planned_rounds, round_si
 
 
 class Gallery:
-    """Pictures whose brightness follows `curve`, and the distance that reads it off; keeps what was asked for."""
+    """Images whose brightness follows `curve`, and the distance that reads it off; keeps what was asked for."""
 
     def __init__(self, curve):
         self.curve, self.made, self.measured = curve, [], 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aid_pipeline.errors import SelectionError
-from aid_pipeline.selection.path import evenest_path, reachable_pairs
+from aid_pipeline.selection.path import most_uniform_path, reachable_pairs
 
 
 def brute_force(d, frames):
@@ -28,7 +28,7 @@ def test_the_search_equals_brute_force(kind):
     for _ in range(500):  # of each kind: 2,000 in all
         n = lottery.randint(2, 9)
         frames = lottery.randint(2, n)
-        if kind == "along a line":  # adjacent changes that add up, as pictures' nearly do
+        if kind == "along a line":  # adjacent changes that add up, as images' nearly do
             place = np.cumsum([lottery.choice([0.0, 0.1, 0.1, 0.7]) for _ in range(n)])
             d = abs(place[:, None] - place[None, :])
         else:
@@ -38,7 +38,7 @@ def test_the_search_equals_brute_force(kind):
                 "equal": lambda: 0.3,
             }[kind]
             d = np.array([[draw() for _ in range(n)] for _ in range(n)])
-        assert evenest_path(d, frames) == brute_force(d, frames), (d.tolist(), frames)
+        assert most_uniform_path(d, frames) == brute_force(d, frames), (d.tolist(), frames)
 
 
 def test_only_pairs_that_can_be_neighbours_are_read():
@@ -48,13 +48,13 @@ def test_only_pairs_that_can_be_neighbours_are_read():
     poisoned = np.full_like(d, np.nan)
     for pair in reachable_pairs(9, 6):
         poisoned[pair] = d[pair]
-    assert evenest_path(poisoned, 6) == evenest_path(d, 6) == brute_force(d, 6)
+    assert most_uniform_path(poisoned, 6) == most_uniform_path(d, 6) == brute_force(d, 6)
 
 
 def test_all_frames_or_only_the_ends():
     d = np.random.default_rng(1).random((6, 6))
-    assert evenest_path(d, 6) == (0, 1, 2, 3, 4, 5)
-    assert evenest_path(d, 2) == (0, 5)
+    assert most_uniform_path(d, 6) == (0, 1, 2, 3, 4, 5)
+    assert most_uniform_path(d, 2) == (0, 5)
 
 
 def test_ninety_frames_are_no_trouble():
@@ -66,7 +66,7 @@ def test_ninety_frames_are_no_trouble():
         steps = [d[pair] for pair in itertools.pairwise(path)]
         return max(steps) - min(steps)
 
-    found = evenest_path(d, 32)
+    found = most_uniform_path(d, 32)
     assert len(found) == 32
     assert found[0] == 0
     assert found[-1] == 47
@@ -85,4 +85,4 @@ def test_ninety_frames_are_no_trouble():
 )
 def test_what_cannot_be_searched(d, frames, said):
     with pytest.raises(SelectionError, match=said):
-        evenest_path(d, frames)
+        most_uniform_path(d, frames)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aid_pipeline import AIDConfig, BetaPrior, Selection, interpolate
-from aid_pipeline.attention.endpoint_cache import EndpointMemory
+from aid_pipeline.attention.endpoint_cache import EndpointCache
 from aid_pipeline.errors import AIDError, ArgumentError, DistanceError, LatentsError, PromptError, SelectionError
 from tests.support.families import FAMILIES, GUIDE, PIXELS, PROMPTS
 from tests.support.interpolation import arguments
@@ -121,7 +121,7 @@ def test_the_cost_is_at_most_that_of_one_and_a_half_sequences(frames, chunk, war
 def test_endpoints_are_run_once_and_later_calls_need_no_first_frame():
     """At the level of denoiser calls: a memory filled with one frame between the ends serves others."""
     pipe, first, second = SD1.pipeline(), (0.0, 0.4, 1.0), (0.0, 0.2, 0.7, 0.9, 1.0)
-    memory = EndpointMemory()
+    memory = EndpointCache()
     interpolated(pipe, SD1.call(pipe, first, steps=2), first, FULL, endpoints=memory)
     memory.filled = True
     call = SD1.call(pipe, second, steps=2)
@@ -134,7 +134,7 @@ def test_endpoints_are_run_once_and_later_calls_need_no_first_frame():
     three_steps = SD1.call(pipe, second, steps=3)
     with pytest.raises(AIDError, match="must make the same calls"):
         interpolated(pipe, three_steps, second, FULL, endpoints=memory)
-    plain_cross = EndpointMemory()
+    plain_cross = EndpointCache()
     interpolated(pipe, call, second, AIDConfig(mode="inner", warmup=1.0), endpoints=plain_cross)
     plain_cross.filled = True
     with pytest.raises(AIDError, match=r"attn2 has no endpoint keys and values"):
@@ -159,8 +159,8 @@ def test_selection_spaces_the_frames_of_a_model_evenly():
     skewed = interpolate(pipe, *PROMPTS, coefficients=BetaPrior(1, 4), **wanted).images
     chosen = interpolate(pipe, *PROMPTS, select=DYNAMIC, **wanted)
 
-    def spread(pictures):
-        steps = colours(pictures[:-1], pictures[1:])
+    def spread(images):
+        steps = colours(images[:-1], images[1:])
         return (steps.max() - steps.min()).item()
 
     assert spread(chosen.images) < spread(skewed) / 4
@@ -220,7 +220,7 @@ def test_frames_that_are_not_finite_are_reported_by_number():
         ({"select": DYNAMIC, "coefficients": [0, 0.2, 0.5, 0.9, 1]}, SelectionError, "leave coefficients out"),
         ({"select": DYNAMIC, "latents": torch.randn(5, 4, 8, 8)}, LatentsError, "of the two ends"),
         ({"select": DYNAMIC, "guide": ["a", "b", "c"]}, PromptError, "one prompt for all"),
-        ({"select": DYNAMIC, "output_type": "latent"}, ArgumentError, "compares pictures"),
+        ({"select": DYNAMIC, "output_type": "latent"}, ArgumentError, "compares images"),
     ],
     ids=lambda value: str(value)[:50],
 )

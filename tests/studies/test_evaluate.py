@@ -91,16 +91,16 @@ def test_a_folder_on_the_command_line(miniature, tmp_path):
     assert document["summary"]["rows"]["sequences"]["few_pictures"]
     assert "FID is far from its limit" in (out / "evaluation.md").read_text()
     for name in ("distances", "boxes", "strips"):
-        with Image.open(out / f"{name}.png") as picture:
-            picture.load()
-            assert len(picture.convert("L").getcolors()) > 3
+        with Image.open(out / f"{name}.png") as image:
+            image.load()
+            assert len(image.convert("L").getcolors()) > 3
     with Image.open(out / "strips.png") as strip:  # the worst pair is framed: red, which the frames do not hold
         assert (214, 39, 40) in {colour for _, colour in strip.convert("RGB").getcolors(1 << 16)}
     assert aid(*command).exit_code == 0  # measured anew
     beside = ["evaluate", str(tmp_path / "frames" / ".."), "--out", str(tmp_path / "measured"), *measured_by(miniature)]
     shutil.rmtree(out)
     assert aid(*beside).exit_code == 0
-    assert aid(*beside).exit_code == 0  # its own pictures are no frames
+    assert aid(*beside).exit_code == 0  # its own images are no frames
     assert aid(*command).exit_code == 0
     other = aid("evaluate", str(tmp_path), "--out", str(out), *measured_by(miniature))
     assert other.exit_code == 2
@@ -138,7 +138,7 @@ def test_prompts_are_made_once(miniature, tmp_path, monkeypatch):
         def stop(*_):
             raise KeyboardInterrupt
 
-        patch.setattr("aid_pipeline.studies.evaluation.measure.measure", stop)
+        patch.setattr("aid_pipeline.studies.evaluation.run.measure", stop)
         result = aid(*command)
         assert result.exit_code == 1
         assert "all sequences are kept" in result.stderr

@@ -29,9 +29,9 @@ def pixel_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return (first - second).abs().flatten(1).mean(1)
 
 
-def colour_features(pictures: torch.Tensor) -> torch.Tensor:
+def colour_features(images: torch.Tensor) -> torch.Tensor:
     """Mean and spread of each colour: (n, 6)."""
-    return torch.cat([pictures.mean((2, 3)), pictures.std((2, 3))], dim=1)
+    return torch.cat([images.mean((2, 3)), images.std((2, 3))], dim=1)
 
 
 colour_features.name = "colours (of a test)"

@@ -1,4 +1,4 @@
-"""Small towers and pictures to measure with, and a miniature of random weights in a folder."""
+"""Small towers and images to measure with, and a miniature of random weights in a folder."""
 
 import json
 from pathlib import Path
@@ -49,5 +49,5 @@ def miniature_folder(folder: Path) -> Path:
     return folder
 
 
-def pictures(count: int, seed: int = 0, pixels: int = PIXELS) -> Tensor:
+def images(count: int, seed: int = 0, pixels: int = PIXELS) -> Tensor:
     return torch.rand(count, 3, pixels, pixels, generator=torch.Generator().manual_seed(seed))

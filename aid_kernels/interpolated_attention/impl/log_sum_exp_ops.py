@@ -1,4 +1,4 @@
-"""Stock attention ops that also return the log-sum-exp of their logits, and which one serves which inputs.
+"""Stock attention ops that also return the log-sum-exp of their logits, and which one is selected for which inputs.
 
 Tried from the top; the first that takes the inputs serves them. On CUDA and ROCm torch's own `can_use_*` rules decide
 about hardware, head_dim and lengths (and honour `torch.nn.attention.sdpa_kernel`).
@@ -9,7 +9,7 @@ about hardware, head_dim and lengths (and honour `torch.nn.attention.sdpa_kernel
 | cudnn | CUDA | float16, bfloat16 | no, left to `efficient` |
 | flash | CUDA, ROCm | float16, bfloat16 | no, it takes none |
 | efficient | CUDA, ROCm | float16, bfloat16, float32 | yes |
-| math | any | all | yes; materialised, in float32 (float64 for float64), a few queries at a time |
+| math | any | all | yes; materialized softmax, in float32 (float64 for float64), a few queries at a time |
 
 The three GPU ops are written from torch's schemas and meta kernels; no GPU has run them here yet.
 """
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.backends import cuda as rules
 
-MAX_LOGITS = 2**24  # elements of logits the materialised fallback holds at once (64 MiB in float32)
+MAX_LOGITS = 2**24  # elements of logits the fallback with a materialized softmax holds at once (64 MiB in float32)
 BIAS_ALIGNMENT = 16  # elements; the efficient op reads its bias in aligned vectors
 
 aten = torch.ops.aten
@@ -52,7 +52,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
     return out, lse
 
 
-def op_serving(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> str:
+def selected_op(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> str:
     """Name of the op in the table above that `attend` would run, with its own `mask`."""
     return log_sum_exp_op(query, key, value, None if mask is None else _bias(mask, query))
 

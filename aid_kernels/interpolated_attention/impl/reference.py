@@ -1,73 +1,50 @@
-"""The oracle: equations (1)-(4) of the README written out row by row, materialised, in float64."""
+"""Reference implementation: equations (1)-(4) of the README row by row, with a materialized softmax, in float64."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ...plan import InterpolationPlan
+from ..inputs import AttentionInputs
 from ..layout import empty_output
 
 
-def refusals(mode: str, query: Tensor, key: Tensor, plan: InterpolationPlan, bank: tuple[Tensor, Tensor]) -> list[str]:
-    """Reasons why this implementation cannot serve the inputs: none, it takes everything the op takes."""
-    return []
-
-
-def outer_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    plan: InterpolationPlan,
-    *,
-    fuse_self: bool,
-    bank: tuple[Tensor, Tensor],
-    key_mask: Tensor | None,
-    bank_mask: Tensor | None,
-    scale: float,
-) -> Tensor:
-    """Equations (1) and (2). Same signature, shapes and rules as the public op; math in float64 (float32 on MPS)."""
-    query64, (key64, value64), bank64 = _widen(query), _widen_pair(key, value), _widen_pair(*bank)
-    own_mask, source_mask = _visible(key, key_mask), _visible(bank[0], bank_mask)
-    out = empty_output(query64)
-    for row, terms in enumerate(_terms(plan)):
-        own = key64[row], value64[row], own_mask[row]
+def outer_attention(inputs: AttentionInputs) -> Tensor:
+    """Equations (1) and (2). Shapes and rules of the public op; math in float64 (float32 on MPS)."""
+    query, key, value, bank_key, bank_value = map(_widen, inputs[:5])
+    own_mask, source_mask = _visible(key, inputs.key_mask), _visible(bank_key, inputs.bank_mask)
+    out = empty_output(query)
+    for row, terms in enumerate(inputs.plan.host_terms()):
+        own = key[row], value[row], own_mask[row]
         if not terms:
-            out[row] = _attend(query64[row], [own], scale)
+            out[row] = _attend(query[row], [own], inputs.scale)
             continue
         out[row] = 0
-        for source, weight in terms:
-            segment = bank64[0][source], bank64[1][source], source_mask[source]
-            out[row] += weight * _attend(query64[row], [segment, own] if fuse_self else [segment], scale)
-    return out.to(query.dtype)
+        for _, source, weight in terms:
+            segment = bank_key[source], bank_value[source], source_mask[source]
+            segments = [segment, own] if inputs.fuse_self else [segment]
+            out[row] += weight * _attend(query[row], segments, inputs.scale)
+    return empty_output(inputs.query).copy_(out)
 
 
-def inner_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    plan: InterpolationPlan,
-    *,
-    fuse_self: bool,
-    bank: tuple[Tensor, Tensor],
-    key_mask: Tensor | None,
-    bank_mask: Tensor | None,
-    scale: float,
-) -> Tensor:
+def inner_attention(inputs: AttentionInputs) -> Tensor:
     """Equations (3) and (4). An interpolated key is visible if it is at any source of non-zero weight."""
-    query64, (key64, value64), bank64 = _widen(query), _widen_pair(key, value), _widen_pair(*bank)
-    own_mask, source_mask = _visible(key, key_mask), _visible(bank[0], bank_mask)
-    out = empty_output(query64)
-    for row, terms in enumerate(_terms(plan)):
-        own = key64[row], value64[row], own_mask[row]
+    query, key, value, bank_key, bank_value = map(_widen, inputs[:5])
+    own_mask, source_mask = _visible(key, inputs.key_mask), _visible(bank_key, inputs.bank_mask)
+    out = empty_output(query)
+    for row, terms in enumerate(inputs.plan.host_terms()):
+        own = key[row], value[row], own_mask[row]
         if not terms:
-            out[row] = _attend(query64[row], [own], scale)
+            out[row] = _attend(query[row], [own], inputs.scale)
             continue
-        mixed = tuple(torch.stack([weight * part[source] for source, weight in terms]).sum(dim=0) for part in bank64)
-        seen = torch.stack([source_mask[source] for source, _ in terms]).any(dim=0)
-        segment = mixed[0], mixed[1], seen
-        out[row] = _attend(query64[row], [segment, own] if fuse_self else [segment], scale)
-    return out.to(query.dtype)
+        mixed_key, mixed_value = (
+            torch.stack([weight * part[source] for _, source, weight in terms]).sum(dim=0)
+            for part in (bank_key, bank_value)
+        )
+        segment = mixed_key, mixed_value, torch.stack([source_mask[source] for _, source, _ in terms]).any(dim=0)
+        segments = [segment, own] if inputs.fuse_self else [segment]
+        out[row] = _attend(query[row], segments, inputs.scale)
+    return empty_output(inputs.query).copy_(out)
 
 
 def _attend(query: Tensor, segments: list[tuple[Tensor, Tensor, Tensor]], scale: float) -> Tensor:
@@ -82,21 +59,9 @@ def _attend(query: Tensor, segments: list[tuple[Tensor, Tensor, Tensor]], scale:
     return torch.softmax(logits.masked_fill(~mask, float("-inf")), dim=-1) @ value
 
 
-def _terms(plan: InterpolationPlan) -> list[list[tuple[int, float]]]:
-    """For every row its (source, weight) pairs of non-zero weight; empty for a plain row."""
-    return [
-        [(source, weight) for source, weight in zip(sources, weights, strict=True) if weight]
-        for sources, weights in zip(plan.host_sources.tolist(), plan.host_weights.tolist(), strict=True)
-    ]
-
-
 def _visible(key: Tensor, mask: Tensor | None) -> Tensor:
     return torch.ones(key.shape[0], key.shape[2], dtype=torch.bool, device=key.device) if mask is None else mask
 
 
 def _widen(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
-
-
-def _widen_pair(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    return _widen(key), _widen(value)

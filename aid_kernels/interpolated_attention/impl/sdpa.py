@@ -1,9 +1,9 @@
-"""The stock recipe: what PyTorch's own attention ops can do, on any device, without expanding what rows share.
+"""SDPA implementation: the recipe of PyTorch's own attention ops, on any device, without expanding what rows share.
 
 Outer: one call attends all rows to their own keys, the rows that share a source are folded into one long query against
 that source's keys, and the results meet by log-sum-exp, equations (10) and (11) of the README. Inner: each interpolated
 row's mixed keys are written once, in front of its own, and attended to. Rows are slices made from the plan's host
-copies: no GPU is waited for.
+copies: it never synchronises with a GPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...plan import InterpolationPlan
+from ...plan import Term
+from ..inputs import AttentionInputs
 from ..layout import empty_output
 from .log_sum_exp_ops import attend
 
@@ -24,27 +25,12 @@ MIN_LOGITS_ELSEWHERE = 2**31
 Shared = tuple[int, int, slice]
 
 
-def refusals(mode: str, query: Tensor, key: Tensor, plan: InterpolationPlan, bank: tuple[Tensor, Tensor]) -> list[str]:
-    """Reasons why this implementation cannot serve the inputs: none, it takes everything the op takes."""
-    return []
-
-
-def outer_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    plan: InterpolationPlan,
-    *,
-    fuse_self: bool,
-    bank: tuple[Tensor, Tensor],
-    key_mask: Tensor | None,
-    bank_mask: Tensor | None,
-    scale: float,
-) -> Tensor:
-    """Equations (1) and (2). Same signature, shapes and rules as the public op; sums in float32 or wider."""
+def outer_attention(inputs: AttentionInputs) -> Tensor:
+    """Equations (1) and (2). Shapes and rules of the public op; sums in float32 or wider."""
+    query, key, value, bank_key, bank_value, key_mask, bank_mask, plan, fuse_self, scale = inputs
     out = empty_output(query)
     wide = torch.promote_types(query.dtype, torch.float32)
-    active = _active(plan)
+    active = plan.host_terms()
     plain, interpolated, shared = _plain(active), _interpolated(active), _shared_sources(active)
 
     def attend_own(rows: slice, heads: slice) -> tuple[Tensor, Tensor]:
@@ -54,7 +40,7 @@ def outer_attention(
     def attend_source(source: int, rows: slice, heads: slice) -> list[Tensor]:
         entry = slice(source, source + 1)
         mask = None if bank_mask is None else bank_mask[entry]
-        folded = attend(_fold(query[rows, heads]), bank[0][entry, heads], bank[1][entry, heads], mask, scale)
+        folded = attend(_fold(query[rows, heads]), bank_key[entry, heads], bank_value[entry, heads], mask, scale)
         return [_unfold(part, query.shape[2]) for part in folded]
 
     def fill(heads: slice) -> None:
@@ -81,45 +67,37 @@ def outer_attention(
             if total is not result:
                 result[rows] = total[rows]
 
-    for heads in _pieces(query, key.shape[2] + bank[0].shape[2]):
+    for heads in _pieces(query, key.shape[2] + bank_key.shape[2]):
         fill(heads)
     return out
 
 
-def inner_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    plan: InterpolationPlan,
-    *,
-    fuse_self: bool,
-    bank: tuple[Tensor, Tensor],
-    key_mask: Tensor | None,
-    bank_mask: Tensor | None,
-    scale: float,
-) -> Tensor:
+def inner_attention(inputs: AttentionInputs) -> Tensor:
     """Equations (3) and (4). Keys and values are mixed in float32 or wider and rounded once.
 
     Mixed keys differ from row to row, so nothing is shared, and one attention to both segments beats merging two.
     """
+    query, key, value, bank_key, bank_value, key_mask, bank_mask, plan, fuse_self, scale = inputs
     out = empty_output(query)
-    active = _active(plan)
+    active = plan.host_terms()
     groups = []
     for rows in _interpolated(active):
         shared = _shared_sources(active[rows])
         weights, own_mask = plan.weights[rows], None if key_mask is None else key_mask[rows]
-        groups.append((rows, weights, shared, _joined_mask(key[rows], own_mask, bank[0], bank_mask, shared, fuse_self)))
+        groups.append(
+            (rows, weights, shared, _joined_mask(key[rows], own_mask, bank_key, bank_mask, shared, fuse_self))
+        )
 
     def fill(heads: slice) -> None:
         for rows in _plain(active):
             mask = None if key_mask is None else key_mask[rows]
             out[rows, heads] = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)[0]
         for rows, weights, shared, mask in groups:
-            keys = _joined(key[rows, heads], bank[0][:, heads], weights, shared, fuse_self)
-            values = _joined(value[rows, heads], bank[1][:, heads], weights, shared, fuse_self)
+            keys = _joined(key[rows, heads], bank_key[:, heads], weights, shared, fuse_self)
+            values = _joined(value[rows, heads], bank_value[:, heads], weights, shared, fuse_self)
             out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale)[0]
 
-    for heads in _pieces(query, key.shape[2] + bank[0].shape[2]):
+    for heads in _pieces(query, key.shape[2] + bank_key.shape[2]):
         fill(heads)
     return out
 
@@ -171,27 +149,19 @@ def _joined_mask(
     return torch.cat([seen, own_mask], dim=1)
 
 
-def _active(plan: InterpolationPlan) -> list[dict[int, int]]:
-    """For every row its slots of non-zero weight and their sources; empty for a plain row."""
-    return [
-        {slot: source for slot, (source, weight) in enumerate(zip(sources, weights, strict=True)) if weight}
-        for sources, weights in zip(plan.host_sources.tolist(), plan.host_weights.tolist(), strict=True)
-    ]
+def _plain(active: list[list[Term]]) -> list[slice]:
+    return _slices([row for row, terms in enumerate(active) if not terms])
 
 
-def _plain(active: list[dict[int, int]]) -> list[slice]:
-    return _slices([row for row, sources in enumerate(active) if not sources])
+def _interpolated(active: list[list[Term]]) -> list[slice]:
+    return _slices([row for row, terms in enumerate(active) if terms])
 
 
-def _interpolated(active: list[dict[int, int]]) -> list[slice]:
-    return _slices([row for row, sources in enumerate(active) if sources])
-
-
-def _shared_sources(active: list[dict[int, int]]) -> list[Shared]:
+def _shared_sources(active: list[list[Term]]) -> list[Shared]:
     """Every source with the rows that read it from one slot, so that their weights are a view of the plan's."""
     readers: dict[tuple[int, int], list[int]] = {}
-    for row, sources in enumerate(active):
-        for slot, source in sources.items():
+    for row, terms in enumerate(active):
+        for slot, source, _ in terms:
             readers.setdefault((source, slot), []).append(row)
     return [(source, slot, rows) for (source, slot), members in readers.items() for rows in _slices(members)]
 

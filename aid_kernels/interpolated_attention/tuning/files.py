@@ -1,4 +1,4 @@
-"""Files of what was measured on a GPU, `aid_kernels/configs/<gpu>.json`: format, checks, and where they are looked for.
+"""Files of tuned configurations, `aid_kernels/configs/<gpu>.json`: format, checks, and where they are looked for.
 
 Read without Triton and without a GPU; `python -m benchmarks.tune` writes them. The format is in `configs/README.md`.
 """
@@ -12,18 +12,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .static import Setting
+from ...constants import CONFIG_DIR_VARIABLE, MODES
+from .static import LaunchConfig
 
 FORMAT = 1
 SHIPPED = Path(__file__).parents[2] / "configs"
-DIRECTORY_VARIABLE = "AID_KERNELS_CONFIG_DIR"
 
-MODES = ("outer", "inner")
 DTYPES = ("float16", "bfloat16", "float32")
-MIXES = ("before", "on_the_way")
-IMPLEMENTATIONS = ("triton", "sdpa")
+MIXES = ("before", "fused")
+AUTO_CHOICES = ("triton", "sdpa")
 _TOP = {"format", "gpu", "smoke", "machine", "entries"}
-# what a setting may be: more would not be a slip of the pen but a kernel that does not exist
+# what a configuration may be: more would not be a slip of the pen but a kernel that does not exist
 _ALLOWED = {
     "block_m": (16, 32, 64, 128, 256),
     "block_n": (16, 32, 64, 128, 256),
@@ -33,12 +32,12 @@ _ALLOWED = {
     "widest": (64, 128, 256),
     "pad": (False, True),
 }
-# what two entries of one bucket may differ in: the rest fixes the order of a row's sums, README "Same bits"
+# what two entries of one bucket may differ in: the rest fixes the order of a row's sums, README "Batch invariance"
 _FREE = ("slices", "num_stages")
 
 
 class ConfigFileError(ValueError):
-    """A file of measured configurations that cannot be used; the message names the file and the place in it."""
+    """A file of tuned configurations that cannot be used; the message names the file and the place in it."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,20 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One measurement: the best way to launch the kernel, and whether that beat the stock recipe.
+class TunedEntry:
+    """One entry of a file: the fastest way to launch the kernel, and whether that beat the stock recipe.
 
     Attributes:
         bucket, sources: shapes, dtype and number of sources J it was measured for.
-        setting: tiles and launch options.
-        mix: inner only, "before" or "on_the_way" of the attention kernel; None: by the keys' number.
+        config: tiles and launch options.
+        mix: inner only, "before" the attention kernel or "fused" into it; None: by the number of keys.
         auto: "triton" or "sdpa", what `impl="auto"` picks.
         triton_ms, sdpa_ms: medians of one run.
     """
 
     bucket: Bucket
     sources: int
-    setting: Setting
+    config: LaunchConfig
     mix: str | None
     auto: str
     triton_ms: float
@@ -79,7 +78,7 @@ def file_name(gpu: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + ".json"
 
 
-def load(gpu: str, directory: str | None) -> tuple[Entry, ...]:
+def load(gpu: str, directory: str | None) -> tuple[TunedEntry, ...]:
     """Entries for a GPU: the shipped ones, and a user's own, which take the place of whole buckets of them.
 
     Raises:
@@ -89,7 +88,7 @@ def load(gpu: str, directory: str | None) -> tuple[Entry, ...]:
     if directory:
         if not Path(directory).is_dir():
             raise ConfigFileError(
-                f"{DIRECTORY_VARIABLE}={directory} is not a folder; make it, with {file_name(gpu)} inside, or unset it"
+                f"{CONFIG_DIR_VARIABLE}={directory} is not a folder; make it, with {file_name(gpu)} inside, or unset it"
             )
         own = _entries(Path(directory) / file_name(gpu), gpu)
         replaced = {entry.bucket for entry in own}
@@ -99,10 +98,10 @@ def load(gpu: str, directory: str | None) -> tuple[Entry, ...]:
 
 def own_directory() -> str | None:
     """The user's folder, from the environment."""
-    return os.environ.get(DIRECTORY_VARIABLE) or None
+    return os.environ.get(CONFIG_DIR_VARIABLE) or None
 
 
-def _entries(path: Path, gpu: str) -> tuple[Entry, ...]:
+def _entries(path: Path, gpu: str) -> tuple[TunedEntry, ...]:
     if not path.exists():
         return ()
     try:
@@ -115,7 +114,7 @@ def _entries(path: Path, gpu: str) -> tuple[Entry, ...]:
     return entries
 
 
-def parse(content: Any, origin: str, *, smoke: bool = False) -> tuple[str, tuple[Entry, ...]]:
+def parse(content: Any, origin: str, *, smoke: bool = False) -> tuple[str, tuple[TunedEntry, ...]]:
     """The GPU's name and the entries of a file's content; `origin` names it in errors.
 
     Args:
@@ -142,14 +141,14 @@ def parse(content: Any, origin: str, *, smoke: bool = False) -> tuple[str, tuple
     return gpu, entries
 
 
-def _entry(item: Any, origin: str) -> Entry:
+def _entry(item: Any, origin: str) -> TunedEntry:
     if not isinstance(item, dict):
         raise ConfigFileError(f"{origin} must be an object, got {item!r}")
     numbers = ("head_dim", "query_length", "key_length", "sources")
     times = ("triton_ms", "sdpa_ms")
     notes = {"frames", "heads", "noise", "runners_up", "commit"}  # for people
     _known(item, {"mode", "dtype", "masked", "auto", "config", *numbers, *times, *notes}, origin)
-    for name, choices in (("mode", MODES), ("dtype", DTYPES), ("auto", IMPLEMENTATIONS), ("masked", (False, True))):
+    for name, choices in (("mode", MODES), ("dtype", DTYPES), ("auto", AUTO_CHOICES), ("masked", (False, True))):
         _one_of(item, name, choices, origin)
     for name in numbers:
         value = item.get(name)
@@ -160,30 +159,51 @@ def _entry(item: Any, origin: str) -> Entry:
         if not isinstance(value, float | int) or isinstance(value, bool) or not 0 < value < float("inf"):
             raise ConfigFileError(f"{origin}: {name} must be a time in ms above 0, got {value!r}")
     bucket = Bucket(**{field.name: item[field.name] for field in fields(Bucket)})
-    setting, mix = _setting(item.get("config"), bucket.mode, origin)
-    return Entry(bucket, item["sources"], setting, mix, item["auto"], item["triton_ms"], item["sdpa_ms"])
+    config, mix = _config(item.get("config"), bucket.mode, origin)
+    return TunedEntry(bucket, item["sources"], config, mix, item["auto"], item["triton_ms"], item["sdpa_ms"])
 
 
-def _setting(item: Any, mode: str, origin: str) -> tuple[Setting, str | None]:
+def _config(item: Any, mode: str, origin: str) -> tuple[LaunchConfig, str | None]:
     if not isinstance(item, dict):
         raise ConfigFileError(f"{origin}: config must be an object, got {item!r}")
-    _known(item, {*_ALLOWED, "mix"}, f"{origin}, config")
-    for name, choices in _ALLOWED.items():
-        _one_of(item, name, choices, f"{origin}, config")
     mix = item.get("mix")
     if mix is not None:
         _one_of(item, "mix", MIXES if mode == "inner" else (None,), f"{origin}, config")
-    return Setting(**{name: item[name] for name in _ALLOWED}), mix
+    return launch_config({name: value for name, value in item.items() if name != "mix"}, origin), mix
 
 
-def _check_together(entries: tuple[Entry, ...], origin: str) -> None:
+def launch_config(item: Any, origin: str) -> LaunchConfig:
+    """A `LaunchConfig` from JSON; `origin` names the place in errors.
+
+    Raises:
+        ConfigFileError: unknown, missing or impossible values.
+    """
+    if not isinstance(item, dict):
+        raise ConfigFileError(f"{origin}: config must be an object, got {item!r}")
+    _known(item, set(_ALLOWED), f"{origin}, config")
+    for name, choices in _ALLOWED.items():
+        _one_of(item, name, choices, f"{origin}, config")
+    return LaunchConfig(**{name: item[name] for name in _ALLOWED})
+
+
+def launchable(config: LaunchConfig) -> bool:
+    """Whether a file may hold this configuration."""
+    return all(getattr(config, name) in choices for name, choices in _ALLOWED.items())
+
+
+def same_order(one: LaunchConfig, other: LaunchConfig) -> bool:
+    """Whether two configurations add a row's terms in one order, README "Batch invariance"."""
+    return _fixed(one) == _fixed(other)
+
+
+def _check_together(entries: tuple[TunedEntry, ...], origin: str) -> None:
     """No entry twice, and one order of sums for a bucket whatever the number of sources."""
-    seen: dict[tuple[Bucket, int], Entry] = {}
+    seen: dict[tuple[Bucket, int], TunedEntry] = {}
     for entry in entries:
         if (entry.bucket, entry.sources) in seen:
             raise ConfigFileError(f"{origin} has two entries for {entry.bucket}, {entry.sources} sources")
         for (bucket, _), other in seen.items():
-            if bucket == entry.bucket and _fixed(other.setting) != _fixed(entry.setting):
+            if bucket == entry.bucket and _fixed(other.config) != _fixed(entry.config):
                 raise ConfigFileError(
                     f"{origin}: entries for {bucket} may differ in {' and '.join(_FREE)} alone, or a row's bits would "
                     "depend on how many sources its batch has"
@@ -191,8 +211,8 @@ def _check_together(entries: tuple[Entry, ...], origin: str) -> None:
         seen[entry.bucket, entry.sources] = entry
 
 
-def _fixed(setting: Setting) -> dict[str, Any]:
-    return {field.name: getattr(setting, field.name) for field in fields(Setting) if field.name not in _FREE}
+def _fixed(config: LaunchConfig) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in fields(LaunchConfig) if field.name not in _FREE}
 
 
 def _known(item: dict[str, Any], names: set[str], origin: str) -> None:

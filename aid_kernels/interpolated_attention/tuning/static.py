@@ -1,8 +1,8 @@
-"""Tiles and launch options of every chip: plain data, read without Triton.
+"""Static configurations: tiles and launch options of every chip where nothing is tuned; plain data, without Triton.
 
-`block_n` and `tail` fix the order of a row's sums, and a row's bits must not depend on its company: they follow from
-the chip, the dtype, head_dim and masks, never from how many rows or sources a batch has.
-`python -m benchmarks.compile_report` compiles every entry.
+Batch invariance: `block_n` and `tail` fix the order of a row's sums, so they follow from the chip, the dtype, head_dim
+and masks, never from how many rows or sources a batch has.
+`python -m benchmarks.compile_report` compiles every line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "gfx942")
 INTERPRETER = "interpreter"
 # inner attention mixes a bank of at most this many keys in the attention kernel itself, README "Inner"
-MIX_ON_THE_WAY = 128
+MAX_FUSED_KEYS = 128
 # rows of at most this many terms have them unrolled, which keeps one accumulator less alive
 MAX_UNROLLED = 2
 # keys that a program of the mixing kernel makes
@@ -48,8 +48,8 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Config:
-    """One way to launch the kernel: its tiles, warps per program, and depth of the pipeline of loads."""
+class FittedConfig:
+    """A `LaunchConfig` fitted to a head size: tiles, warps per program, and depth of the pipeline of loads."""
 
     tiles: Tiles
     num_warps: int
@@ -57,12 +57,12 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a tuner may choose: a `Config` before it is fitted to a head size.
+class LaunchConfig:
+    """How to launch the kernel, as a tuner may choose it.
 
     Attributes:
         block_m, block_n, slices: as in `Tiles`.
-        num_warps, num_stages: as in `Config`.
+        num_warps, num_stages: as in `FittedConfig`.
         widest: no tile is wider than this.
         pad: cover a head by one power of two, not by two tiles.
     """
@@ -77,7 +77,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _Line:
     """A line of a chip's table, for heads of up to `width` columns; first match wins."""
 
     width: int
@@ -88,6 +88,24 @@ class _Entry:
     slices: int = 1
     many_slices: int = 1  # where the number of sources is a run-time one: one accumulator more is alive
     widest: int = 256
+
+
+def default_mix(bank_length: int) -> str:
+    """When inner attention mixes a bank's keys: "before" the attention kernel, or "fused" into it."""
+    return "before" if bank_length > MAX_FUSED_KEYS else "fused"
+
+
+def kernel_mode(mode: str, bank_length: int, mix: str | None = None) -> str:
+    """The attention kernel's MODE: "outer", "inner_premixed" or "inner_fused".
+
+    Args:
+        mode: "outer" or "inner".
+        bank_length: keys of a bank entry.
+        mix: inner only, "before" or "fused"; None means `default_mix`.
+    """
+    if mode == "outer":
+        return "outer"
+    return {"before": "inner_premixed", "fused": "inner_fused"}[mix or default_mix(bank_length)]
 
 
 def split(width: int, widest: int = 256, pad: bool = False) -> tuple[int, int]:
@@ -103,93 +121,93 @@ def split(width: int, widest: int = 256, pad: bool = False) -> tuple[int, int]:
     return (whole // 2, whole // 2) if whole > widest else (whole, 0)
 
 
-def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> Config:
-    """The configuration for a chip of TARGETS or the interpreter where nothing was measured.
+def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> FittedConfig:
+    """The fitted configuration for a chip of TARGETS or the interpreter where nothing is tuned.
 
     Args:
         itemsize: bytes of an element of the inputs.
         many: rows have a run-time number of sources rather than one or two.
         masked: a mask is given.
     """
-    return fit(target, head_dim, static_setting(target, itemsize, head_dim, many=many, masked=masked))
+    return fit(target, head_dim, static_config(target, itemsize, head_dim, many=many, masked=masked))
 
 
-def static_setting(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> Setting:
+def static_config(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> LaunchConfig:
     """The line of the chip's table; arguments as in `configure`."""
     table = _INTERPRETER if target == INTERPRETER else (_HALF if itemsize == 2 else _FLOAT)[target]
-    entry = next(entry for entry in table if head_dim <= entry.width)
-    return Setting(
-        entry.block_m,
+    line = next(line for line in table if head_dim <= line.width)
+    return LaunchConfig(
+        line.block_m,
         # a mask costs registers in proportion to the block's keys
-        max(16, entry.block_n // 2) if masked else entry.block_n,
-        entry.num_warps,
-        entry.num_stages,
-        entry.many_slices if many else entry.slices,
-        entry.widest,
+        max(16, line.block_n // 2) if masked else line.block_n,
+        line.num_warps,
+        line.num_stages,
+        line.many_slices if many else line.slices,
+        line.widest,
     )
 
 
-def fit(target: str, head_dim: int, setting: Setting) -> Config:
-    """A setting's tiles for a head of `head_dim` columns."""
+def fit(target: str, head_dim: int, config: LaunchConfig) -> FittedConfig:
+    """A configuration with its tiles for a head of `head_dim` columns."""
     # slices start in even steps of multiples of 8 columns, and are wide enough to leave no gap
-    value_dim = head_dim - (setting.slices - 1) * (head_dim // (8 * setting.slices) * 8)
+    value_dim = head_dim - (config.slices - 1) * (head_dim // (8 * config.slices) * 8)
     tiles = Tiles(
         head_dim,
-        *split(head_dim, setting.widest, setting.pad),
+        *split(head_dim, config.widest, config.pad),
         value_dim,
-        *split(value_dim, setting.widest, setting.pad),
-        setting.slices,
-        setting.block_m,
-        setting.block_n,
+        *split(value_dim, config.widest, config.pad),
+        config.slices,
+        config.block_m,
+        config.block_n,
         tail=16,
         upcast=target == INTERPRETER,
     )
-    return Config(tiles, setting.num_warps, setting.num_stages)
+    return FittedConfig(tiles, config.num_warps, config.num_stages)
 
 
-_INTERPRETER = (_Entry(128, 64, 32, 1, 1), _Entry(256, 64, 32, 1, 1, slices=2, many_slices=2))
+_INTERPRETER = (_Line(128, 64, 32, 1, 1), _Line(256, 64, 32, 1, 1, slices=2, many_slices=2))
 
 # width, block_m, block_n, num_warps, num_stages, slices, many_slices
 _MMA_SYNC = (
-    _Entry(64, 64, 64, 4, 3),
-    _Entry(96, 128, 32, 8, 3, 1, 2),
-    _Entry(128, 128, 32, 8, 3, 1, 2),
-    _Entry(160, 128, 32, 8, 2, 2, 4),
-    _Entry(256, 128, 16, 8, 2, 2, 4),
+    _Line(64, 64, 64, 4, 3),
+    _Line(96, 128, 32, 8, 3, 1, 2),
+    _Line(128, 128, 32, 8, 3, 1, 2),
+    _Line(160, 128, 32, 8, 2, 2, 4),
+    _Line(256, 128, 16, 8, 2, 2, 4),
 )
 _HALF = {
     "sm_80": _MMA_SYNC,
     "sm_86": _MMA_SYNC,
     "sm_89": _MMA_SYNC,
     "sm_90": (
-        _Entry(48, 128, 128, 8, 2, 1, 2),
-        _Entry(64, 128, 128, 8, 2),
-        _Entry(80, 128, 64, 8, 3),
-        _Entry(128, 128, 64, 8, 3, 1, 2),
-        _Entry(160, 128, 32, 8, 2, 1, 2),
-        _Entry(256, 128, 32, 8, 3, 2, 4),
+        _Line(48, 128, 128, 8, 2, 1, 2),
+        _Line(64, 128, 128, 8, 2),
+        _Line(80, 128, 64, 8, 3),
+        _Line(128, 128, 64, 8, 3, 1, 2),
+        _Line(160, 128, 32, 8, 2, 1, 2),
+        _Line(256, 128, 32, 8, 3, 2, 4),
     ),
     "sm_100": (
-        _Entry(64, 128, 64, 8, 2),
-        _Entry(128, 128, 64, 8, 2, 1, 2),
-        _Entry(160, 128, 32, 8, 2, 2, 2),
-        _Entry(256, 128, 16, 8, 2, 2, 4),
+        _Line(64, 128, 64, 8, 2),
+        _Line(128, 128, 64, 8, 2, 1, 2),
+        _Line(160, 128, 32, 8, 2, 2, 2),
+        _Line(256, 128, 16, 8, 2, 2, 4),
     ),
     # here the third line as it stands spills 32 bytes
-    "sm_120": (*_MMA_SYNC[:2], _Entry(128, 128, 16, 8, 2, 1, 2), *_MMA_SYNC[3:]),
+    "sm_120": (*_MMA_SYNC[:2], _Line(128, 128, 16, 8, 2, 1, 2), *_MMA_SYNC[3:]),
     "gfx942": (
-        _Entry(64, 128, 64, 4, 2),
-        _Entry(128, 128, 32, 8, 2, 1, 2),
-        _Entry(160, 64, 32, 4, 2, 2, 2),
-        _Entry(256, 64, 32, 4, 1, 2, 4),
+        _Line(64, 128, 64, 4, 2),
+        _Line(128, 128, 32, 8, 2, 1, 2),
+        _Line(160, 64, 32, 4, 2, 2, 2),
+        _Line(256, 64, 32, 4, 1, 2, 4),
     ),
 }
 # IEEE products without a matrix unit hold a tile's whole width in registers, so tiles are narrow
 _FMA = (
-    _Entry(64, 32, 32, 4, 2),
-    _Entry(128, 16, 32, 8, 1, widest=64),
-    _Entry(256, 16, 16, 8, 1, 2, 2, widest=128),
+    _Line(64, 32, 32, 4, 2),
+    _Line(128, 16, 32, 8, 1, widest=64),
+    _Line(256, 16, 16, 8, 1, 2, 2, widest=128),
 )
 _FLOAT = dict.fromkeys(TARGETS, _FMA) | {
-    "gfx942": (_Entry(64, 64, 32, 4, 1), _Entry(128, 64, 32, 4, 1), _Entry(256, 64, 16, 4, 1, 2, 4)),
+    "gfx942": (_Line(64, 64, 32, 4, 1), _Line(128, 64, 32, 4, 1), _Line(256, 64, 16, 4, 1, 2, 4)),
 }

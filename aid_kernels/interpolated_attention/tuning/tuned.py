@@ -1,4 +1,4 @@
-"""What was measured for a call: the nearest entry of the GPU's file, for the launch and for `auto`'s choice."""
+"""Tuned configuration of a call: the nearest entry of the GPU's file, for the launch and for `auto`'s choice."""
 
 from __future__ import annotations
 
@@ -6,48 +6,39 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-
-from ...plan import InterpolationPlan
-from ..impl.triton.support import target_of
-from .files import Bucket, Entry, load, own_directory
-from .static import MAX_UNROLLED, Setting, static_setting
+from ..inputs import AttentionInputs
+from .files import Bucket, TunedEntry, load, own_directory
+from .static import MAX_UNROLLED, LaunchConfig, static_config
+from .targets import gpu_name, target_of
 
 # doublings of a length within which a measurement still tells which implementation is faster
 NEAR = 1
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The nearest measurement of a call.
+class TunedConfig:
+    """The nearest measurement to a call.
 
     Attributes:
-        setting: tiles and launch options of the kernel.
+        config: tiles and launch options of the kernel.
         mix: inner only, when keys are mixed; None: by their number.
         entry: where the two come from.
         auto: "triton" or "sdpa"; None where lengths or sources are too far from what was measured.
     """
 
-    setting: Setting
+    config: LaunchConfig
     mix: str | None
-    entry: Entry
+    entry: TunedEntry
     auto: str | None
 
 
-def measured_for(
-    mode: str,
-    query: Tensor,
-    key: Tensor,
-    plan: InterpolationPlan,
-    bank: tuple[Tensor, Tensor],
-    masked: bool,
-) -> Measured | None:
-    """The nearest measurement on the GPU of `query`; None without one. Reads shapes and dtype, never the GPU.
+def tuned_for(mode: str, inputs: AttentionInputs) -> TunedConfig | None:
+    """The nearest measurement on the inputs' GPU; None without one. Reads shapes and dtype, never the GPU.
 
     Raises:
         ConfigFileError: the GPU's file is not as it should be.
     """
+    query = inputs.query
     gpu = gpu_name(query.device)
     if gpu is None:
         return None
@@ -56,31 +47,26 @@ def measured_for(
         dtype=str(query.dtype).removeprefix("torch."),
         head_dim=query.shape[3],
         query_length=query.shape[2],
-        key_length=max(key.shape[2], bank[0].shape[2]),
-        masked=masked,
+        key_length=max(inputs.key.shape[2], inputs.bank_key.shape[2]),
+        masked=inputs.masked,
     )
-    return _nearest_on(gpu, own_directory(), target_of(query.device), bucket, plan.num_sources)
-
-
-def gpu_name(device: torch.device) -> str | None:
-    """The name a GPU's file goes by; None for other devices."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return _nearest_on(gpu, own_directory(), target_of(query.device), bucket, inputs.plan.num_sources)
 
 
 @functools.lru_cache(maxsize=4096)
-def _nearest_on(gpu: str, directory: str | None, target: str, bucket: Bucket, sources: int) -> Measured | None:
+def _nearest_on(gpu: str, directory: str | None, target: str, bucket: Bucket, sources: int) -> TunedConfig | None:
     return nearest(_loaded(gpu, directory), target, bucket, sources)
 
 
 @functools.lru_cache
-def _loaded(gpu: str, directory: str | None) -> tuple[Entry, ...]:
+def _loaded(gpu: str, directory: str | None) -> tuple[TunedEntry, ...]:
     return load(gpu, directory)
 
 
-def nearest(entries: Sequence[Entry], target: str, bucket: Bucket, sources: int) -> Measured | None:
+def nearest(entries: Sequence[TunedEntry], target: str, bucket: Bucket, sources: int) -> TunedConfig | None:
     """The nearest of `entries`: same mode, head_dim and masks, 16-bit dtypes alike, lengths compared by doublings.
 
-    The bucket is chosen first, by all but the number of sources: so no row's bits depend on that.
+    The bucket is chosen first, by all but the number of sources: batch invariance.
     """
     alike = [entry for entry in entries if _comparable(entry.bucket, bucket)]
     if not alike:
@@ -90,17 +76,17 @@ def nearest(entries: Sequence[Entry], target: str, bucket: Bucket, sources: int)
     # inner is one term, whatever the number of sources
     same_kind = [entry for entry in within if bucket.mode == "inner" or _many(entry.sources) == _many(sources)]
     entry = min(same_kind or within, key=lambda entry: abs(entry.sources - sources))
-    setting = entry.setting
+    config = entry.config
     if not same_kind:
         # more sources keep one accumulator more alive: how many slices that takes is in the chip's table
         itemsize = 4 if bucket.dtype == "float32" else 2
-        usual = static_setting(target, itemsize, bucket.head_dim, many=_many(sources), masked=bucket.masked)
-        setting = replace(setting, slices=usual.slices)
+        usual = static_config(target, itemsize, bucket.head_dim, many=_many(sources), masked=bucket.masked)
+        config = replace(config, slices=usual.slices)
     near = max(_steps(best, bucket)) <= NEAR
-    return Measured(setting, entry.mix, entry, entry.auto if near and same_kind else None)
+    return TunedConfig(config, entry.mix, entry, entry.auto if near and same_kind else None)
 
 
-def describe(entry: Entry) -> str:
+def describe(entry: TunedEntry) -> str:
     """A measurement in words."""
     bucket = entry.bucket
     return (

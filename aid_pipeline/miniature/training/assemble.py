@@ -1,4 +1,4 @@
-"""Puts the parts that the stages exported together as one stock diffusers folder."""
+"""Assembly of the parts that the stages exported, as one stock diffusers folder."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..world import (
+from ..scenes import (
     COLOURS,
     FLOORS,
     LIGHTS,
@@ -50,7 +50,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 
 
 # The questions about one object, for the first and the second, in the order of ``QUESTIONS``.
-LOOK = {"colour": COLOURS, "shape": SHAPES, "material": MATERIALS}
+APPEARANCE = {"colour": COLOURS, "shape": SHAPES, "material": MATERIALS}
 
 
 def answers(scene: Scene) -> list[int]:
@@ -83,16 +83,16 @@ class SceneData:
         return len(self.images)
 
     def pixels(self, index: Tensor) -> Tensor:
-        """Float pictures in -1..1, (len(index), 3, 64, 64)."""
+        """Float images in -1..1, (len(index), 3, 64, 64)."""
         return self.images[index].float() / 127.5 - 1
 
-    def looks(self, index: Tensor) -> Tensor:
+    def appearances(self, index: Tensor) -> Tensor:
         """Colour, shape and material that each cell shows, (len(index), 3, 8, 8) int64; 0 where there is no object."""
         starts = (list(QUESTIONS).index(name) for name in ("colour", "second colour"))
-        first, second = (self.labels[index][:, start : start + len(LOOK)] for start in starts)
+        first, second = (self.labels[index][:, start : start + len(APPEARANCE)] for start in starts)
         classes = torch.stack([torch.zeros_like(first), first, second], 2)
         shown = self.items[index].long().flatten(1)
-        found = classes.gather(2, shown[:, None].expand(-1, len(LOOK), -1))
+        found = classes.gather(2, shown[:, None].expand(-1, len(APPEARANCE), -1))
         return found.unflatten(2, self.items.shape[1:])
 
 

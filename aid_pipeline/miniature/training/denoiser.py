@@ -1,4 +1,4 @@
-"""The denoiser: v-prediction on the autoencoder's latents, told by the text tower, and asked what its middle sees."""
+"""Denoiser: v-prediction on the autoencoder's latents, conditioned on the text tower, with a read-out of its middle."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from ..components import LATENT_CHANNELS, LATENT_SIZE, new_scheduler, new_tokenizer, new_unet
 from . import workers
-from .data import CAPTIONS, LOOK, SceneData, tokenize
+from .data import APPEARANCE, CAPTIONS, SceneData, tokenize
 from .loop import Loop
-from .stages import Job, export_fp16, frozen, look_loss
+from .stages import Job, attribute_loss, export_fp16, frozen
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
 CAPTION_DROPOUT = 0.12
-LOOK_WEIGHT = 0.2  # of the read-out, whose loss is otherwise small beside the denoiser's
+READ_OUT_WEIGHT = 0.2  # of the read-out, whose loss is otherwise small beside the denoiser's
 
 
 def _latents(vae, data: SceneData, runs: Path) -> Tensor:
-    """Scaled latents of the whole training set, (n, 4, 16, 16) fp16, kept in ``runs`` for the next stage."""
+    """Scaled latents of the whole training set, (n, 12, 16, 16) fp16, kept in ``runs`` for the next stage."""
     from safetensors.torch import load_file, save_file
 
     weights = b"".join(p.detach().float().numpy().tobytes() for p in vae.encoder.parameters())
@@ -41,7 +41,7 @@ def _latents(vae, data: SceneData, runs: Path) -> Tensor:
     return found
 
 
-class Denoising:
+class DenoisingTask:
     """What the denoiser and the IP-Adapter share: latents, noise levels and the v-prediction error."""
 
     def __init__(self, job: Job):
@@ -86,7 +86,7 @@ class Denoising:
 
 
 class UNetWithQuestions(nn.Module):
-    """The denoiser with a linear read-out of its middle: which look does each 8x8 cell show? It is not shipped.
+    """The denoiser with a linear read-out of its middle: which appearance does each 8x8 cell show? It is not shipped.
 
     It tells the denoiser of objects as objects: their shapes, and what belongs to which of two.
     """
@@ -94,7 +94,7 @@ class UNetWithQuestions(nn.Module):
     def __init__(self, unet: UNet2DConditionModel):
         super().__init__()
         self.unet = unet
-        classes = sum(len(options) + 1 for options in LOOK.values())
+        classes = sum(len(options) + 1 for options in APPEARANCE.values())
         self.answers = nn.Conv2d(unet.config.block_out_channels[-1], classes, 1)
 
     def forward(self, x: Tensor, t: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +114,7 @@ def train_unet(job: Job) -> None:
     from diffusers.models.attention_processor import AttnProcessor
 
     torch.manual_seed(job.recipe.seed)
-    task = Denoising(job)
+    task = DenoisingTask(job)
     unet = UNet2DConditionModel.from_pretrained(job.start / "unet", dtype=torch.float32) if job.start else new_unet()
     if next(unet.parameters()).device.type == "cpu":
         unet.set_attn_processor(AttnProcessor())  # going back through fused attention takes twice the time on CPUs
@@ -125,14 +125,14 @@ def train_unet(job: Job) -> None:
         states = task.prompts(index, generator, CAPTION_DROPOUT)
         prediction, answers = loop.module(x, t, states)
         error = (prediction - v).square().mean((1, 2, 3))
-        asked = look_loss(answers, task.data.looks(index))
+        asked = attribute_loss(answers, task.data.appearances(index))
         figures = {
             "error": error.mean(),
             "late": error[t >= 700].mean(),
             "early": error[t < 300].mean(),
             "asked": asked,
         }
-        return error.mean() + LOOK_WEIGHT * asked, {k: value.detach() for k, value in figures.items()}
+        return error.mean() + READ_OUT_WEIGHT * asked, {k: value.detach() for k, value in figures.items()}
 
     def export() -> None:
         export_fp16(loop.averaged().unet, job.output / "unet")

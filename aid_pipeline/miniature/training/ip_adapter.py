@@ -2,7 +2,7 @@
 eq. 5).
 
 The denoiser stays as it is, and teaches: what it predicts when it reads the scene's caption, the adapter must bring
-about with the scene's picture. That target has none of the noise of the v-prediction task, so few steps suffice. Files
+about with the scene's image. That target has none of the noise of the v-prediction task, so few steps suffice. Files
 are those of the stock ``load_ip_adapter``.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..components import WIDTH
 from ..weights import IP_ADAPTER_FOLDER, IP_ADAPTER_WEIGHTS
-from .denoiser import Denoising
+from .denoiser import DenoisingTask
 from .loop import Loop
 from .stages import Job, frozen
 
@@ -45,7 +45,7 @@ def new_ip_state(
 
 
 def fitted_projection(embeds: Tensor, states: Tensor, ends: Tensor, empty: Tensor, norm: nn.LayerNorm) -> dict:
-    """The image projection that best turns a picture's embedding into what the text tower says of it.
+    """The image projection that best turns an image's embedding into what the text tower says of it.
 
     Least squares, before the normalisation that both end with. The tokens stand for the text states where the caption
     ends, halfway through the padding after it, at the very end, and at its start. The adapter's attention is added to
@@ -113,16 +113,16 @@ def _with_explicit_attention(unet: nn.Module) -> None:
 
 
 def train_ip_adapter(job: Job) -> None:
-    """The denoiser with the scene's picture and mostly no text must predict what it does with the caption.
+    """The denoiser with the scene's image and mostly no text must predict what it does with the caption.
 
-    Without a picture it must predict what it does without an adapter, which is the other half of guidance.
+    Without an image it must predict what it does without an adapter, which is the other half of guidance.
     """
     from diffusers import UNet2DConditionModel
     from safetensors.torch import save_file
     from transformers import CLIPVisionModelWithProjection
 
     torch.manual_seed(job.recipe.seed)
-    task = Denoising(job)
+    task = DenoisingTask(job)
     words = (task.data.tokens != task.data.tokens[..., -1:]).sum(2)  # the last token pads, as no caption is that long
     fullest = words.argmax(1)
     vision = frozen(CLIPVisionModelWithProjection, job.part("image_encoder"))

@@ -37,7 +37,7 @@ class Recipe:
 class Loop:
     """Trains ``module`` on ``loss(generator, progress) -> (loss, figures)``; ``finished`` gets the EMA weights."""
 
-    def __init__(self, name: str, module: nn.Module, recipe: Recipe, folder: Path, frozen: tuple[str, ...] = ()):
+    def __init__(self, name: str, module: nn.Module, recipe: Recipe, folder: Path):
         self.name, self.module, self.recipe = name, module, recipe
         self.path = folder / f"{name}.checkpoint.safetensors"
         self.log_path = folder / f"{name}.log.jsonl"

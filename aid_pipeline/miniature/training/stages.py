@@ -1,4 +1,4 @@
-"""What each stage learns. Every stage reads what earlier ones exported and exports its own folder of the model."""
+"""Stages of the training: each reads what earlier ones exported and exports its own folder of the model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import world
+from .. import scenes
 from ..components import WIDTH, new_clip, new_tokenizer, new_vae
 from . import workers
-from .data import CAPTIONS, LOOK, QUESTIONS, SceneData, training_data
+from .data import APPEARANCE, CAPTIONS, QUESTIONS, SceneData, training_data
 from .loop import Loop, Recipe
 from .patches import fit_encoder
 
@@ -64,7 +64,7 @@ def frozen(cls, path: Path):
 
 def _object_crops(data: SceneData) -> Tensor:
     """Upper left corners (n, 2) of the crops that show most of what is not backdrop, as far as they fit."""
-    backdrops = torch.from_numpy(world.backdrops()).int()
+    backdrops = torch.from_numpy(scenes.backdrops()).int()
     floor, setting = (data.labels[:, list(QUESTIONS).index(name)] - 1 for name in ("floor", "setting"))
     corners = []
     for part in torch.arange(len(data)).split(500):
@@ -135,7 +135,7 @@ class ClipWithQuestions(nn.Module):
         classes = sum(len(options) + 1 for options in QUESTIONS.values())
         self.image_answers = nn.Linear(WIDTH, classes)
         self.text_answers = nn.Linear(WIDTH, classes)
-        self.patch_answers = nn.Linear(WIDTH, sum(len(options) + 1 for options in LOOK.values()))
+        self.patch_answers = nn.Linear(WIDTH, sum(len(options) + 1 for options in APPEARANCE.values()))
 
 
 def _question_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -143,16 +143,16 @@ def _question_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([F.cross_entropy(part, labels[:, i]) for i, part in enumerate(parts)]).mean()
 
 
-def look_loss(logits: Tensor, looks: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (n, classes, 8, 8) against ``looks`` (n, 3, 8, 8)."""
-    parts = logits.split([len(options) + 1 for options in LOOK.values()], dim=1)
-    return torch.stack([F.cross_entropy(part, looks[:, i]) for i, part in enumerate(parts)]).mean()
+def attribute_loss(logits: Tensor, appearances: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (n, classes, 8, 8) against ``appearances`` (n, 3, 8, 8)."""
+    parts = logits.split([len(options) + 1 for options in APPEARANCE.values()], dim=1)
+    return torch.stack([F.cross_entropy(part, appearances[:, i]) for i, part in enumerate(parts)]).mean()
 
 
 def train_clip(job: Job) -> None:
     """Contrastive over the batch, plus questions about the scene asked of both towers (a caption need not say all).
 
-    Texts are cheap, so each step asks about three times as many captions as pictures. From exported weights the text
+    Texts are cheap, so each step asks about three times as many captions as images. From exported weights the text
     tower stays as it is: the denoiser has learnt to read it.
     """
     from transformers import CLIPModel, CLIPTextModel, CLIPVisionModelWithProjection
@@ -184,7 +184,7 @@ def train_clip(job: Job) -> None:
         asked = _question_loss(model.text_answers(read), data.labels[index])
         seen = _question_loss(model.image_answers(images * WIDTH**0.5), data.labels[index[:n]])
         cells = model.patch_answers(looked.last_hidden_state[:, 1:]).float().transpose(1, 2).unflatten(2, (8, 8))
-        patches = look_loss(cells, data.looks(index[:n]))
+        patches = attribute_loss(cells, data.appearances(index[:n]))
         figures = {"contrast": contrast, "asked": asked, "seen": seen, "patches": patches}
         figures["top1"] = (logits.argmax(1) == match).float().mean()
         return contrast + asked + SEEN_WEIGHT * (seen + patches), {k: v.detach() for k, v in figures.items()}

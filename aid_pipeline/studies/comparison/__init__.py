@@ -1,1 +1,4 @@
-"""Several ways from one prompt to another, side by side: the paper's methods and baselines, from equal noise."""
+"""Comparison of methods side by side: the paper's methods and baselines, from equal prompts and noise.
+
+`methods.py` names and samples them, `page.py` draws them, `run.py` is what `aid compare` calls.
+"""

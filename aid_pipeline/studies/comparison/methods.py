@@ -1,4 +1,4 @@
-"""The paper's methods, its baselines and its ablation, by name, and making them from equal prompts and noise."""
+"""Methods of the paper, its baselines and its ablation, by name, sampled from equal prompts and noise."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Method:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class MethodFrames:
     """The frames of one method: (m, 3, height, width) float32 in [0, 1] on the CPU, in steps of 1/255 as files hold."""
 
-    pictures: Tensor
+    images: Tensor
     coefficients: tuple[float, ...]
 
 
@@ -122,7 +122,7 @@ def rows(methods: Mapping[str, Method], frames: int) -> int:
     return 2 + sum(len(coefficients) - 2 for coefficients, _ in runs(methods, frames).values())
 
 
-def make(
+def sample_methods(
     pipe: Any,
     prompt_a: str,
     prompt_b: str,
@@ -132,7 +132,7 @@ def make(
     num_inference_steps: int = DEFAULT_STEPS,
     guidance_scale: float = DEFAULT_GUIDANCE,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[str, Made]]:
+) -> Iterator[tuple[str, MethodFrames]]:
     """Every method's frames, in the order they are ready, from equal prompts and noise; the ends are denoised once.
 
     Args:
@@ -144,18 +144,19 @@ def make(
         MetricsError: frames that are not finite or that the model's safety checker blacked out.
         AIDError: as `interpolate`.
     """
-    from ...attention.endpoint_cache import EndpointMemory
-    from ...conditioning.embeddings import check_guidance, encode_prompts, text_family
+    from ...attention.endpoint_cache import EndpointCache
+    from ...conditioning.encoding import check_guidance, encode_prompts
     from ...conditioning.latents import check_seed
     from ...conditioning.prompts import check_prompts
+    from ...families import find_family
     from ...sampling.denoising import Denoising
     from ...sampling.stock_call import private_copy
 
-    prompts, family = check_prompts(prompt_a, prompt_b, None, None, frames), text_family(pipe)
+    prompts, family = check_prompts(prompt_a, prompt_b, None, None, frames), find_family(pipe)
     call = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
     guided = check_guidance(pipe, family, call, False)
     encoded = encode_prompts(private_copy(pipe), family, prompts, guided, {})
-    memory, total, done = EndpointMemory(), rows(methods, frames), 0
+    memory, total, done = EndpointCache(), rows(methods, frames), 0
     ends: Tensor | None = None
     for config, (coefficients, names) in runs(methods, frames).items():
         count = len(coefficients) - (2 if memory.filled else 0)
@@ -164,20 +165,30 @@ def make(
             if progress is not None:
                 progress(done * steps + count * steps_done, total * steps)
 
-        denoising = Denoising(pipe, config, encoded, False, check_seed(seed), None, "auto", call, "pt")
-        made = denoising.frames(coefficients, step, memory)
+        denoising = Denoising(
+            pipe=pipe,
+            config=config,
+            encoded=encoded,
+            has_guide=False,
+            seeds=check_seed(seed),
+            latents=None,
+            chunk="auto",
+            call=call,
+            output_type="pt",
+        )
+        made = denoising.sample(coefficients, step, memory)
         if made.not_finite or made.flagged:
             wrong = "not finite" if made.not_finite else "blacked out by the safety checker"
             raise MetricsError(f"{names[0]} of {prompt_a!r} and {prompt_b!r}: frames are {wrong}")
-        pictures = (made.images.detach().float().cpu() * 255).round() / 255
+        images = (made.images.detach().float().cpu() * 255).round() / 255
         done += count
         if ends is None:
-            ends = torch.stack([pictures[0], pictures[-1]])
+            ends = torch.stack([images[0], images[-1]])
         for name in names:
             wanted = frame_coefficients(methods[name].prior, frames)
-            yield name, Made(pictures[[coefficients.index(t) for t in wanted]], wanted)
+            yield name, MethodFrames(images[[coefficients.index(t) for t in wanted]], wanted)
     assert ends is not None
     for name, method in methods.items():
         if method.config is None:
             faded = cross_fade(torch.cat([ends[:1].expand(frames - 1, -1, -1, -1), ends[1:]]))
-            yield name, Made((faded * 255).round() / 255, frame_coefficients(None, frames))
+            yield name, MethodFrames((faded * 255).round() / 255, frame_coefficients(None, frames))

@@ -1,4 +1,4 @@
-"""Rows of methods to look at: one HTML file that needs nothing else, and one PNG."""
+"""Page of a comparison: rows of frames in one HTML file that needs nothing else, and in one PNG."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from html import escape
 from PIL import Image, ImageDraw, ImageFont
 
 from ...metrics.images import as_images
-from .methods import Made, Method
+from .methods import Method, MethodFrames
 
-SMALL = 128  # pixels up to which pictures are shown enlarged
+Rows = Mapping[str, MethodFrames]
+SMALL = 128  # pixels up to which images are shown enlarged
 _SIDE, _GAP, _LABELS, _LINE = 112, 4, 190, 18
 
 _STYLE = """
@@ -33,12 +34,16 @@ img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
 
 
 def html_page(
-    prompt_a: str, prompt_b: str, methods: Mapping[str, Method], made: Mapping[int, Mapping[str, Made]], settings: str
+    prompt_a: str,
+    prompt_b: str,
+    methods: Mapping[str, Method],
+    sampled: Mapping[int, Rows],
+    settings: str,
 ) -> bytes:
-    """The page, in UTF-8; prompts are escaped, pictures are inside.
+    """The page, in UTF-8; prompts are escaped, images are inside.
 
     Args:
-        made: frames by seed and method.
+        sampled: frames by seed and method.
         settings: one line about the model and how it was run.
     """
     title = f"{prompt_a} → {prompt_b}"
@@ -51,12 +56,12 @@ def html_page(
         f"<p>{escape(settings)}. All rows of a seed start from the same noise and have the same ends; t is below each "
         "frame.</p>",
     ]
-    for seed, rows in made.items():
+    for seed, rows in sampled.items():
         parts.append(f'<h2>Seed {seed}</h2><div class="scroll"><table>')
         for name, method in methods.items():
             parts.append(f"<tr><th>{escape(method.title)}<small>{escape(method.describe())}</small></th>")
             for number, (image, t) in enumerate(
-                zip(as_images(rows[name].pictures), rows[name].coefficients, strict=True)
+                zip(as_images(rows[name].images), rows[name].coefficients, strict=True)
             ):
                 parts.append(f"<td>{_img(image, f'{method.title}, frame {number}, t = {t:.3f}')}{t:.3f}</td>")
             parts.append("</tr>")
@@ -64,33 +69,33 @@ def html_page(
     return "\n".join([*parts, "</body></html>", ""]).encode()
 
 
-def sheet(prompt_a: str, prompt_b: str, methods: Mapping[str, Method], made: Mapping[int, Mapping[str, Made]]) -> bytes:
+def sheet(prompt_a: str, prompt_b: str, methods: Mapping[str, Method], sampled: Mapping[int, Rows]) -> bytes:
     """The same rows as a PNG."""
-    frames = max(len(row.coefficients) for rows in made.values() for row in rows.values())
-    first = as_images(next(iter(next(iter(made.values())).values())).pictures[:1])[0]
+    frames = max(len(row.coefficients) for rows in sampled.values() for row in rows.values())
+    first = as_images(next(iter(next(iter(sampled.values())).values())).images[:1])[0]
     scale = _SIDE / max(first.size)
     size = (max(1, round(first.width * scale)), max(1, round(first.height * scale)))
     row_height = size[1] + _GAP
     block = _LINE + 4 + len(methods) * row_height
-    picture = Image.new("RGB", (_LABELS + frames * (size[0] + _GAP), _LINE + 10 + len(made) * block), "white")
-    draw, font, small = ImageDraw.Draw(picture), ImageFont.load_default(size=14), ImageFont.load_default(size=11)
+    page = Image.new("RGB", (_LABELS + frames * (size[0] + _GAP), _LINE + 10 + len(sampled) * block), "white")
+    draw, font, small = ImageDraw.Draw(page), ImageFont.load_default(size=14), ImageFont.load_default(size=11)
     draw.text((6, 4), f"{prompt_a}  ->  {prompt_b}", fill="black", font=font)
     top = _LINE + 10
-    for seed, rows in made.items():
+    for seed, rows in sampled.items():
         draw.text((6, top), f"seed {seed}", fill="#555555", font=small)
         top += _LINE
         for name, method in methods.items():
             draw.text((6, top + size[1] // 2 - 14), method.title, fill="black", font=font)
             draw.text((6, top + size[1] // 2 + 4), method.describe(), fill="#555555", font=small)
-            for number, image in enumerate(as_images(rows[name].pictures)):
-                picture.paste(image.resize(size, _resampling(image)), (_LABELS + number * (size[0] + _GAP), top))
+            for number, image in enumerate(as_images(rows[name].images)):
+                page.paste(image.resize(size, _resampling(image)), (_LABELS + number * (size[0] + _GAP), top))
             top += row_height
         top += 4
-    return _png(picture)
+    return _png(page)
 
 
 def _img(image: Image.Image, text: str) -> str:
-    """An image element with its picture inside."""
+    """An image element with its image inside."""
     width, height = image.size
     enlarged = max(1, SMALL // max(width, height))
     data = base64.b64encode(_png(image)).decode()

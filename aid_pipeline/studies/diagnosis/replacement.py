@@ -1,4 +1,4 @@
-"""One picture's self- or cross-attention keys and values replaced by another's, in every layer and every step.
+"""Replacement of one image's self- or cross-attention keys and values by another's, in every layer and every step.
 
 A replacement is a plan: a row without keys of its own (`fuse_self=False`) and weight 1 on the other row, which is outer
 interpolation at t = 1.
@@ -11,37 +11,36 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from aid_kernels import InterpolationPlan
 
-from ...attention.apply import find_denoiser
 from ...attention.layers import attention_layers
 from ...attention.processors import InterpolatedAttnProcessor
-from ...conditioning.embeddings import check_guidance, encode_prompts, text_family
+from ...conditioning.encoding import check_guidance, encode_prompts
 from ...conditioning.prompts import check_prompts
 from ...config import AIDConfig
 from ...errors import MetricsError, RowsError, UnsupportedPipelineError
+from ...families import find_denoiser, find_family, has_separate_cross_attention
 from ...sampling.stock_call import private_copy
 from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 
-PICTURES = ("a", "b", "a, self from b", "a, cross from b")
-"""Rows of the batch: both pictures, and the first with one kind of attention reading the second."""
+ROWS = ("a", "b", "a, self from b", "a, cross from b")
+"""Rows of the batch: both images, and the first with one kind of attention reading the second."""
 
 
 def replacement_plans() -> dict[str, InterpolationPlan]:
-    """For the rows `PICTURES`, what self-attention and what cross-attention layers follow."""
+    """For the rows `ROWS`, what self-attention and what cross-attention layers follow."""
     plans = {}
     for kind in ("self", "cross"):
-        weights = torch.zeros(len(PICTURES), 1)
-        weights[PICTURES.index(f"a, {kind} from b")] = 1
-        plans[kind] = InterpolationPlan(torch.full((len(PICTURES), 1), PICTURES.index("b"), dtype=torch.int32), weights)
+        weights = torch.zeros(len(ROWS), 1)
+        weights[ROWS.index(f"a, {kind} from b")] = 1
+        plans[kind] = InterpolationPlan(torch.full((len(ROWS), 1), ROWS.index("b"), dtype=torch.int32), weights)
     return plans
 
 
 @torch.no_grad()
-def replaced_pictures(
+def replaced_images(
     pipe: Any,
     prompt_a: str,
     prompt_b: str,
@@ -50,33 +49,33 @@ def replaced_pictures(
     guidance_scale: float = DEFAULT_GUIDANCE,
     impl: str = "auto",
 ) -> Tensor:
-    """The four pictures of `PICTURES`: (4, 3, height, width) float32 in [0, 1] on the CPU.
+    """The four images of `ROWS`: (4, 3, height, width) float32 in [0, 1] on the CPU.
 
     Args:
         pipe: a Stable Diffusion 1.x, 2.x or XL pipeline with stock attention processors.
         seeds: of the noise of a and of b. With equal ones "a, cross from b" is b itself, since keys and values of text
-            do not depend on the picture.
+            do not depend on the image.
         impl: of the operator.
 
     Raises:
         UnsupportedPipelineError: another family, or processors that are not stock.
         PromptError: an empty or too long prompt.
         RowsError: the pipeline orders its rows in a way that is not known here.
-        MetricsError: a picture that is not finite or that the safety checker blacked out.
+        MetricsError: an image that is not finite or that the safety checker blacked out.
     """
     denoiser = find_denoiser(pipe)
-    if not isinstance(denoiser, UNet2DConditionModel):
+    if not has_separate_cross_attention(denoiser):
         raise UnsupportedPipelineError(
             f"the study replaces self- and cross-attention apart, which {type(denoiser).__name__} does not have; use a "
             "Stable Diffusion 1.x, 2.x or XL model"
         )
-    family = text_family(pipe)
+    family = find_family(pipe)
     guided = check_guidance(pipe, family, {"guidance_scale": guidance_scale}, False)
     own = private_copy(pipe)
     encoded = encode_prompts(own, family, check_prompts(prompt_a, prompt_b, None, None, 2), guided, {})
     # every row but b's has a's text: cross-attention "from b" reads b's keys through the plan
-    rows = [1 if name == "b" else 0 for name in PICTURES]
-    embeddings = {name: value[rows] for name, value in encoded.frames((0.0, 1.0)).items()}
+    rows = [1 if name == "b" else 0 for name in ROWS]
+    embeddings = {name: value[rows] for name, value in encoded.arguments_for((0.0, 1.0)).items()}
     with _replacing(denoiser, embeddings["prompt_embeds"], AIDConfig(mode="outer", fuse_self=False, impl=impl)):
         output = own(
             **embeddings,
@@ -86,11 +85,11 @@ def replaced_pictures(
             guidance_scale=guidance_scale,
             output_type="pt",
         )
-    pictures: Tensor = output.images.detach().float().cpu()
-    black = [PICTURES[i] for i, flag in enumerate(getattr(output, "nsfw_content_detected", None) or []) if flag]
-    if black or not torch.isfinite(pictures).all():
-        raise MetricsError(f"picture(s) {', '.join(black)} blacked out" if black else "pictures hold NaN or infinity")
-    return pictures
+    images: Tensor = output.images.detach().float().cpu()
+    black = [ROWS[i] for i, flag in enumerate(getattr(output, "nsfw_content_detected", None) or []) if flag]
+    if black or not torch.isfinite(images).all():
+        raise MetricsError(f"image(s) {', '.join(black)} blacked out" if black else "images hold NaN or infinity")
+    return images
 
 
 @contextmanager

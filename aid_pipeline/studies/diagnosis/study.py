@@ -1,4 +1,4 @@
-"""The study as figures: distances of the replaced pictures to both originals; adjacent distances of TEI and of AID."""
+"""Study of replaced attention in figures: distances to both originals; adjacent distances of TEI and of AID."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ...metrics.images import as_images
 from ...metrics.step_distances import StepMeasures, step_measures
 from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from .. import plots
-from ..comparison.methods import all_methods, make, pick
-from .replacement import PICTURES, replaced_pictures
+from ..comparison.methods import all_methods, pick, sample_methods
+from .replacement import ROWS, replaced_images
 
 PROFILED = ("tei", "aid-o-uniform", "aid-i-uniform")
 DISTANCES = {
@@ -39,14 +39,14 @@ class Study:
         distances: by the names of `DISTANCES`, one per noise.
         steps: by title of the method, one per noise.
         coefficients: of the frames whose steps these are.
-        pictures: (4, 3, height, width) of each noise, in the order of `PICTURES`.
+        images: (4, 3, height, width) of each noise, in the order of `ROWS`.
     """
 
     distance: str
     distances: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in DISTANCES})
     steps: dict[str, list[StepMeasures]] = field(default_factory=dict)
     coefficients: tuple[float, ...] = ()
-    pictures: list[Tensor] = field(default_factory=list)
+    images: list[Tensor] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
         """As `diagnosis.json` holds them."""
@@ -65,7 +65,7 @@ class Study:
         for title, found in self.steps.items():
             columns = zip(*(measures.distances for measures in found), strict=True)
             profile[title] = (self.coefficients, [sum(column) / len(column) for column in columns])
-        count = len(self.pictures)
+        count = len(self.images)
         return {
             "replacement.png": plots.boxes(
                 self.distances,
@@ -74,7 +74,7 @@ class Study:
                 f"Replaced attention, {count} noise(s)",
             ),
             "profile.png": plots.profiles(profile, self.distance, f"Mean of {count} sequence(s)"),
-            "pictures.png": _sheet(self.pictures),
+            "pictures.png": _sheet(self.images),
         }
 
 
@@ -91,14 +91,14 @@ def study(
     guidance_scale: float = DEFAULT_GUIDANCE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
-    """Make and measure the pictures of the study.
+    """Make and measure the images of the study.
 
     Args:
         noises: repetitions; noise k has the seeds seed + 2k for a (and the sequences) and seed + 2k + 1 for b.
         progress: called with (noises done, in all).
 
     Raises:
-        AIDError: as `replaced_pictures` and `interpolate`.
+        AIDError: as `replaced_images` and `interpolate`.
     """
     found = Study(distance_name(distance))
     methods = pick(PROFILED, all_methods(BetaPrior(1, 1), warmup))
@@ -107,27 +107,27 @@ def study(
         if progress is not None:
             progress(noise, noises)
         seeds = seed + 2 * noise, seed + 2 * noise + 1
-        pictures = replaced_pictures(pipe, prompt_a, prompt_b, seeds, **call)
+        images = replaced_images(pipe, prompt_a, prompt_b, seeds, **call)
         for name, (first, second) in DISTANCES.items():
-            pair = (pictures[[PICTURES.index(one)]] for one in (first, second))
+            pair = (images[[ROWS.index(one)]] for one in (first, second))
             found.distances[name].append(float(measured(distance, *pair)[0]))
-        found.pictures.append(pictures)
-        for name, made in make(pipe, prompt_a, prompt_b, methods, frames, seeds[0], **call):
-            found.steps.setdefault(methods[name].title, []).append(step_measures(distance, made.pictures))
+        found.images.append(images)
+        for name, made in sample_methods(pipe, prompt_a, prompt_b, methods, frames, seeds[0], **call):
+            found.steps.setdefault(methods[name].title, []).append(step_measures(distance, made.images))
             found.coefficients = made.coefficients
     if progress is not None:
         progress(noises, noises)
     return found
 
 
-def _sheet(pictures: list[Tensor]) -> bytes:
-    """A row per noise, a column per picture."""
-    images = [as_images(torch.as_tensor(row)) for row in pictures]
-    sheet = Image.new("RGB", (len(PICTURES) * (_SIDE + 4) + 4, _LABEL + len(images) * (_SIDE + 4) + 4), "white")
+def _sheet(images: list[Tensor]) -> bytes:
+    """A row per noise, a column per image."""
+    rows = [as_images(torch.as_tensor(row)) for row in images]
+    sheet = Image.new("RGB", (len(ROWS) * (_SIDE + 4) + 4, _LABEL + len(rows) * (_SIDE + 4) + 4), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
-    for column, name in enumerate(PICTURES):
+    for column, name in enumerate(ROWS):
         draw.text((4 + column * (_SIDE + 4), 4), name, fill="black", font=font)
-        for row, row_images in enumerate(images):
+        for row, row_images in enumerate(rows):
             image = row_images[column].resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
             sheet.paste(image, (4 + column * (_SIDE + 4), _LABEL + 4 + row * (_SIDE + 4)))
     return plots.png_bytes(sheet)

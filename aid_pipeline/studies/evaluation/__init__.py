@@ -1,1 +1,4 @@
-"""`aid evaluate`: the measures of a folder of sequences, or of sequences made for a list of prompts, as a report."""
+"""Evaluation of sequences in folders, or of those generated from a file of prompts, as a report.
+
+`prompts_file.py` generates, `measure.py` measures, `report.py` writes, `run.py` is what `aid evaluate` calls.
+"""

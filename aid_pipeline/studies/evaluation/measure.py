@@ -1,4 +1,4 @@
-"""Everything that is measured of one sequence and of a set of them, with the cross-fade of the same ends beside it."""
+"""Measures of one sequence and of a set of them, with the cross-fade of the same endpoints beside it."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def measure(frames: FrameSet, instruments: Instruments) -> Measured:
     Raises:
         MetricsError: fewer than 3 frames, between which nothing lies.
     """
-    pictures = frames.pictures
-    if len(pictures) < 3:
-        raise MetricsError(f"{frames.name} has {len(pictures)} frames; nothing lies between, so fidelity says nothing")
-    features = instruments.embed(pictures)
-    faded = cross_fade(pictures)
+    images = frames.images
+    if len(images) < 3:
+        raise MetricsError(f"{frames.name} has {len(images)} frames; nothing lies between, so fidelity says nothing")
+    features = instruments.embed(images)
+    faded = cross_fade(images)
     texts = {"a": frames.prompts[0], "b": frames.prompts[1]} if len(frames.prompts) == 2 else {}
     if texts and frames.guide is not None:
         texts["guide"] = frames.guide
@@ -88,8 +88,8 @@ def measure(frames: FrameSet, instruments: Instruments) -> Measured:
         coefficients=frames.coefficients,
         prompts=frames.prompts,
         guide=frames.guide,
-        small=_small(pictures),
-        steps=instruments.steps(pictures),
+        small=_small(images),
+        steps=instruments.steps(images),
         faded=instruments.steps(faded),
         endpoints=features[[0, -1]],
         interior=features[1:-1],
@@ -99,11 +99,11 @@ def measure(frames: FrameSet, instruments: Instruments) -> Measured:
     )
 
 
-def _small(pictures: Tensor) -> tuple[Image.Image, ...]:
-    images = as_images(pictures)
-    for image in images:
+def _small(images: Tensor) -> tuple[Image.Image, ...]:
+    small = as_images(images)
+    for image in small:
         image.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
-    return tuple(images)
+    return tuple(small)
 
 
 def summarise(measured: Sequence[Measured], instruments: Instruments, resamples: int = 200) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def summarise(measured: Sequence[Measured], instruments: Instruments, resamples:
 
     Raises:
         IncomparableError: sequences of different lengths.
-        MetricsError: too few pictures for FID.
+        MetricsError: too few images for FID.
     """
     check_comparable([sequence.steps for sequence in measured])
     endpoints = [sequence.endpoints for sequence in measured]

@@ -1,4 +1,4 @@
-"""A CSV of prompt pairs, and making their sequences one by one, so that a stopped run goes on."""
+"""Prompt pairs of a CSV: their sequences are generated one by one, so that a stopped run goes on."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def requests_for(pairs: Sequence[PromptPair], arguments: dict[str, Any], **where
     return requests
 
 
-def make_sequences(
+def generate_sequences(
     requests: Sequence[Request],
     out: Path,
     progress: Callable[[int, int], None],

@@ -1,4 +1,4 @@
-"""The evaluation as files: `evaluation.json`, `evaluation.md` and its pictures."""
+"""Report of an evaluation: `evaluation.json`, `evaluation.md` and plots."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def write_report(out: Path, result: dict[str, Any], measured: Sequence[Measured]
     Raises:
         MetricsError: plots without matplotlib.
     """
-    pictures: dict[str, bytes] = {}
+    images: dict[str, bytes] = {}
     if with_plots:
         named = {sequence.name: sequence for sequence in measured}
         steps = {name: (s.coefficients, s.steps.distances) for name, s in named.items()}
         said = result["instruments"]["distance"]
-        pictures["distances.png"] = plots.profiles(steps, said)
+        images["distances.png"] = plots.profiles(steps, said)
         boxes = {f"{index}-{index + 1}": [s.steps.distances[index] for s in measured] for index in _steps(measured)}
-        pictures["boxes.png"] = plots.boxes(boxes, said, "between frames")
-        pictures["strips.png"] = plots.strips(worst_first(measured)[:STRIPS])
-    files = {**pictures, "evaluation.md": page(result, sorted(pictures)).encode()}
+        images["boxes.png"] = plots.boxes(boxes, said, "between frames")
+        images["strips.png"] = plots.strips(worst_first(measured)[:STRIPS])
+    files = {**images, "evaluation.md": page(result, sorted(images)).encode()}
     for name, content in files.items():
         write_atomically(out / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
     write_json(out / "evaluation.json", result)
@@ -41,7 +41,7 @@ def worst_first(measured: Sequence[Measured]) -> list[Measured]:
     return sorted(measured, key=lambda sequence: sequence.steps.smoothness)
 
 
-def page(result: dict[str, Any], pictures: Sequence[str] = ()) -> str:
+def page(result: dict[str, Any], images: Sequence[str] = ()) -> str:
     """`evaluation.md`."""
     said, summary = result["instruments"], result["summary"]
     rows = summary["rows"]
@@ -89,7 +89,7 @@ def page(result: dict[str, Any], pictures: Sequence[str] = ()) -> str:
             f"{faded['smoothness']:.4f}, {faded['consistency']:.4f}",
         )
         lines.append("| " + " | ".join(cells) + " |")
-    for name in pictures:
+    for name in images:
         lines += ["", f"![{name.removesuffix('.png')}]({name})"]
     return "\n".join(lines) + "\n"
 

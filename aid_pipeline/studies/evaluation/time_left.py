@@ -1,4 +1,4 @@
-"""How long a job still takes, said in one line: for logs, where a bar would not do."""
+"""Time left of a long job in one line: for logs, where a bar would not do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fused kernel: all rows of a batch in one launch, outer and inner, equations (1)-(9) of this folder's README."""
+"""Fused attention kernel: all rows of a batch in one launch, outer and inner, equations (1)-(9) of the op's README."""
 
 # mypy: ignore-errors
 # (Triton's language, which only looks like Python)
@@ -41,17 +41,17 @@ def load_query(view, first, positions, inside, SIGN: tl.constexpr, TILES: tl.con
 
 
 @triton.jit
-def load_term(sources, weights, slot, place, interpolated, bank_length, KIND: tl.constexpr):
+def load_term(sources, weights, slot, place, interpolated, bank_length, MODE: tl.constexpr):
     """Bank entry, share and length of one term of (8). A plain row is one term: share 1 of its own keys alone."""
-    if KIND == "listed":
+    if MODE == "outer":
         entry = tl.load(sources + slot, mask=interpolated, other=0)
         share = tl.load(weights + slot, mask=interpolated, other=0.0)
         length = tl.where(share != 0, bank_length, 0)
         return entry, tl.where(interpolated, share, tl.where(slot == 0, 1.0, 0.0)), length
     else:
-        # inner: one term, its keys already mixed (packed in the schedule's order) or still to be (mixed)
+        # inner: one term, its keys already mixed (in the schedule's order) or still to be
         entry = tl.where(interpolated, place, 0)
-        if KIND == "mixed":
+        if MODE == "inner_fused":
             entry = place * 0
         return entry, tl.full([], 1.0, tl.float32), tl.where(interpolated, bank_length, 0)
 
@@ -62,11 +62,11 @@ def add_term(
     EVEN: tl.constexpr, MIXED: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """`result` plus `share` times the attention to the own keys and the segment: resume (7), then merge (8)."""
-    _, norm, main, rest = attend(own, query, segment, mix, scale, EVEN, MIXED, TILES)
+    _, l_i, main, rest = attend(own, query, segment, mix, scale, EVEN, MIXED, TILES)
     # a select, not a product with zero: a term without weight, or that sees nothing, must not matter
     counts = (own_seen | any_visible(segment[2], mix, segment[3], MIXED)) & (share != 0)
     # [BLOCK_M, 1]
-    factor = (share / norm)[:, None]
+    factor = (share / l_i)[:, None]
     main = tl.where(counts, tl.fma(main, tl.zeros_like(main) + factor, result[0]), result[0])
     if TILES.value_rest:
         rest = tl.where(counts, tl.fma(rest, tl.zeros_like(rest) + factor, result[1]), result[1])
@@ -83,16 +83,17 @@ def attention_kernel(
     bank_key_batch, bank_key_head, bank_key_step, bank_value_batch, bank_value_head, bank_value_step,
     key_mask_batch, key_mask_step, bank_mask_batch, bank_mask_step,
     batch, heads, query_length, key_length, bank_length, num_sources, scale,
-    KIND: tl.constexpr, SLOTS: tl.constexpr, FUSE_SELF: tl.constexpr, SIGN: tl.constexpr,
-    EVEN: tl.constexpr, BANK_EVEN: tl.constexpr, UNIT: tl.constexpr, WIDE: tl.constexpr, TILES: tl.constexpr,
+    MODE: tl.constexpr, SLOTS: tl.constexpr, FUSE_SELF: tl.constexpr, SIGN: tl.constexpr,
+    EVEN: tl.constexpr, BANK_EVEN: tl.constexpr, STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr,
+    TILES: tl.constexpr,
 ):  # fmt: skip
     """One (head, row, block of queries, slice of value columns); `scale` is log2(e) times the logits' scale, above 0.
 
-    KIND: "listed" outer; "packed" inner, mixed keys in `bank_key`, `bank_value`; "mixed" inner, mixed on the way.
+    MODE: "outer"; "inner_premixed", mixed keys and values in `bank_key`, `bank_value`; "inner_fused", mixed here.
     SLOTS: terms of every row, unrolled; 0: `num_sources` of them, a loop that keeps one accumulator more alive.
     """
     BLOCK: tl.constexpr = TILES.block_m
-    MIXED: tl.constexpr = KIND == "mixed"
+    MIXED: tl.constexpr = MODE == "inner_fused"
     # interpolated rows first, then plain ones; either by head, row, block: a head's shared sources stay in L2
     pid = tl.program_id(0)
     part = pid % TILES.slices
@@ -111,14 +112,16 @@ def attention_kernel(
     column = 0
     if TILES.slices > 1:
         column = part * ((TILES.head_dim - TILES.value_dim) // (TILES.slices - 1))
-    own_query = view_entry(view_head(query, query_batch, query_head, query_step, head, UNIT, WIDE), row)
-    own_key = view_entry(view_head(key, key_batch, key_head, key_step, head, UNIT, WIDE), row)
-    own_value = view_entry(view_head(value, value_batch, value_head, value_step, head, UNIT, WIDE), row)
+    own_query = view_entry(view_head(query, query_batch, query_head, query_step, head, STRIDE_UNIT, USE_INT64), row)
+    own_key = view_entry(view_head(key, key_batch, key_head, key_step, head, STRIDE_UNIT, USE_INT64), row)
+    own_value = view_entry(view_head(value, value_batch, value_head, value_step, head, STRIDE_UNIT, USE_INT64), row)
     own_value = view_from(own_value, column)
-    own_output = view_entry(view_head(output, output_batch, output_head, output_step, head, UNIT, WIDE), row)
+    own_output = view_entry(
+        view_head(output, output_batch, output_head, output_step, head, STRIDE_UNIT, USE_INT64), row
+    )
     own_output = view_from(own_output, column)
-    all_keys = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, UNIT, WIDE)
-    all_values = view_head(bank_value, bank_value_batch, bank_value_head, bank_value_step, head, UNIT, WIDE)
+    all_keys = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64)
+    all_values = view_head(bank_value, bank_value_batch, bank_value_head, bank_value_step, head, STRIDE_UNIT, USE_INT64)
     all_values = view_from(all_values, column)
     sources += tl.cast(row, tl.int64) * num_sources
     weights += tl.cast(row, tl.int64) * num_sources
@@ -141,13 +144,13 @@ def attention_kernel(
     result = zeros(TILES)
     if SLOTS:
         for slot in tl.static_range(SLOTS):
-            entry, share, length = load_term(sources, weights, slot, place, interpolated, bank_length, KIND)
+            entry, share, length = load_term(sources, weights, slot, place, interpolated, bank_length, MODE)
             mask = bank_mask, bank_mask_batch, bank_mask_step, entry
             segment = view_entry(all_keys, entry), view_entry(all_values, entry), mask, length
             result = add_term(result, own, own_seen, q, segment, mix, share, scale, BANK_EVEN, MIXED, TILES)
     else:
         for slot in range(num_sources):
-            entry, share, length = load_term(sources, weights, slot, place, interpolated, bank_length, KIND)
+            entry, share, length = load_term(sources, weights, slot, place, interpolated, bank_length, MODE)
             mask = bank_mask, bank_mask_batch, bank_mask_step, entry
             segment = view_entry(all_keys, entry), view_entry(all_values, entry), mask, length
             result = add_term(result, own, own_seen, q, segment, mix, share, scale, BANK_EVEN, MIXED, TILES)

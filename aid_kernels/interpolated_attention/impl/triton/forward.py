@@ -1,98 +1,66 @@
-"""The `triton` implementation: one fused launch for all rows; inner mixes long keys in a launch before it."""
+"""Triton implementation: one fused launch for all rows; inner mixes long keys in a launch before it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ....plan import InterpolationPlan
+from ...inputs import AttentionInputs
 from ...layout import empty_output
-from ...tuning.static import MIX_ON_THE_WAY, Setting
-from ...tuning.tuned import measured_for
-from .launch import Own, Source, attention_launch, lerp_launch
-from .support import interpreting, target_of
+from ...tuning.static import LaunchConfig, kernel_mode
+from ...tuning.targets import target_of
+from ...tuning.tuned import tuned_for
+from .launch import attention_launch, lerp_launch
+from .support import interpreting
 
 # decided when the kernels were defined, by the import above
 INTERPRETED = interpreting()
 
 
-def outer_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    plan: InterpolationPlan,
-    *,
-    fuse_self: bool,
-    bank: tuple[Tensor, Tensor],
-    key_mask: Tensor | None,
-    bank_mask: Tensor | None,
-    scale: float,
-) -> Tensor:
-    """Equations (1) and (2). Same signature, shapes and rules as the public op; softmax and sums in float32."""
-    found = measured_for("outer", query, key, plan, bank, key_mask is not None or bank_mask is not None)
-    setting = None if found is None else found.setting
-    return attend("outer", (query, key, value, key_mask), (*bank, bank_mask), plan, fuse_self, scale, setting)
+def outer_attention(inputs: AttentionInputs) -> Tensor:
+    """Equations (1) and (2). Shapes and rules of the public op; softmax and sums in float32."""
+    return _tuned_attend("outer", inputs)
 
 
-def inner_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    plan: InterpolationPlan,
-    *,
-    fuse_self: bool,
-    bank: tuple[Tensor, Tensor],
-    key_mask: Tensor | None,
-    bank_mask: Tensor | None,
-    scale: float,
-) -> Tensor:
+def inner_attention(inputs: AttentionInputs) -> Tensor:
     """Equations (3) and (4). Keys and values are mixed in float32 and rounded once."""
-    found = measured_for("inner", query, key, plan, bank, key_mask is not None or bank_mask is not None)
-    setting, mix = (None, None) if found is None else (found.setting, found.mix)
-    return attend("inner", (query, key, value, key_mask), (*bank, bank_mask), plan, fuse_self, scale, setting, mix)
+    return _tuned_attend("inner", inputs)
 
 
-def attend(
-    mode: str,
-    own: Own,
-    source: Source,
-    plan: InterpolationPlan,
-    fuse_self: bool,
-    scale: float,
-    setting: Setting | None = None,
-    mix: str | None = None,
-) -> Tensor:
-    """Either op, launched as told; without `setting` as the chip's table says.
+def attend(mode: str, inputs: AttentionInputs, config: LaunchConfig | None = None, mix: str | None = None) -> Tensor:
+    """Either op, launched as told.
 
-    `mix`, inner only: keys mixed "before" or "on_the_way" of the attention kernel; default: by their number.
+    Args:
+        config: tiles and options; None means the chip's static ones.
+        mix: inner only, keys mixed "before" the attention kernel or "fused" into it; None means by their number.
     """
-    query = own[0]
-    output = empty_output(query)
+    output = empty_output(inputs.query)
     if not output.numel():
         return output
-    with torch.cuda.device_of(query):
-        kind = "listed"
-        if mode == "inner":
-            if mix is None:
-                mix = "before" if source[0].shape[2] > MIX_ON_THE_WAY else "on_the_way"
-            kind = "packed" if mix == "before" else "mixed"
-            source = mixed_bank(plan, *source) if mix == "before" else source
-        attention_launch(kind, target_of(query.device), own, source, output, plan, fuse_self, scale, setting).run()
+    with torch.cuda.device_of(inputs.query):
+        launched = kernel_mode(mode, inputs.bank_key.shape[2], mix)
+        if launched == "inner_premixed":
+            inputs = premixed(inputs)
+        attention_launch(launched, target_of(inputs.query.device), inputs, output, config).run()
     return output
 
 
-def mixed_bank(
-    plan: InterpolationPlan, bank_key: Tensor, bank_value: Tensor, bank_mask: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(N, H, Ss, D) keys and values (3) and (N, Ss) mask of the N interpolated rows, in the schedule's order."""
-    rows, (_, heads, length, head_dim) = plan.num_interpolated, bank_key.shape
+def premixed(inputs: AttentionInputs) -> AttentionInputs:
+    """The inputs with a bank of mixed keys and values (3), (N, H, Ss, D), of the N interpolated rows as scheduled."""
+    (_, heads, length, head_dim), rows = inputs.bank_key.shape, inputs.plan.num_interpolated
     mixed_key, mixed_value = (
-        torch.empty(rows, heads, length, head_dim, dtype=bank_key.dtype, device=bank_key.device) for _ in range(2)
+        torch.empty(rows, heads, length, head_dim, dtype=bank.dtype, device=bank.device)
+        for bank in (inputs.bank_key, inputs.bank_value)
     )
-    mixed_mask = None
-    if bank_mask is not None:
-        mixed_mask = torch.empty(rows, length, dtype=torch.bool, device=bank_key.device)
-    mixed = mixed_key, mixed_value, mixed_mask
+    mixed_mask = inputs.bank_mask
+    if mixed_mask is not None:
+        mixed_mask = torch.empty(rows, length, dtype=torch.bool, device=mixed_mask.device)
+    mixed = inputs._replace(bank_key=mixed_key, bank_value=mixed_value, bank_mask=mixed_mask)
     if mixed_key.numel():
-        lerp_launch((bank_key, bank_value, bank_mask), mixed, plan).run()
+        lerp_launch(inputs, mixed).run()
     return mixed
+
+
+def _tuned_attend(mode: str, inputs: AttentionInputs) -> Tensor:
+    tuned = tuned_for(mode, inputs)
+    return attend(mode, inputs) if tuned is None else attend(mode, inputs, tuned.config, tuned.mix)

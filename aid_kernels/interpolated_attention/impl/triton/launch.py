@@ -1,4 +1,4 @@
-"""Launches, described: every argument, constant and option, from the tensors' shapes and strides alone."""
+"""Kernel launches: every argument, constant and option, from the tensors' shapes and strides alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....plan import InterpolationPlan
-from ...tuning.static import LERP_BLOCK, MAX_UNROLLED, Setting, fit, static_setting
+from ...inputs import AttentionInputs
+from ...tuning.static import LERP_BLOCK, MAX_UNROLLED, LaunchConfig, fit, static_config
 from .attend import attention_kernel
 from .lerp import lerp_kernel
-
-Own = tuple[Tensor, Tensor, Tensor, Tensor | None]  # query, key, value, key mask
-Source = tuple[Tensor, Tensor, Tensor | None]  # key, value, mask
 
 
 @dataclass(frozen=True)
@@ -33,104 +30,90 @@ class Launch:
 
 
 def attention_launch(
-    kind: str,
-    target: str,
-    own: Own,
-    source: Source,
-    output: Tensor,
-    plan: InterpolationPlan,
-    fuse_self: bool,
-    scale: float,
-    setting: Setting | None = None,
+    mode: str, target: str, inputs: AttentionInputs, output: Tensor, config: LaunchConfig | None = None
 ) -> Launch:
-    """The launch that fills `output` (B, H, Sq, D), which is not empty; kinds as `attention_kernel` names them.
+    """The launch that fills `output` (B, H, Sq, D), which is not empty.
 
-    `setting`: tiles and options that were measured; default: the chip's table.
+    Args:
+        mode: the kernel's, as `kernel_mode` says; for "inner_premixed" the bank holds what `lerp_launch` made.
+        target: the chip, as `target_of` names it.
+        config: tuned tiles and options; None means the chip's static ones.
     """
-    query, key, value, key_mask = own
-    bank_key, bank_value, bank_mask = source
-    batch, heads, query_length, head_dim = query.shape
-    key_length, bank_length = key.shape[2], bank_key.shape[2]
+    batch, heads, query_length, head_dim = inputs.query.shape
+    key_length, bank_length = inputs.key.shape[2], inputs.bank_key.shape[2]
     # inner is one term; a plan without sources is one term of weight zero
-    terms = max(1, plan.num_sources) if kind == "listed" else 1
+    terms = max(1, inputs.plan.num_sources) if mode == "outer" else 1
     many = terms > MAX_UNROLLED
-    masked = key_mask is not None or bank_mask is not None
-    if setting is None:
-        setting = static_setting(target, query.itemsize, head_dim, many=many, masked=masked)
-    config = fit(target, head_dim, setting)
-    tiles = config.tiles
-    options = dict(num_warps=config.num_warps, num_stages=config.num_stages, enable_fp_fusion=True)
-    if kind == "mixed" and target.startswith("sm_"):
+    if config is None:
+        config = static_config(target, inputs.query.itemsize, head_dim, many=many, masked=inputs.masked)
+    fitted = fit(target, head_dim, config)
+    tiles = fitted.tiles
+    options = dict(num_warps=fitted.num_warps, num_stages=fitted.num_stages, enable_fp_fusion=True)
+    if mode == "inner_fused" and target.startswith("sm_"):
         # ptxas would rather spill a few bytes here than let fewer warps be resident
         options["maxnreg"] = 255
-    views = {
-        "query": query,
-        "key": key,
-        "value": value,
-        "output": output,
-        "bank_key": bank_key,
-        "bank_value": bank_value,
-    }
-    unit = _unit(*views.values())
+    names = ("query", "key", "value", "output", "bank_key", "bank_value")
+    views = {name: output if name == "output" else getattr(inputs, name) for name in names}
+    unit = _stride_unit(*views.values())
     return Launch(
         kernel=attention_kernel,
         grid=(batch * heads * -(-query_length // tiles.block_m) * tiles.slices,),
         arguments=dict(
             **views,
-            **_masks(key_mask=key_mask, bank_mask=bank_mask),
-            sources=plan.sources,
-            weights=plan.weights,
-            schedule=plan.schedule,
+            **_masks(key_mask=inputs.key_mask, bank_mask=inputs.bank_mask),
+            **_plan(inputs),
             **_steps(unit, **views),
             batch=batch,
             heads=heads,
             query_length=query_length,
             key_length=key_length,
             bank_length=bank_length,
-            num_sources=plan.num_sources,
-            scale=(abs(scale) or 1.0) * math.log2(math.e),
+            scale=(abs(inputs.scale) or 1.0) * math.log2(math.e),
         ),
         constants=dict(
-            KIND=kind,
+            MODE=mode,
             SLOTS=0 if many else terms,
-            FUSE_SELF=fuse_self,
-            SIGN=(scale > 0) - (scale < 0),
+            FUSE_SELF=inputs.fuse_self,
+            SIGN=(inputs.scale > 0) - (inputs.scale < 0),
             EVEN=key_length % tiles.block_n == 0,
             BANK_EVEN=bank_length % tiles.block_n == 0,
-            UNIT=unit,
-            WIDE=needs_int64(max(tiles.block_m, tiles.block_n), *views.values()),
+            STRIDE_UNIT=unit,
+            USE_INT64=needs_int64(max(tiles.block_m, tiles.block_n), *views.values()),
             TILES=tiles,
         ),
         options=options,
     )
 
 
-def lerp_launch(source: Source, mixed: Source, plan: InterpolationPlan) -> Launch:
-    """The launch that fills `mixed`, (N, H, Ss, D) and (N, Ss), which is not empty, for the N interpolated rows."""
-    bank_key, bank_value, bank_mask = source
-    mixed_key, mixed_value, mixed_mask = mixed
-    rows, heads, length, head_dim = mixed_key.shape
-    views = dict(bank_key=bank_key, bank_value=bank_value, mixed_key=mixed_key, mixed_value=mixed_value)
-    unit = _unit(*views.values())
+def lerp_launch(inputs: AttentionInputs, mixed: AttentionInputs) -> Launch:
+    """The launch that mixes the bank of `inputs` into that of `mixed`, (N, H, Ss, D) and (N, Ss), which is not empty.
+
+    N: the plan's interpolated rows, in the schedule's order.
+    """
+    rows, heads, length, head_dim = mixed.bank_key.shape
+    views = dict(
+        bank_key=inputs.bank_key,
+        bank_value=inputs.bank_value,
+        mixed_key=mixed.bank_key,
+        mixed_value=mixed.bank_value,
+    )
+    unit = _stride_unit(*views.values())
     return Launch(
         kernel=lerp_kernel,
         grid=(-(-length // LERP_BLOCK), heads, rows),
         arguments=dict(
             **views,
-            **_masks(bank_mask=bank_mask, mixed_mask=mixed_mask),
-            sources=plan.sources,
-            weights=plan.weights,
-            schedule=plan.schedule,
+            **_masks(bank_mask=inputs.bank_mask, mixed_mask=mixed.bank_mask),
+            **_plan(inputs),
             **_steps(unit, **views),
             length=length,
-            num_sources=plan.num_sources,
         ),
         constants=dict(
             HEAD_DIM=head_dim,
             WIDTH=max(16, 1 << (head_dim - 1).bit_length()),
             BLOCK=LERP_BLOCK,
-            UNIT=unit,
-            WIDE=needs_int64(LERP_BLOCK, *views.values()),
+            STRIDE_UNIT=unit,
+            USE_INT64=needs_int64(LERP_BLOCK, *views.values()),
         ),
         options=dict(num_warps=4, num_stages=1, enable_fp_fusion=True),
     )
@@ -141,7 +124,7 @@ def needs_int64(positions: int, *tensors: Tensor) -> bool:
     return max(positions * tensor.stride(2) + tensor.shape[3] for tensor in tensors) >= 2**31
 
 
-def _unit(*tensors: Tensor) -> int:
+def _stride_unit(*tensors: Tensor) -> int:
     """Elements in 16 bytes if every stride is a multiple of that, else 1.
 
     Triton itself notices multiples of 16 elements only, which rows of 40 contiguous elements are not; without it such
@@ -162,6 +145,11 @@ def _steps(unit: int, **tensors: Tensor) -> dict[str, int]:
         batch, head, position = _strides(tensor)
         steps |= {f"{name}_batch": batch // unit, f"{name}_head": head // unit, f"{name}_step": position // unit}
     return steps
+
+
+def _plan(inputs: AttentionInputs) -> dict[str, Tensor | int]:
+    plan = inputs.plan
+    return dict(sources=plan.sources, weights=plan.weights, schedule=plan.schedule, num_sources=plan.num_sources)
 
 
 def _masks(**masks: Tensor | None) -> dict[str, Tensor | int | None]:

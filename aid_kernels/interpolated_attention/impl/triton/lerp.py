@@ -1,4 +1,4 @@
-"""Inner's interpolated keys and values, equation (3), made once for all query blocks: only memory moves."""
+"""Mixing kernel: inner attention's interpolated keys and values, equation (3), once for all query blocks."""
 
 # mypy: ignore-errors
 # (Triton's language, which only looks like Python)
@@ -18,7 +18,8 @@ def lerp_kernel(
     bank_mask_batch, bank_mask_step, mixed_key_batch, mixed_key_head, mixed_key_step,
     mixed_value_batch, mixed_value_head, mixed_value_step, mixed_mask_batch, mixed_mask_step,
     length, num_sources,
-    HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, UNIT: tl.constexpr, WIDE: tl.constexpr,
+    HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr,
 ):  # fmt: skip
     """Program (block, head, place): one block of one head of the interpolated row at that place of the schedule."""
     start = tl.program_id(0) * BLOCK
@@ -29,15 +30,18 @@ def lerp_kernel(
     positions = tl.arange(0, BLOCK)
     inside = positions < length - start
 
-    source = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, UNIT, WIDE)
-    target = view_entry(view_head(mixed_key, mixed_key_batch, mixed_key_head, mixed_key_step, head, UNIT, WIDE), place)
+    source = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64)
+    target = view_entry(
+        view_head(mixed_key, mixed_key_batch, mixed_key_head, mixed_key_step, head, STRIDE_UNIT, USE_INT64), place
+    )
     # [BLOCK, WIDTH]
     tile = mix_tile(source, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
     store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
 
-    source = view_head(bank_value, bank_value_batch, bank_value_head, bank_value_step, head, UNIT, WIDE)
+    source = view_head(bank_value, bank_value_batch, bank_value_head, bank_value_step, head, STRIDE_UNIT, USE_INT64)
     target = view_entry(
-        view_head(mixed_value, mixed_value_batch, mixed_value_head, mixed_value_step, head, UNIT, WIDE), place
+        view_head(mixed_value, mixed_value_batch, mixed_value_head, mixed_value_step, head, STRIDE_UNIT, USE_INT64),
+        place,
     )
     tile = mix_tile(source, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
     store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)

@@ -2,7 +2,8 @@
 
 A view is (pointer, batch step, position step). A segment is (keys, values, mask, length): two views of its batch or
 bank entry, and of its mask (pointer or None, batch step, position step, entry). If MIXED, the segment is the weighted
-sum (3) of a row's sources: its entries are 0, and a mix (sources, weights, count) of that row comes along.
+sum (3) of a row's sources: its entries are 0, and a mix (sources, weights, count) of that row comes along. A state is
+FlashAttention's (m_i, l_i, accumulator), the accumulator in two tiles, main and rest.
 """
 
 # mypy: ignore-errors
@@ -20,12 +21,12 @@ MASK_BLOCK = tl.constexpr(1024)
 
 
 @triton.jit
-def view_head(pointer, batch_step, head_step, step, head, UNIT: tl.constexpr, WIDE: tl.constexpr):
-    """The view of one head; steps come in units of UNIT elements, so that the compiler sees how rows are aligned."""
-    pointer += tl.cast(head, tl.int64) * head_step * UNIT
-    if WIDE:
+def view_head(pointer, batch_step, head_step, step, head, STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr):
+    """The view of one head; steps in units of STRIDE_UNIT elements, so that the compiler sees how rows are aligned."""
+    pointer += tl.cast(head, tl.int64) * head_step * STRIDE_UNIT
+    if USE_INT64:
         step = tl.cast(step, tl.int64)
-    return pointer, tl.cast(batch_step, tl.int64) * UNIT, step * UNIT
+    return pointer, tl.cast(batch_step, tl.int64) * STRIDE_UNIT, step * STRIDE_UNIT
 
 
 @triton.jit
@@ -148,7 +149,7 @@ def attend_block(
     BLOCK: tl.constexpr, BOUNDED: tl.constexpr, MIXED: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """The state after BLOCK more keys from `start` on; BOUNDED if the segment may end among them. Equations (5)-(7)."""
-    peak, norm, main, rest = state
+    m_i, l_i, main, rest = state
     key, value, mask, length = segment
     positions = tl.arange(0, BLOCK)
     inside = None
@@ -168,23 +169,23 @@ def attend_block(
         logits = tl.where(inside[None, :], logits, float("-inf"))
 
     # [BLOCK_M]
-    highest = tl.maximum(peak, tl.max(logits, 1) * scale)
-    shrink = tl.exp2(peak - highest)
+    m_new = tl.maximum(m_i, tl.max(logits, 1) * scale)
+    alpha = tl.exp2(m_i - m_new)
     # [BLOCK_M, BLOCK]
-    shares = tl.exp2(logits * scale - highest[:, None])
-    norm = norm * shrink + tl.sum(shares, 1)
-    shares = shares.to(key[0].dtype.element_ty)
+    p = tl.exp2(logits * scale - m_new[:, None])
+    l_i = l_i * alpha + tl.sum(p, 1)
+    p = p.to(key[0].dtype.element_ty)
 
     values = load_segment(value, mix, start, positions, inside, 0, TILES.value_main, TILES.value_dim, MIXED)
     # [BLOCK_M, value_main]
-    main = dot(shares, values, main * shrink[:, None], TILES.upcast)
+    main = dot(p, values, main * alpha[:, None], TILES.upcast)
     if TILES.value_rest:
         values = load_segment(
             value, mix, start, positions, inside, TILES.value_main, TILES.value_rest, TILES.value_dim, MIXED
         )
         # [BLOCK_M, value_rest]
-        rest = dot(shares, values, rest * shrink[:, None], TILES.upcast)
-    return highest, norm, main, rest
+        rest = dot(p, values, rest * alpha[:, None], TILES.upcast)
+    return m_new, l_i, main, rest
 
 
 @triton.jit

@@ -1,0 +1,11 @@
+"""Doctor: compiles, checks and measures the attention of known models on this machine, and says what it found.
+
+`shapes` (the calls of known models), `examine` (measures them and fills the cache), `page` (table and plain words).
+`python -m aid_kernels.doctor` needs torch and Triton alone. This room imports `interpolated_attention` and `plan`.
+"""
+
+from .examine import Examination, examine
+from .page import page
+from .shapes import MODELS, Shape
+
+__all__ = ["MODELS", "Examination", "Shape", "examine", "page"]

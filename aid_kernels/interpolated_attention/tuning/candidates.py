@@ -1,0 +1,57 @@
+"""Candidates of a bucket: the stock recipe's routes, the kernel's static configuration and its nearest neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .choice import CallBucket, Choice
+from .files import launchable, same_order
+from .routes import offers_routes
+from .static import MAX_UNROLLED, LaunchConfig, default_mix, static_config
+
+# every one is compiled on the user's machine, a second or two each
+MOST_NEIGHBOURS = 2
+# queries up to which half the rows of a program may pay
+FEW_QUERIES = 512
+# bank lengths around `MAX_FUSED_KEYS` at which both ways to mix are tried
+EITHER_MIX = range(65, 513)
+
+
+def stock_candidates(bucket: CallBucket, standard: str) -> list[Choice]:
+    """The routes of `sdpa` that can serve a bucket, the standard one first."""
+    routes = ["merged", "concatenated"] if offers_routes(bucket.mode, bucket.masked, bucket.fuse_self) else ["merged"]
+    return [Choice("sdpa", route=route) for route in sorted(routes, key=lambda route: route != standard)]
+
+
+def triton_candidates(bucket: CallBucket, target: str, agreed: LaunchConfig | None = None) -> list[Choice]:
+    """The kernel as it is launched where nothing is tuned, then its most promising neighbours.
+
+    Args:
+        target: the chip, as `target_of` names it.
+        agreed: configuration of a bucket that differs in the number of sources alone. Only candidates that add in the
+            same order are left: batch invariance.
+    """
+    many = bucket.mode == "outer" and max(1, bucket.sources) > MAX_UNROLLED
+    itemsize = 4 if bucket.dtype == "float32" else 2
+    static = static_config(target, itemsize, bucket.head_dim, many=many, masked=bucket.masked)
+    configs = [static, *_neighbours(bucket, static)[:MOST_NEIGHBOURS]]
+    if agreed is not None:
+        shared = replace(agreed, slices=static.slices, num_stages=static.num_stages)
+        configs = [shared, *(config for config in configs if config != shared and same_order(config, agreed))]
+    if bucket.mode == "outer":
+        return [Choice("triton", config) for config in configs]
+    usual = default_mix(bucket.bank_length)
+    choices = [Choice("triton", config, usual) for config in configs]
+    if bucket.bank_length in EITHER_MIX:
+        choices.append(Choice("triton", configs[0], "before" if usual == "fused" else "fused"))
+    return choices
+
+
+def _neighbours(bucket: CallBucket, static: LaunchConfig) -> list[LaunchConfig]:
+    """One step from the static configuration, the most promising first, as far as a file may hold them."""
+    deeper = replace(static, num_stages=static.num_stages + 1)
+    narrower = replace(static, block_n=static.block_n // 2, num_stages=max(3, static.num_stages))
+    shorter = replace(static, block_m=static.block_m // 2, num_warps=max(1, static.num_warps // 2))
+    few = bucket.query_length <= FEW_QUERIES
+    ideas = [shorter, deeper, narrower] if few else [deeper, narrower, shorter]
+    return [config for config in dict.fromkeys(ideas) if config != static and launchable(config)]

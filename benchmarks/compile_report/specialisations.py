@@ -1,0 +1,151 @@
+"""Specialisations of the kernels: which ones the shipped configurations make, and what each compiles to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from aid_kernels import InterpolationPlan
+
+if TYPE_CHECKING:
+    from aid_kernels.interpolated_attention.impl.triton.launch import Launch
+
+HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
+# odd, so that every loop has its tail: whatever an even length compiles to is part of it
+LENGTHS = {"outer": 1001, "inner_premixed": 1001, "inner_fused": 77, "lerp": 1001}
+# stands for any number of sources that is not unrolled
+MANY = 3
+
+
+@dataclass(frozen=True)
+class Specialisation:
+    """One specialisation: what a launch is made for."""
+
+    target: str
+    mode: str  # of attention_kernel; or lerp
+    dtype: str
+    head_dim: int
+    sources: int  # J
+    masked: bool
+
+
+@dataclass(frozen=True)
+class ReportLine:
+    """One line of the report."""
+
+    target: str
+    kernel: str
+    dtype: str
+    head_dim: int
+    tiles: str
+    warps: int
+    stages: int
+    registers: int = 0
+    spilled_bytes: int = 0
+    shared_bytes: int = 0
+    shared_limit: int = 0
+    matrix_instructions: int = 0
+    occupancy: float = 0.0
+    problem: str = ""
+
+
+def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Specialisation]:
+    """Every line of the chips' tables, few and many sources, masks, inner, dtypes; less if `quick`."""
+    for target in targets:
+        for dim in (80,) if quick else HEAD_DIMS:
+            yield Specialisation(target, "outer", "bfloat16", dim, 2, False)
+        for dim in (256,) if quick else HEAD_DIMS:
+            yield Specialisation(target, "outer", "bfloat16", dim, MANY, False)
+        # with masks: the one with more accumulators in a program
+        for dim, sources in ((128, 2),) if quick else ((64, MANY), (96, 2), (128, 2), (160, 2), (256, 2)):
+            yield Specialisation(target, "outer", "bfloat16", dim, sources, True)
+        for dim, sources in ((128, 2),) if quick else ((64, MANY), (128, 2), (128, MANY), (256, 2)):
+            yield Specialisation(target, "outer", "float32", dim, sources, False)
+        if not quick:
+            yield Specialisation(target, "outer", "float16", 64, 2, False)
+            yield Specialisation(target, "inner_premixed", "float16", 128, 2, False)
+            yield Specialisation(target, "inner_fused", "bfloat16", 160, 2, True)
+            yield Specialisation(target, "lerp", "bfloat16", 80, 2, True)
+        yield Specialisation(target, "inner_fused", "bfloat16", 64, 2, False)
+
+
+def compile_case(case: Specialisation) -> ReportLine:
+    """Compile one specialisation and judge it."""
+    from benchmarks.compile_report.chips import ARCHITECTURES
+    from benchmarks.compile_report.compiled_kernel import compile_launch, read_resources
+
+    launch, chip = make_launch(case), ARCHITECTURES[case.target]
+    row = describe(case, launch)
+    try:
+        found = read_resources(compile_launch(launch, case.target), case.target)
+    except Exception as error:  # noqa: BLE001 - whatever the compiler raises is a line of the report, and fails it
+        text = " ".join(str(error).split())
+        return replace(row, problem=f"does not compile: {type(error).__name__}: {text[-200:]}")
+    problems = []
+    if found.spilled:
+        problems.append(f"spills {found.spilled} bytes")
+    if found.shared > chip.shared_limit:
+        problems.append(f"wants {found.shared} bytes of shared memory, the chip has {chip.shared_limit}")
+    # IEEE float32 products have no matrix instruction on NVIDIA's chips
+    expected = case.mode != "lerp" and (case.dtype != "float32" or case.target.startswith("gfx"))
+    if expected and not found.instructions:
+        problems.append(f"has no {chip.instruction}")
+    return replace(
+        row,
+        registers=found.registers,
+        spilled_bytes=found.spilled,
+        shared_bytes=found.shared,
+        shared_limit=chip.shared_limit,
+        matrix_instructions=found.instructions,
+        occupancy=round(found.occupancy, 3),
+        problem="; ".join(problems),
+    )
+
+
+def describe(case: Specialisation, launch: Launch) -> ReportLine:
+    """The line of a specialisation before it is compiled."""
+    return ReportLine(
+        target=case.target,
+        kernel=_kernel_name(case),
+        dtype=case.dtype,
+        head_dim=case.head_dim,
+        tiles=_tiles(launch.constants),
+        warps=launch.options["num_warps"],
+        stages=launch.options["num_stages"],
+    )
+
+
+def make_launch(case: Specialisation) -> Launch:
+    """The launch as the implementation makes it, for 4 rows of 8 heads as diffusers lays them out, without memory."""
+    from aid_kernels.interpolated_attention.impl.triton.launch import attention_launch, lerp_launch
+    from aid_kernels.interpolated_attention.inputs import AttentionInputs
+
+    dtype, length = getattr(torch, case.dtype), LENGTHS[case.mode]
+    query, key, value, output, bank_key, bank_value = (
+        torch.empty(4, length, 8, case.head_dim, dtype=dtype, device="meta").transpose(1, 2) for _ in range(6)
+    )
+    mask = torch.empty(4, length, dtype=torch.bool, device="meta") if case.masked else None
+    weights = torch.zeros(4, case.sources)
+    weights[1:3, 0] = 1
+    plan = InterpolationPlan(torch.zeros(4, case.sources, dtype=torch.int32), weights)
+    inputs = AttentionInputs(query, key, value, bank_key, bank_value, mask, mask, plan, True, 0.125)
+    if case.mode == "lerp":
+        return lerp_launch(inputs, inputs._replace(bank_key=key, bank_value=value))
+    return attention_launch(case.mode, case.target, inputs, output)
+
+
+def _kernel_name(case: Specialisation) -> str:
+    names = {"outer": f"outer, J={case.sources}" if case.sources < MANY else "outer, any J"}
+    names |= {"inner_premixed": "inner, premixed", "inner_fused": "inner, fused mix", "lerp": "mixing"}
+    return names[case.mode] + (", masks" if case.masked else "")
+
+
+def _tiles(constants: dict[str, Any]) -> str:
+    tiles = constants.get("TILES")
+    if tiles is None:
+        return f"{constants['BLOCK']}x{constants['WIDTH']}"
+    widths = f"{tiles.key_main}+{tiles.key_rest}, {tiles.slices}x({tiles.value_main}+{tiles.value_rest})"
+    return f"{tiles.block_m}x{tiles.block_n}, {widths}".replace("+0", "")

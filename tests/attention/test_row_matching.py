@@ -1,0 +1,82 @@
+"""Rows of the frames in a denoiser call, found by value."""
+
+import pytest
+import torch
+
+from aid_kernels import InterpolationPlan
+from aid_pipeline import Frames
+from aid_pipeline.attention.row_matching import FrameFinder, find_rows
+
+EMBEDS = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0))
+OTHER = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(1))
+
+
+def frames(embeds=EMBEDS, **fields):
+    return Frames(InterpolationPlan.sequence([0.0, 0.3, 1.0]), embeds, **{"num_steps": 4} | fields)
+
+
+def test_blocks_equal_to_the_expected_rows():
+    both = torch.cat([OTHER, EMBEDS, EMBEDS])
+    assert find_rows(both, EMBEDS) == [3, 6]
+    assert find_rows(both.half(), EMBEDS) == [3, 6]
+    assert find_rows(both[1:], EMBEDS) == []  # no whole number of blocks
+    assert find_rows(both[..., :4], EMBEDS) == []
+
+
+@pytest.mark.parametrize(
+    ("blocks", "start"),
+    [
+        ([OTHER, EMBEDS], 3),
+        ([EMBEDS, OTHER], 0),
+        ([EMBEDS], 0),
+        ([OTHER], None),
+        ([OTHER, EMBEDS, OTHER], 3),
+        ([OTHER, OTHER], None),
+    ],
+    ids=["uncond-cond", "cond-uncond", "cond", "uncond", "three", "strangers"],
+)
+def test_rows_are_found_by_value(blocks, start):
+    assert FrameFinder(frames()).find(torch.cat(blocks), first_step=True) == start
+
+
+def test_rows_are_found_in_the_pipelines_dtype():
+    half = torch.cat([OTHER, EMBEDS]).half()
+    assert FrameFinder(frames()).find(half, first_step=True) == 3
+    assert FrameFinder(frames(EMBEDS.half())).find(half, first_step=True) == 3
+
+
+def test_embeddings_may_be_made_when_they_are_needed():
+    finder = FrameFinder(frames(lambda: EMBEDS.clone()))
+    assert finder.find(torch.cat([OTHER, EMBEDS]), first_step=True) == 3
+
+
+def test_equal_prompts_are_still_frames():
+    same = EMBEDS[:1].expand(3, -1, -1)
+    assert FrameFinder(frames(same)).find(torch.cat([OTHER, same]), first_step=True) == 3
+
+
+def test_another_run_may_have_other_tensors():
+    finder = FrameFinder(frames())
+    for _ in range(2):
+        finder.start_run()
+        assert finder.find(EMBEDS.clone(), first_step=True) == 0
+
+
+def test_known_embeddings_are_not_compared_again(monkeypatch):
+    finder, both = FrameFinder(frames()), torch.cat([OTHER, EMBEDS])
+    views = [both, both[:], both.view_as(both)]
+    assert finder.find(both, first_step=True) == 3
+    monkeypatch.setattr(torch, "equal", None)
+    assert [finder.find(view, first_step=False) for view in views] == [3, 3, 3]
+    monkeypatch.undo()
+    both[3:] = 0  # changed in place: it is another content now
+    assert finder.find(both, first_step=False) is None
+
+
+def test_images_of_a_prompt_are_sequences_of_their_own():
+    """Row i * 2 + k is image k of frame i, behind three unconditional rows per image."""
+    plan = FrameFinder(frames(num_images_per_prompt=2)).plan(6, 12, torch.device("cpu"))
+    assert plan.host_weights[:8].count_nonzero() == 0
+    assert plan.host_sources[8:10].tolist() == [[6, 10], [7, 11]]
+    torch.testing.assert_close(plan.host_weights[8:10], torch.tensor([[0.7, 0.3], [0.7, 0.3]]))
+    assert plan.host_weights[10:].count_nonzero() == 0

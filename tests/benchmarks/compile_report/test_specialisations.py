@@ -1,0 +1,116 @@
+"""The compile report: it compiles what launches compile, covers every configuration, and fails when it should."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from aid_kernels.interpolated_attention.tuning import static as triton_configs
+from benchmarks.compile_report.__main__ import RESULTS, write
+from benchmarks.compile_report.specialisations import ReportLine, cases, describe, make_launch
+
+pytest.importorskip("triton")
+
+
+def run(script: str) -> None:
+    """In a process where Triton compiles; this one may interpret."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=280)
+
+
+SPECIALISATION = """
+from triton.runtime import driver
+from benchmarks.compile_report.specialisations import Specialisation, make_launch
+from benchmarks.compile_report.compiled_kernel import compile_launch, gpu_target
+
+class Driver:
+    get_current_target = staticmethod(lambda: gpu_target("sm_80"))
+    get_current_device = staticmethod(lambda: 0)
+    get_current_stream = staticmethod(lambda device: 0)
+
+launch = make_launch(Specialisation("sm_80", "lerp", "bfloat16", 40, 2, True))
+driver.set_active(Driver())
+own = launch.kernel.warmup(grid=launch.grid, **launch.arguments, **launch.constants, **launch.options)
+ours = compile_launch(launch, "sm_80")
+assert own.src.signature == ours.src.signature, (own.src.signature, ours.src.signature)
+assert own.src.constants == ours.src.constants
+assert {key: value for key, value in own.src.attrs.items() if value} == ours.src.attrs
+assert own.asm["ptx"].count("ld.global") == ours.asm["ptx"].count("ld.global") > 0
+"""
+
+
+@pytest.mark.slow
+def test_specialises_as_a_launch_does() -> None:
+    run(SPECIALISATION)
+
+
+PROBLEMS = """
+from dataclasses import replace
+from benchmarks.compile_report import compiled_kernel
+from benchmarks.compile_report.specialisations import Specialisation, compile_case
+
+case = Specialisation("sm_80", "outer", "bfloat16", 8, 1, False)
+good = compile_case(case)
+assert not good.problem, good
+assert good.registers > 32 and good.shared_bytes > 0 and good.matrix_instructions > 0 and 0 < good.occupancy <= 1
+chip = compiled_kernel.ARCHITECTURES["sm_80"]
+compiled_kernel.ARCHITECTURES["sm_80"] = replace(chip, shared_limit=16, instruction="wgmma.mma_async")
+bad = compile_case(case)
+assert "bytes of shared memory" in bad.problem and "has no wgmma" in bad.problem, bad
+"""
+
+
+@pytest.mark.slow
+def test_names_what_is_wrong() -> None:
+    run(PROBLEMS)
+
+
+def test_covers_every_line_of_every_table() -> None:
+    tables = {2: triton_configs._HALF, 4: triton_configs._FLOAT}
+    compiled = set()
+    for case in cases(triton_configs.TARGETS, quick=False):
+        itemsize = 4 if case.dtype == "float32" else 2
+        entry = next(entry for entry in tables[itemsize][case.target] if case.head_dim <= entry.width)
+        compiled.add((case.target, itemsize, entry))
+    assert compiled == {
+        (target, itemsize, entry)
+        for itemsize in tables
+        for target in tables[itemsize]
+        for entry in tables[itemsize][target]
+    }
+    assert set(cases(("sm_90",), quick=True)) < set(cases(("sm_90",), quick=False))
+
+
+def test_the_committed_table_is_of_the_shipped_configurations() -> None:
+    """To be run again after a change of them: python -m benchmarks.compile_report."""
+    with (RESULTS / "compile_report.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert not [line for line in lines if line["problem"]]
+    shipped = [asdict(describe(case, make_launch(case))) for case in cases(triton_configs.TARGETS, quick=False)]
+    told = ("target", "kernel", "dtype", "head_dim", "tiles", "warps", "stages")
+    assert [[line[name] for name in told] for line in lines] == [[str(row[name]) for name in told] for row in shipped]
+
+
+def test_occupancy_is_bounded_by_the_scarcest() -> None:
+    from benchmarks.compile_report.compiled_kernel import ARCHITECTURES, _occupancy
+
+    assert _occupancy(ARCHITECTURES["sm_90"], 8, 255, 1024, 0) == 8 / 64  # registers
+    assert _occupancy(ARCHITECTURES["sm_90"], 4, 32, 100_000, 0) == 2 * 4 / 64  # shared memory
+    assert _occupancy(ARCHITECTURES["sm_100"], 4, 32, 1024, 256) == 2 * 4 / 64  # tensor memory
+    assert _occupancy(ARCHITECTURES["sm_86"], 1, 32, 0, 0) == 16 / 48  # programs
+
+
+def test_tables_hold_every_row(tmp_path: Path) -> None:
+    tiles = "128x128, 64, 1x(64)"
+    row = ReportLine("sm_90", "outer, J=2", "bfloat16", 64, tiles, 8, 2, 250, 0, 81920, 232448, 51, 0.125, "")
+    write([row, ReportLine(*list(vars(row).values())[:-1], "spills 8 bytes")], tmp_path)
+    with (tmp_path / "compile_report.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["problem"] for line in lines] == ["", "spills 8 bytes"]
+    assert "1 with a problem" in (tmp_path / "compile_report.md").read_text(encoding="utf-8")
