@@ -32,11 +32,13 @@ assert not [name for name in sys.modules if name.startswith("aid_")]
 
 
 @shipped
+@pytest.mark.slow
 def test_the_stock_call_needs_nothing_of_this_package_and_no_network(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", STOCK_CALL, str(MODEL_PATH)], cwd=tmp_path, check=True, timeout=200)
 
 
 @shipped
+@pytest.mark.slow
 def test_a_small_card(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -232,6 +232,7 @@ def test_a_lost_gpu_is_said_and_not_risked_again(machine: Machine, monkeypatch: 
     assert f"{crashed}: out, the process ended while it ran" in str(explain(**arguments()))
 
 
+@pytest.mark.slow
 def test_buckets_that_differ_in_sources_alone_add_in_one_order(machine: Machine) -> None:
     narrow = {}
     machine.milliseconds = lambda choice: narrow.get(choice, 2.0)
@@ -276,6 +277,7 @@ with pytest.MonkeyPatch.context() as patch:
 """
 
 
+@pytest.mark.slow
 def test_processes_on_one_folder_agree(tmp_path: Path) -> None:
     """Two that measure at once and find different ones fastest: files stay whole, and a third follows them."""
     root = Path(__file__).parents[3]
