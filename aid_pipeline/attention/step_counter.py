@@ -1,4 +1,7 @@
-"""Counter of denoising steps: which one a denoiser call belongs to."""
+"""Counter of denoising steps: which one a denoiser call belongs to.
+
+How many steps a scheduler makes is asked in `sampling/scheduler_steps.py`.
+"""
 
 from __future__ import annotations
 

@@ -23,8 +23,9 @@ from ..errors import AIDError, ArgumentError
 from ..families import find_denoiser, find_family
 from .embedding_handover import stub_embeddings
 from .prompt_switch import PromptSwitch
+from .scheduler_steps import denoiser_steps
 from .stock_arguments import stock_parameters
-from .stock_call import CallMonitor, Progress, denoiser_steps, private_copy
+from .stock_call import CallMonitor, Progress, private_copy
 
 
 @dataclass(frozen=True)

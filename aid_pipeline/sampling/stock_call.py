@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LOOP_LENGTH = "_num_timesteps"  # what most stock calls note just before their loop
+from .scheduler_steps import LOOP_LENGTH
+
 Progress = Callable[[int, int], None]  # steps done, steps in all
 
 
@@ -32,27 +33,6 @@ def private_copy(pipe: Any) -> Any:
         own.vae = copy.copy(vae)
         own.vae.use_slicing = True
     return own
-
-
-def denoiser_steps(pipe: Any, steps: int) -> int:
-    """How many different timesteps the loop that is about to start shows the denoiser, one after another.
-
-    A scheduler of second order shows each twice, or looks between two; PNDM shows one twice; img2img leaves out the
-    first timesteps, `denoising_end` the last.
-
-    Args:
-        pipe: a private copy inside its call.
-        steps: of the loop's progress bar.
-    """
-    timesteps = getattr(pipe.scheduler, "timesteps", None)
-    if not isinstance(timesteps, Tensor):
-        return steps
-    length = getattr(pipe, LOOP_LENGTH, None)
-    if length is None:
-        left_out = max(0, (getattr(pipe.scheduler, "num_inference_steps", None) or steps) - steps)
-        length = len(timesteps) - left_out * getattr(pipe.scheduler, "order", 1)
-    parts = (timesteps[:length], timesteps[-length:])
-    return max(len(part.unique_consecutive()) for part in parts)
 
 
 @dataclass

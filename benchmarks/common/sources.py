@@ -40,8 +40,8 @@ _FIDELITY = tuple(f"aid_pipeline/metrics/{name}.py" for name in ("clip", "featur
 _STUDIES = tuple(f"aid_pipeline/studies/{name}.py" for name in ("comparison/methods", "evaluation/measure"))
 COMPARISON = (*STOCK, *_ATTENTION, "aid_pipeline/selection/beta_fit.py", *_STEPS, *_FIDELITY, *_STUDIES)
 # what is compiled; that the tables of tiles are the compiled ones has a test of its own
-KERNELS = tuple(f"{_OPERATOR}/impl/triton/{name}.py" for name in ("attend", "lerp", "tiles"))
-GPU = (*STOCK, f"{_OPERATOR}/impl/triton/*.py", f"{_OPERATOR}/tuning/static.py", "aid_kernels/configs/*.json")
+KERNELS = tuple(f"{_OPERATOR}/impl/triton/{name}.py" for name in ("attend", "lerp", "tile_ops"))
+GPU = (*STOCK, f"{_OPERATOR}/impl/triton/*.py", f"{_OPERATOR}/tuning/tile_sizes.py", "aid_kernels/configs/*.json")
 # of the committed results, by their place under benchmarks/results; a GPU run's folder is its owner's choice
 MEASURED = {
     "cpu/operator.json": STOCK,

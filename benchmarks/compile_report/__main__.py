@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from aid_kernels.interpolated_attention.tuning.static import TARGETS
+from aid_kernels.interpolated_attention.tuning.tile_sizes import TARGETS
 from benchmarks.common import result_files, sources
 from benchmarks.compile_report.specialisations import ReportLine, cases, compile_case
 

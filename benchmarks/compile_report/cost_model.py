@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
-from aid_kernels.interpolated_attention.tuning.static import LERP_BLOCK, configure, kernel_mode
+from aid_kernels.interpolated_attention.tuning.tile_sizes import LERP_BLOCK, configure, kernel_mode
 from benchmarks.compile_report.chips import Chip
 
 ITEM = 2  # bytes of a bf16 or fp16 number; float32 runs outside the tensor cores and is not predicted

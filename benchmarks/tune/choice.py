@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from aid_kernels.interpolated_attention.tuning.files import FORMAT, Bucket
-from aid_kernels.interpolated_attention.tuning.static import LaunchConfig
+from aid_kernels.interpolated_attention.tuning.tile_sizes import LaunchConfig
 from benchmarks.common.settings import Row
 from benchmarks.tune.space import MANY
 

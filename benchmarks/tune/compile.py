@@ -41,7 +41,7 @@ def problem_of(
     from aid_kernels import InterpolationPlan
     from aid_kernels.interpolated_attention.impl.triton.launch import attention_launch
     from aid_kernels.interpolated_attention.inputs import AttentionInputs
-    from aid_kernels.interpolated_attention.tuning.static import kernel_mode
+    from aid_kernels.interpolated_attention.tuning.tile_sizes import kernel_mode
     from benchmarks.compile_report.chips import ARCHITECTURES
     from benchmarks.compile_report.compiled_kernel import CUOBJDUMP, compile_launch, read_resources
 

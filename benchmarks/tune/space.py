@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from aid_kernels.interpolated_attention.tuning.static import LaunchConfig, default_mix, split, static_config
+from aid_kernels.interpolated_attention.tuning.tile_sizes import LaunchConfig, default_mix, split, static_config
 
 FEW, MANY = 2, 3  # sources: unrolled, and a run-time number of them
 # queries x keys of a block, warps; stages are tried for each

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.sampling.stock_call import denoiser_steps
+from aid_pipeline.sampling.scheduler_steps import denoiser_steps
 
 from ..support.families import FAMILIES, PIXELS, PROMPTS
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from .choice import CallBucket, Choice
 from .files import launchable, same_order
 from .routes import offers_routes
-from .static import MAX_UNROLLED, LaunchConfig, default_mix, static_config
+from .tile_sizes import MAX_UNROLLED, LaunchConfig, default_mix, static_config
 
 # every one is compiled on the user's machine, a second or two each
 MOST_NEIGHBOURS = 2

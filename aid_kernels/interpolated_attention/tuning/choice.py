@@ -9,7 +9,7 @@ from typing import Any
 from ...constants import IMPLEMENTATIONS, MODES
 from ..inputs import AttentionInputs
 from .files import DTYPES, MIXES, launch_config
-from .static import LaunchConfig
+from .tile_sizes import LaunchConfig
 
 # how `sdpa` treats the two segments of a fused call: attended to apart and merged, or their keys concatenated
 ROUTES = ("merged", "concatenated")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...constants import CONFIG_DIR_VARIABLE, MODES
-from .static import LaunchConfig
+from .tile_sizes import LaunchConfig
 
 FORMAT = 1
 SHIPPED = Path(__file__).parents[2] / "configs"

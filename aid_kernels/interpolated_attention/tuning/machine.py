@@ -15,7 +15,7 @@ import torch
 
 _OPERATOR = Path(__file__).parents[1]
 # what decides how fast and how exact a candidate is
-_TIMED = ("impl/**/*.py", "tuning/static.py", "layout.py")
+_TIMED = ("impl/**/*.py", "tuning/tile_sizes.py", "layout.py")
 _NVIDIA, _AMD = Path("/proc/driver/nvidia/version"), Path("/sys/module/amdgpu/version")
 
 

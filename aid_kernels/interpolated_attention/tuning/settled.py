@@ -14,7 +14,7 @@ from .cache import Cache, cache_root
 from .choice import CallBucket, Choice
 from .machine import identity
 from .measure import Measurement
-from .static import LaunchConfig
+from .tile_sizes import LaunchConfig
 
 # doublings of a length within which a measurement still tells which implementation is faster
 NEAR = 1

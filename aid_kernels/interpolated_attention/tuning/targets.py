@@ -6,7 +6,7 @@ import functools
 
 import torch
 
-from .static import INTERPRETER
+from .tile_sizes import INTERPRETER
 
 
 def target_of(device: torch.device) -> str:

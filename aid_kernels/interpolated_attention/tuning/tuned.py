@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from ..inputs import AttentionInputs
 from .files import Bucket, TunedEntry, load, own_directory
-from .static import MAX_UNROLLED, LaunchConfig, static_config
 from .targets import gpu_name, target_of
+from .tile_sizes import MAX_UNROLLED, LaunchConfig, static_config
 
 # doublings of a length within which a measurement still tells which implementation is faster
 NEAR = 1

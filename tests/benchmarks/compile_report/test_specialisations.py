@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aid_kernels.interpolated_attention.tuning import static as triton_configs
+from aid_kernels.interpolated_attention.tuning import tile_sizes as triton_configs
 from benchmarks.compile_report.__main__ import RESULTS, write
 from benchmarks.compile_report.specialisations import ReportLine, cases, describe, make_launch
 

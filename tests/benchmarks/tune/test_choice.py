@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from aid_kernels.interpolated_attention.tuning.files import ConfigFileError, parse
-from aid_kernels.interpolated_attention.tuning.static import fit
+from aid_kernels.interpolated_attention.tuning.tile_sizes import fit
 from benchmarks.common import machine as machines
 from benchmarks.common.settings import Row, Settings
 from benchmarks.tune import __main__ as tune

@@ -14,7 +14,7 @@ from aid_kernels.interpolated_attention import auto
 from aid_kernels.interpolated_attention.impl.triton.support import interpreting
 from aid_kernels.interpolated_attention.tuning import files, tuned
 from aid_kernels.interpolated_attention.tuning.files import Bucket, ConfigFileError, parse
-from aid_kernels.interpolated_attention.tuning.static import LaunchConfig, fit, static_config
+from aid_kernels.interpolated_attention.tuning.tile_sizes import LaunchConfig, fit, static_config
 from tests.kernels.tuning.entries import CONFIG, GPU, content, entry, write
 from tests.testing import OPS, Case, assert_accepted
 

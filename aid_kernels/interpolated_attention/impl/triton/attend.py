@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .tiles import LOWEST, any_visible, attend, load_tile, store_tile, view_entry, view_from, view_head
+from .tile_ops import LOWEST, any_visible, attend, load_tile, store_tile, view_entry, view_from, view_head
 
 
 @triton.jit

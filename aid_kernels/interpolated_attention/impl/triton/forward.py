@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ...inputs import AttentionInputs
 from ...layout import empty_output
-from ...tuning.static import LaunchConfig, kernel_mode
 from ...tuning.targets import target_of
+from ...tuning.tile_sizes import LaunchConfig, kernel_mode
 from ...tuning.tuned import tuned_for
 from .launch import attention_launch, lerp_launch
 from .support import interpreting

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...inputs import AttentionInputs
-from ...tuning.static import LERP_BLOCK, MAX_UNROLLED, LaunchConfig, fit, static_config
+from ...tuning.tile_sizes import LERP_BLOCK, MAX_UNROLLED, LaunchConfig, fit, static_config
 from .attend import attention_kernel
 from .lerp import lerp_kernel
 

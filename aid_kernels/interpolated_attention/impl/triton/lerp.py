@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .tiles import load_visible, mix_tile, store_tile, view_entry, view_head
+from .tile_ops import load_visible, mix_tile, store_tile, view_entry, view_head
 
 
 @triton.jit(do_not_specialize=["length", "num_sources"])

@@ -13,8 +13,8 @@ import torch
 
 from ....constants import INTERPRET_VARIABLE
 from ...inputs import AttentionInputs
-from ...tuning.static import TARGETS
 from ...tuning.targets import target_of
+from ...tuning.tile_sizes import TARGETS
 
 MINIMUM_VERSION = (3, 6)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)

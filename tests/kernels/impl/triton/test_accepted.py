@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from aid_kernels.interpolated_attention.tuning.static import LaunchConfig
+from aid_kernels.interpolated_attention.tuning.tile_sizes import LaunchConfig
 from tests.kernels.test_contract import cases as contract_cases
 from tests.testing import OPS, Case, assert_accepted, bundled, run_triton
 

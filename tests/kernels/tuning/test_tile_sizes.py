@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from aid_kernels.interpolated_attention.tuning import static
-from aid_kernels.interpolated_attention.tuning.static import LaunchConfig, fit, kernel_mode
+from aid_kernels.interpolated_attention.tuning import tile_sizes as static
+from aid_kernels.interpolated_attention.tuning.tile_sizes import LaunchConfig, fit, kernel_mode
 
 
 @pytest.mark.parametrize("width", range(8, 257, 8))
