@@ -1,7 +1,7 @@
 """`aid interpolate`: a new option is a field with a help text, here of `InterpolationSpec` in `spec.py`.
 
-In Python it is a parameter of `interpolate` too. Fields of `AIDConfig`, `Selection` and `Formats` become options likewise;
-what is not of the sequence is written below.
+In Python it is a parameter of `interpolate` too. Fields of `AIDConfig`, `Selection` and `Formats` become options
+likewise; what is not of the sequence is written below.
 """
 
 from __future__ import annotations
