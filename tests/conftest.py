@@ -19,6 +19,19 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="how often the command is killed at a random point")
 
 
+# rooms whose tests are for a change of theirs, not for every save
+SLOW_ROOMS = ("benchmarks", "examples", "interpolation/test_variations.py", "metrics", "miniature", "packaging")
+SLOW_ROOMS += ("selection", "studies")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    root = Path(__file__).parent
+    for item in items:
+        if root in item.path.parents and item.path.relative_to(root).as_posix().startswith(SLOW_ROOMS):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Models this small run fastest on one thread, and then several test processes do not get in each other's way."""
