@@ -32,7 +32,8 @@ def keyframes(coefficients: Any, frames_per_key: int | Sequence[int] | None) -> 
     position = t if frames_per_key is None else _chain_positions(t, frames_per_key)
     if position[0] != 0 or (position.diff() < 0).any():
         raise ValueError(f"keyframe positions must start at 0 and never decrease, got {position.tolist()}")
-    rows = [(position == key).nonzero() for key in range(int(position[-1].floor()) + 1)]
+    keys = min(int(position[-1].floor()) + 1, len(position) + 1)  # more than there are rows is wrong already
+    rows = [(position == key).nonzero() for key in range(keys)]
     if position[-1] != len(rows) - 1 or len(rows) < 2 or not all(len(row) for row in rows):
         raise ValueError(
             f"every keyframe 0, 1, ... needs a row at that whole position, and the last row must be one; "

@@ -28,8 +28,12 @@ Sources = dict[str, Digests]
 _DIGITS = 12
 _OPERATOR = "aid_kernels/interpolated_attention"
 # patterns, from the root of the repository
-STOCK = tuple(f"{_OPERATOR}/{name}.py" for name in ("impl/sdpa", "impl/log_sum_exp_ops", "layout"))
-_ATTENTION = tuple(f"aid_pipeline/attention/{name}.py" for name in ("operator_call", "masks", "kv_bank"))
+_RECIPE = ("impl/sdpa", "impl/sdpa_concatenated", "impl/log_sum_exp_ops", "layout", "inputs")
+_SERVED = ("dispatch", "auto", "running", "tuning/routes")  # which implementation and route a call gets
+STOCK = ("aid_kernels/plan/*.py", *(f"{_OPERATOR}/{name}.py" for name in (*_RECIPE, *_SERVED)))
+_ROOMS = tuple(f"aid_pipeline/{room}/*.py" for room in ("attention", "conditioning", "sampling"))
+_SPEC = tuple(f"aid_pipeline/{name}.py" for name in ("coefficients", "config", "families", "interpolation", "spec"))
+_ATTENTION = (*_ROOMS, *_SPEC)
 SEQUENCE = (*STOCK, *_ATTENTION, "benchmarks/denoiser/public_schedule.py")
 _STEPS = tuple(f"aid_pipeline/metrics/{name}.py" for name in ("distances", "step_distances", "intervals"))
 _CHOICE = tuple(

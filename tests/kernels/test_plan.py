@@ -186,3 +186,10 @@ def test_sum_tolerance() -> None:
     InterpolationPlan(torch.tensor([[0, 1]]), torch.tensor([[0.5, 0.50009]]))
     with pytest.raises(ValueError, match="sum to"):
         InterpolationPlan(torch.tensor([[0, 1]]), torch.tensor([[0.5, 0.5002]]))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("last", [3.0, 1e6, 1e15])
+def test_a_chain_with_more_keyframes_than_rows_is_refused_at_once(last):
+    with pytest.raises(ValueError, match="every keyframe"):
+        InterpolationPlan.keyframes([0, last])

@@ -154,8 +154,8 @@ def sample_methods(
 
     prompts, family = check_prompts(prompt_a, prompt_b, None, None, frames), find_family(pipe)
     call = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
-    guided = check_guidance(pipe, family, call, False)
-    encoded = encode_prompts(private_copy(pipe), family, prompts, guided, {})
+    do_classifier_free_guidance = check_guidance(pipe, family, call, False)
+    encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, {})
     memory, total, done = EndpointCache(), rows(methods, frames), 0
     ends: Tensor | None = None
     for config, (coefficients, names) in runs(methods, frames).items():

@@ -70,9 +70,11 @@ def replaced_images(
             "Stable Diffusion 1.x, 2.x or XL model"
         )
     family = find_family(pipe)
-    guided = check_guidance(pipe, family, {"guidance_scale": guidance_scale}, False)
+    do_classifier_free_guidance = check_guidance(pipe, family, {"guidance_scale": guidance_scale}, False)
     own = private_copy(pipe)
-    encoded = encode_prompts(own, family, check_prompts(prompt_a, prompt_b, None, None, 2), guided, {})
+    encoded = encode_prompts(
+        own, family, check_prompts(prompt_a, prompt_b, None, None, 2), do_classifier_free_guidance, {}
+    )
     # every row but b's has a's text: cross-attention "from b" reads b's keys through the plan
     rows = [1 if name == "b" else 0 for name in ROWS]
     embeddings = {name: value[rows] for name, value in encoded.arguments_for((0.0, 1.0)).items()}

@@ -82,3 +82,27 @@ def test_every_committed_result_names_the_files_of_its_kind(name: str) -> None:
     result = json.loads((RESULTS / name).read_text())
     assert len(result["sources"]) == len(sources.recorded(sources.MEASURED[name]))
     assert all(len(digest) == 12 for digests in result["sources"].values() for digest in digests.values())
+
+
+DECISIVE = [
+    ("cpu/operator.json", "aid_kernels/interpolated_attention/tuning/routes.py", "FEW_KEYS = 0", "FEW_KEYS = 4096"),
+    ("cpu/operator.json", "aid_kernels/plan/construction.py", "[1 - t, t]", "[t, 1 - t]"),
+    ("cpu/sequence.json", "aid_pipeline/config.py", "round(self.warmup * num_steps)", "0"),
+    ("cpu/sequence.json", "aid_pipeline/spec.py", "DEFAULT_GUIDANCE = 5.0", "DEFAULT_GUIDANCE = 6.0"),
+    ("cpu/selection.json", "aid_pipeline/coefficients.py", "beta.ppf(", "beta.cdf("),
+    ("cpu/selection.json", "aid_pipeline/conditioning/latents.py", "(t * angle).sin()", "(t * angle).cos()"),
+    ("paper/paper.json", "aid_pipeline/sampling/prompt_switch.py", "floor", "ceil"),
+    ("paper/paper.json", "aid_pipeline/attention/denoiser_hook.py", "True", "False"),
+    ("paper/precision.json", "aid_pipeline/metrics/fidelity.py", "<= size", "< size"),
+]
+
+
+@pytest.mark.parametrize(("result", "path", "old", "new"), DECISIVE, ids=lambda value: Path(str(value)).name)
+def test_a_change_of_what_decides_a_figure_makes_its_result_stale(result, path, old, new) -> None:
+    text = (sources.ROOT / path).read_text("utf-8")
+    assert old in text
+    files = dict(sources.Tree.read().files)
+    committed = json.loads((RESULTS / result).read_text("utf-8"))["sources"]
+    assert not sources.Tree(files).changed(committed)
+    files[path] = sources.digests(path, text.replace(old, new))
+    assert sources.Tree(files).changed(committed)

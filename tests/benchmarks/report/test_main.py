@@ -47,7 +47,7 @@ MACHINE = {
 def root(tmp_path: Path) -> Path:
     """A repository with the committed CPU results, as if measured just now, their sources, and the pages."""
     ignored = shutil.ignore_patterns("model", "__pycache__", "results", "*.safetensors")
-    for folder in ("aid_kernels/interpolated_attention", "aid_pipeline", "benchmarks"):
+    for folder in ("aid_kernels", "aid_pipeline", "benchmarks"):
         shutil.copytree(machine.ROOT / folder, tmp_path / folder, ignore=ignored)
     for name in ("cpu", "compile_report", "paper"):
         shutil.copytree(RESULTS / name, tmp_path / "benchmarks/results" / name, ignore=ignored)
