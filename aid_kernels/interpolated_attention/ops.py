@@ -5,11 +5,15 @@ Their arguments are the fields of `AttentionInputs`, then the implementation ask
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._library.autograd import make_autograd_impl
+from torch._library.custom_ops import CustomOpDef
+from torch.autograd.forward_ad import unpack_dual
 
 from ..constants import MODES
 from . import dispatch
@@ -51,6 +55,7 @@ def _define(mode: str) -> Callable[..., Tensor]:
 
     forward.register_fake(lambda query, *rest: empty_output(query))
     forward.register_autograd(differentiate, setup_context=save)
+    _refuse_forward_mode(forward)
     return forward
 
 
@@ -66,7 +71,30 @@ def _define_backward(mode: str) -> Callable[..., list[Tensor]]:
     def _(grad: Tensor, *fields: Any) -> list[Tensor]:
         return [torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in fields[:5]]
 
+    _refuse_forward_mode(backward)
     return backward
+
+
+def _refuse_forward_mode(op: CustomOpDef) -> None:
+    """Make `op` raise on inputs with a tangent, whose derivative torch would take for zero.
+
+    The kernel of the dispatch key "Autograd" alone sees tangents, in eager and compiled calls and at every level of
+    `torch.func`; the check stands in front of it.
+    """
+    kernel = make_autograd_impl(op._opoverload, op)
+
+    def checked(keyset: Any, *arguments: Any, **options: Any) -> Any:
+        # tensors of the plan are never differentiated
+        if any(isinstance(part, Tensor) and unpack_dual(part).tangent is not None for part in arguments):
+            raise NotImplementedError(
+                f"{op._qualname} has no forward-mode derivative (torch.func.jvp, jacfwd, linearize, dual tensors); "
+                "use reverse mode, torch.autograd.grad or backward()"
+            )
+        return kernel(keyset, *arguments, **options)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*[Oo]verriding a previously registered kernel", UserWarning)
+        op._lib.impl(op._name, checked, "Autograd", with_keyset=True, allow_override=True)
 
 
 _OPS = {mode: _define(mode) for mode in MODES}

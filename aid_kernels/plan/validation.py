@@ -14,7 +14,7 @@ def validated(sources: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         TypeError, ValueError: as `InterpolationPlan` says.
     """
-    if sources.dtype.is_floating_point or sources.dtype.is_complex or sources.dtype == torch.bool:
+    if sources.dtype.is_floating_point:
         raise TypeError(f"sources must be integers, got {sources.dtype}")
     if not weights.dtype.is_floating_point:
         raise TypeError(f"weights must be floating point, got {weights.dtype}")

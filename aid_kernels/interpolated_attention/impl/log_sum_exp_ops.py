@@ -84,7 +84,7 @@ def _bias(mask: Tensor, query: Tensor) -> Tensor:
 def _flash_for_cpu(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    # the op writes to an empty_like(query) as if its last stride were 1, pytorch/pytorch#187504; strides alone say whether
+    # the op writes to an empty_like(query) as if its last stride were 1, pytorch/pytorch#187504
     if torch.empty_like(query, device="meta").stride(-1) != 1:
         query = query.contiguous()
     return aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, attn_mask=bias, scale=scale)

@@ -67,7 +67,9 @@ def test_windows_with_masks_and_a_bank_in_half_precision(mode: str, dtype: torch
     torch.manual_seed(0)
     arguments = Case(mode=mode, dtype=dtype, masks="some", bank=(4, S)).inputs()
     arguments["q"] = torch.randn(B, H, S + D).to(dtype).unfold(2, D, 1)[:, :, :S]
-    arguments["bank"] = tuple(torch.randn(4, S, H + D).to(dtype).unfold(2, D, 1)[:, :, :H].transpose(1, 2) for _ in "kv")
+    arguments["bank"] = tuple(
+        torch.randn(4, S, H + D).to(dtype).unfold(2, D, 1)[:, :, :H].transpose(1, 2) for _ in "kv"
+    )
     assert_accepted(OPS[mode](**arguments, impl="sdpa"), mode, dense(arguments))
 
 
