@@ -1,6 +1,6 @@
 """Sources and weights of the usual plans: a sequence, a chain of keyframes, any grid between endpoints.
 
-Every function returns integer sources and floating point weights, both (m, J) on the CPU; endpoints have weights of zero.
+Every function returns integer sources and floating point weights, both (m, J) on the CPU; endpoints weigh zero.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..hidden import mixable, without_hidden
 from ..inputs import AttentionInputs
 from ..layout import empty_output
 
@@ -38,7 +39,7 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
             out[row] = _attend(query[row], [own], inputs.scale)
             continue
         mixed_key, mixed_value = (
-            torch.stack([weight * part[source] for _, source, weight in terms]).sum(dim=0)
+            torch.stack([weight * mixable(part[source], source_mask[source]) for _, source, weight in terms]).sum(dim=0)
             for part in (bank_key, bank_value)
         )
         segment = mixed_key, mixed_value, torch.stack([source_mask[source] for _, source, _ in terms]).any(dim=0)
@@ -55,6 +56,7 @@ def _attend(query: Tensor, segments: list[tuple[Tensor, Tensor, Tensor]], scale:
     key, value, mask = (torch.cat(parts, dim=-2 if parts[0].ndim > 1 else 0) for parts in zip(*segments, strict=True))
     if not mask.any():
         return torch.zeros_like(query)
+    key, value = without_hidden(key, mask), without_hidden(value, mask)
     logits = scale * (query @ key.transpose(-2, -1))
     return torch.softmax(logits.masked_fill(~mask, float("-inf")), dim=-1) @ value
 

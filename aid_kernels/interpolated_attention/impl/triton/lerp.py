@@ -29,13 +29,14 @@ def lerp_kernel(
     mix = sources + row * num_sources, weights + row * num_sources, num_sources
     positions = tl.arange(0, BLOCK)
     inside = positions < length - start
+    hidden = bank_mask, bank_mask_batch, bank_mask_step, 0
 
     source = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64)
     target = view_entry(
         view_head(mixed_key, mixed_key_batch, mixed_key_head, mixed_key_step, head, STRIDE_UNIT, USE_INT64), place
     )
     # [BLOCK, WIDTH]
-    tile = mix_tile(source, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
+    tile = mix_tile(source, hidden, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
     store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
 
     source = view_head(bank_value, bank_value_batch, bank_value_head, bank_value_step, head, STRIDE_UNIT, USE_INT64)
@@ -43,12 +44,12 @@ def lerp_kernel(
         view_head(mixed_value, mixed_value_batch, mixed_value_head, mixed_value_step, head, STRIDE_UNIT, USE_INT64),
         place,
     )
-    tile = mix_tile(source, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
+    tile = mix_tile(source, hidden, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
     store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
 
     if bank_mask is not None:
         # heads share the mask: the first one's programs write it
         inside = positions < tl.where(head == 0, length - start, 0)
-        seen = load_visible((bank_mask, bank_mask_batch, bank_mask_step, 0), mix, start, positions, inside, True)
+        seen = load_visible(hidden, mix, start, positions, inside, True)
         entry = mixed_mask + tl.cast(place, tl.int64) * mixed_mask_batch
         tl.store(entry + (start + positions) * mixed_mask_step, seen.to(tl.uint8), mask=inside)
