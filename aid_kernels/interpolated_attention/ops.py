@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -40,7 +41,9 @@ def _define(mode: str) -> Callable[..., Tensor]:
     @torch.library.custom_op(f"aid_kernels::{mode}_attention", mutates_args=(), schema=schema)
     def forward(*arguments: Any) -> Tensor:
         *fields, impl, needs_grad = arguments
-        return dispatch.run(mode, unflatten(fields), impl, needs_grad)
+        inputs = unflatten(fields)
+        with _without_autocast(inputs.query.device):
+            return dispatch.run(mode, inputs, impl, needs_grad)
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         *tensors, plan, fuse_self, scale, _, _ = inputs
@@ -65,7 +68,9 @@ def _define_backward(mode: str) -> Callable[..., list[Tensor]]:
 
     @torch.library.custom_op(f"aid_kernels::{mode}_attention_backward", mutates_args=(), schema=schema)
     def backward(grad: Tensor, *fields: Any) -> list[Tensor]:
-        return attention_gradients(mode, grad, unflatten(fields))
+        inputs = unflatten(fields)
+        with _without_autocast(inputs.query.device):
+            return attention_gradients(mode, grad, inputs)
 
     @backward.register_fake
     def _(grad: Tensor, *fields: Any) -> list[Tensor]:
@@ -73,6 +78,13 @@ def _define_backward(mode: str) -> Callable[..., list[Tensor]]:
 
     _refuse_forward_mode(backward)
     return backward
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Products inside an op keep the precision that the op chose, pytorch/pytorch#87979."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def _refuse_forward_mode(op: CustomOpDef) -> None:

@@ -1,4 +1,4 @@
-"""What a mask hides does not matter, NaN and inf included: results and gradients are those of clean padding, bit for bit."""
+"""What a mask hides does not matter, NaN and inf included: results and gradients are those of clean padding."""
 
 from __future__ import annotations
 
