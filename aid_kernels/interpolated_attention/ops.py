@@ -47,12 +47,13 @@ def _define(mode: str) -> Callable[..., Tensor]:
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         *tensors, plan, fuse_self, scale, _, _ = inputs
-        ctx.save_for_backward(*tensors, *plan)
-        ctx.num_tensors, ctx.options = len(tensors), (fuse_self, scale)
+        ctx.save_for_backward(*tensors, *plan, scale)
+        ctx.num_tensors, ctx.fuse_self = len(tensors), fuse_self
 
     def differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        tensors, plan = ctx.saved_tensors[: ctx.num_tensors], list(ctx.saved_tensors[ctx.num_tensors :])
-        grads = backward(grad, *tensors, plan, *ctx.options)
+        *saved, scale = ctx.saved_tensors
+        tensors, plan = saved[: ctx.num_tensors], saved[ctx.num_tensors :]
+        grads = backward(grad, *tensors, plan, ctx.fuse_self, scale)
         # two masks, the plan's tensors, fuse_self and scale, impl and needs_grad
         return *grads, None, None, [None] * len(plan), None, None, None, None
 
