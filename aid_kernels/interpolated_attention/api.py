@@ -36,7 +36,7 @@ def outer_attention(
         bank: (k_src, v_src), each (E, H, Ss, D), that the plan's sources index; default: `k` and `v`.
         key_mask: (B, Sk) bool, True = may be attended to.
         bank_mask: (E, Ss) bool, likewise for the bank.
-        scale: factor of the logits, a finite number; default 1/sqrt(D). Under torch.compile it may change between calls.
+        scale: factor of the logits, a finite number; default 1/sqrt(D).
         impl: "auto", "triton", "sdpa" or "reference". A named one raises where it cannot serve; `explain` says why.
 
     Returns:

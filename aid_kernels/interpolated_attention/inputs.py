@@ -42,8 +42,8 @@ class AttentionInputs(NamedTuple):
         return self.key_mask is not None or self.bank_mask is not None
 
 
-# the fields in a torch op's schema, in order. Torch knows no plan, so the plan's tensors stand for it. The scale is a float64
-# tensor on the CPU: of a float that changes between calls, Inductor may compute one call with another's, pytorch/pytorch#197889
+# the fields in a torch op's schema, in order. Torch knows no plan, so the plan's tensors stand for it. The scale is a
+# float64 tensor on the CPU: Inductor may compute one call with another's symbolic float, pytorch/pytorch#197889
 SCHEMA = (
     "Tensor query, Tensor key, Tensor value, Tensor bank_key, Tensor bank_value, Tensor? key_mask, Tensor? bank_mask, "
     "Tensor[] plan, bool fuse_self, Tensor scale"

@@ -173,5 +173,5 @@ def test_devices_that_are_none(device: Any, error: type[Exception]) -> None:
 
 
 def test_to_nowhere() -> None:
-    with pytest.raises(TypeError, match="device must be .* got None"):
+    with pytest.raises(TypeError, match=r"device must be .* got None"):
         PLAN.to(None)  # type: ignore[arg-type]

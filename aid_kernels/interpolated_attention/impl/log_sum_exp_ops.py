@@ -27,6 +27,9 @@ from ..hidden import without_hidden
 MAX_LOGITS = 2**24  # elements of logits the fallback with a materialized softmax holds at once (64 MiB in float32)
 BIAS_ALIGNMENT = 16  # elements; the efficient op reads its bias in aligned vectors
 
+# rows of one call: CUDA's grids hold 65,535 blocks along the axis that the ops put them on
+MAX_ROWS = {"cuda": 65535}
+
 aten = torch.ops.aten
 
 
@@ -45,6 +48,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
         # the CPU op divides by zero on empty inputs
         wide = torch.promote_types(query.dtype, torch.float32)
         return torch.zeros_like(query), torch.full(query.shape[:3], -torch.inf, dtype=wide, device=query.device)
+    limit = MAX_ROWS.get(query.device.type)
+    if limit is not None and query.shape[0] > limit:
+        pieces = [slice(start, start + limit) for start in range(0, query.shape[0], limit)]
+        masks = [None if mask is None else mask[rows] for rows in pieces]
+        parts = [
+            attend(query[rows], key[rows], value[rows], seen, scale) for rows, seen in zip(pieces, masks, strict=True)
+        ]
+        return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
     key, value = (_unit_last(without_hidden(part, mask)) for part in (key, value))
     bias = None if mask is None else _bias(mask, query)
     name = log_sum_exp_op(query, key, value, bias)

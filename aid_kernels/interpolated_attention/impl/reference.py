@@ -14,25 +14,26 @@ def outer_attention(inputs: AttentionInputs) -> Tensor:
     """Equations (1) and (2). Shapes and rules of the public op; math in float64 (float32 on MPS)."""
     query, key, value, bank_key, bank_value = map(_widen, inputs[:5])
     own_mask, source_mask = _visible(key, inputs.key_mask), _visible(bank_key, inputs.bank_mask)
-    out = empty_output(query)
+    out = empty_output(inputs.query)
     for row, terms in enumerate(inputs.plan.host_terms()):
         own = key[row], value[row], own_mask[row]
         if not terms:
             out[row] = _attend(query[row], [own], inputs.scale)
             continue
-        out[row] = 0
+        total = torch.zeros(query.shape[1:], dtype=query.dtype, device=query.device)
         for _, source, weight in terms:
             segment = bank_key[source], bank_value[source], source_mask[source]
             segments = [segment, own] if inputs.fuse_self else [segment]
-            out[row] += weight * _attend(query[row], segments, inputs.scale)
-    return out.to(inputs.query.dtype)
+            total += weight * _attend(query[row], segments, inputs.scale)
+        out[row] = total
+    return out
 
 
 def inner_attention(inputs: AttentionInputs) -> Tensor:
     """Equations (3) and (4). An interpolated key is visible if it is at any source of non-zero weight."""
     query, key, value, bank_key, bank_value = map(_widen, inputs[:5])
     own_mask, source_mask = _visible(key, inputs.key_mask), _visible(bank_key, inputs.bank_mask)
-    out = empty_output(query)
+    out = empty_output(inputs.query)
     for row, terms in enumerate(inputs.plan.host_terms()):
         own = key[row], value[row], own_mask[row]
         if not terms:
@@ -45,7 +46,7 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
         segment = mixed_key, mixed_value, torch.stack([source_mask[source] for _, source, _ in terms]).any(dim=0)
         segments = [segment, own] if inputs.fuse_self else [segment]
         out[row] = _attend(query[row], segments, inputs.scale)
-    return out.to(inputs.query.dtype)
+    return out
 
 
 def _attend(query: Tensor, segments: list[tuple[Tensor, Tensor, Tensor]], scale: float) -> Tensor:

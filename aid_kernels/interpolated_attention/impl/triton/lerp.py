@@ -11,20 +11,25 @@ import triton.language as tl
 from .tiles import load_visible, mix_tile, store_tile, view_entry, view_head
 
 
-@triton.jit(do_not_specialize=["length", "num_sources"])
+@triton.jit(do_not_specialize=["heads", "length", "num_sources"])
 def lerp_kernel(
     bank_key, bank_value, bank_mask, mixed_key, mixed_value, mixed_mask, sources, weights, schedule,
     bank_key_batch, bank_key_head, bank_key_step, bank_value_batch, bank_value_head, bank_value_step,
     bank_mask_batch, bank_mask_step, mixed_key_batch, mixed_key_head, mixed_key_step,
     mixed_value_batch, mixed_value_head, mixed_value_step, mixed_mask_batch, mixed_mask_step,
-    length, num_sources,
+    heads, length, num_sources,
     HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
     STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr,
 ):  # fmt: skip
-    """Program (block, head, place): one block of one head of the interpolated row at that place of the schedule."""
-    start = tl.program_id(0) * BLOCK
-    head = tl.program_id(1)
-    place = tl.program_id(2)
+    """One block of one head of the interpolated row at a place of the schedule; by place, head, block.
+
+    All along the grid's first axis: CUDA takes 65,535 along the others.
+    """
+    pid = tl.program_id(0)
+    blocks = tl.cdiv(length, BLOCK)
+    start = pid % blocks * BLOCK
+    head = pid // blocks % heads
+    place = pid // (blocks * heads)
     row = tl.load(schedule + place).to(tl.int64)
     mix = sources + row * num_sources, weights + row * num_sources, num_sources
     positions = tl.arange(0, BLOCK)
