@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -120,6 +121,8 @@ STUBS = {
 @pytest.mark.usefixtures("_version_read_anew")
 def test_a_stand_in_for_triton_is_not_triton(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another library put a bare module of that name into sys.modules."""
+    # torch itself does not survive that where it was before this import
+    importlib.import_module("torch._dynamo")
     monkeypatch.setitem(sys.modules, "triton", STUBS[kind]())
     query, plan = torch.randn(3, 1, 4, 8), InterpolationPlan.sequence([0, 0.5, 1])
     for mode, op in OPS.items():
