@@ -28,7 +28,7 @@ Sources = dict[str, Digests]
 _DIGITS = 12
 _OPERATOR = "aid_kernels/interpolated_attention"
 # patterns, from the root of the repository
-STOCK = tuple(f"{_OPERATOR}/{name}.py" for name in ("impl/sdpa", "impl/log_sum_exp_ops", "layout", "hidden"))
+STOCK = tuple(f"{_OPERATOR}/{name}.py" for name in ("impl/sdpa", "impl/log_sum_exp_ops", "layout"))
 _ATTENTION = tuple(f"aid_pipeline/attention/{name}.py" for name in ("operator_call", "masks", "kv_bank"))
 SEQUENCE = (*STOCK, *_ATTENTION, "benchmarks/denoiser/public_schedule.py")
 _STEPS = tuple(f"aid_pipeline/metrics/{name}.py" for name in ("distances", "step_distances", "intervals"))
