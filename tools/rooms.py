@@ -35,7 +35,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "interpolated_attention.impl interpolated_attention.impl.triton",
         "interpolated_attention.tuning",
         "interpolated_attention.checks",
-        "interpolated_attention.inputs interpolated_attention.layout",
+        "interpolated_attention.inputs interpolated_attention.layout interpolated_attention.hidden",
         "plan",
         "constants version",
     ),

@@ -36,7 +36,7 @@ def outer_attention(
         bank: (k_src, v_src), each (E, H, Ss, D), that the plan's sources index; default: `k` and `v`.
         key_mask: (B, Sk) bool, True = may be attended to.
         bank_mask: (E, Ss) bool, likewise for the bank.
-        scale: factor of the logits; default 1/sqrt(D).
+        scale: factor of the logits, a finite number; default 1/sqrt(D).
         impl: "auto", "triton", "sdpa" or "reference". A named one raises where it cannot serve; `explain` says why.
 
     Returns:
@@ -91,7 +91,7 @@ def explain(
 
     Takes the arguments of `outer_attention` and `mode`, "outer" or "inner". Raises what the ops raise.
     """
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     inputs = checked_inputs(q, k, v, plan, fuse_self, bank, key_mask, bank_mask, scale)
     return dispatch.explain(mode, inputs, impl)

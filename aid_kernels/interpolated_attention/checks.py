@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import numbers
+import reprlib
+import sys
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,21 +43,34 @@ def checked_inputs(
     for name, tensor in named.items():
         _check_tensor(name, tensor, query)
     _check_head_dim(query.shape[3])
-    scale = query.shape[3] ** -0.5 if scale is None else float(scale)
+    if not isinstance(fuse_self, bool):
+        raise TypeError(f"fuse_self must be True or False, got {reprlib.repr(fuse_self)}")
+    scale = query.shape[3] ** -0.5 if scale is None else _number(scale)
     bank_key, bank_value = (key, value) if bank is None else bank
     inputs = AttentionInputs(query, key, value, bank_key, bank_value, key_mask, bank_mask, plan, fuse_self, scale)
     _check_shapes(inputs)
     _check_plan(inputs)
     _check_mask("key_mask", key_mask, (key.shape[0], key.shape[2]), query)
     _check_mask("bank_mask", bank_mask, (bank_key.shape[0], bank_key.shape[2]), query)
-    if not math.isfinite(scale):
-        raise ValueError(f"scale must be finite, got {scale}; None means 1/sqrt(head_dim)")
     return inputs
+
+
+def _number(scale: Any) -> float:
+    """A finite float; comparisons alone are asked of it, since torch.compile may hand over a symbolic one."""
+    # a tensor's gradient would be lost
+    symbolic = isinstance(scale, torch.SymFloat | torch.SymInt)
+    if isinstance(scale, bool) or not (isinstance(scale, int | float) or symbolic or isinstance(scale, numbers.Real)):
+        raise TypeError(f"scale must be a number or None, got {type(scale).__name__}: {reprlib.repr(scale)}")
+    # beyond float's range too, an integer of 400 digits compares
+    if not -sys.float_info.max <= scale <= sys.float_info.max:
+        raise ValueError(f"scale must be finite, got {reprlib.repr(scale)}; None means 1/sqrt(head_dim)")
+    return float(scale)
 
 
 def _check_tensor(name: str, tensor: Tensor, query: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    _check_dense(name, tensor)
     if tensor.ndim != 4:
         raise ValueError(
             f"{name} must be (batch, heads, length, head_dim), got {tensor.ndim} dimensions: {tuple(tensor.shape)}"
@@ -69,6 +85,13 @@ def _check_tensor(name: str, tensor: Tensor, query: Tensor) -> None:
         raise ValueError(
             f"{name} must have a unit last stride, got strides {tensor.stride()}; call .contiguous() on it"
         )
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "nested" if tensor.is_nested else str(tensor.layout)
+        fix = "torch.nested.to_padded_tensor and a mask" if tensor.is_nested else ".to_dense()"
+        raise ValueError(f"{name} must be a dense tensor, got a {kind} one; use {fix}")
 
 
 def _check_head_dim(head_dim: int) -> None:
@@ -121,6 +144,7 @@ def _check_mask(name: str, mask: Tensor | None, shape: tuple[int, int], query: T
         raise TypeError(
             f"{name} must be bool (True = may be attended to), got {getattr(mask, 'dtype', type(mask).__name__)}"
         )
+    _check_dense(name, mask)
     if tuple(mask.shape) != shape:
         raise ValueError(f"{name} must be {shape}, got {tuple(mask.shape)}")
     if mask.device != query.device:

@@ -124,7 +124,7 @@ def unsupported_reasons(name: str, inputs: AttentionInputs, needs_grad: bool) ->
 
 def check_name(impl: str, origin: str) -> None:
     """Raise ValueError if `impl` is neither an implementation nor "auto"."""
-    if impl != "auto" and impl not in IMPLEMENTATIONS:
+    if not isinstance(impl, str) or (impl != "auto" and impl not in IMPLEMENTATIONS):
         raise ValueError(f"{origin} must be one of auto, {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
 
 

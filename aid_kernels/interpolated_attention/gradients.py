@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..plan import InterpolationPlan
+from .hidden import mixable, without_hidden
 from .inputs import AttentionInputs
 
 MAX_LOGITS = 2**26  # elements of float32 probabilities alive at once (256 MiB)
@@ -62,7 +63,10 @@ def _add_term(sums: list[Tensor], inputs: AttentionInputs, row: int, chunk: slic
     if mix:
         source_length = inputs.bank_key.shape[2]
         for parts, tensor in ((keys, inputs.bank_key), (values, inputs.bank_value)):
-            parts.append(torch.stack([share * tensor[entry, chunk].to(wide) for entry, share in mix]).sum(dim=0))
+            shares = [
+                share * mixable(tensor[entry, chunk], _row(inputs.bank_mask, entry)).to(wide) for entry, share in mix
+            ]
+            parts.append(torch.stack(shares).sum(dim=0))
         masks.append(_any_source(inputs.bank_mask, mix, source_length, query.device))
     own = inputs.fuse_self or not mix
     if own:
@@ -71,6 +75,7 @@ def _add_term(sums: list[Tensor], inputs: AttentionInputs, row: int, chunk: slic
         visible = torch.ones(inputs.key.shape[2], dtype=torch.bool, device=query.device)
         masks.append(visible if inputs.key_mask is None else inputs.key_mask[row])
     key, value, mask = torch.cat(keys, dim=1), torch.cat(values, dim=1), torch.cat(masks)
+    key, value = without_hidden(key, mask), without_hidden(value, mask)
     # a row that sees nothing is all zeros, and so are its gradients
     sees = mask.any()
     logits = (scale * (query @ key.mT)).masked_fill(~mask, float("-inf")).masked_fill(~sees, 0)
@@ -86,6 +91,10 @@ def _add_term(sums: list[Tensor], inputs: AttentionInputs, row: int, chunk: slic
     if own:
         sums[1][row, chunk] += key_grad[:, source_length:]
         sums[2][row, chunk] += value_grad[:, source_length:]
+
+
+def _row(mask: Tensor | None, row: int) -> Tensor | None:
+    return None if mask is None else mask[row]
 
 
 def _any_source(mask: Tensor | None, mix: Mix, length: int, device: torch.device) -> Tensor:

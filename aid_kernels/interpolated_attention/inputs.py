@@ -42,23 +42,24 @@ class AttentionInputs(NamedTuple):
         return self.key_mask is not None or self.bank_mask is not None
 
 
-# the fields in a torch op's schema, in order; torch knows no plan, so the plan's tensors stand for it
+# the fields in a torch op's schema, in order. Torch knows no plan, so the plan's tensors stand for it. The scale is a
+# float64 tensor on the CPU: Inductor may compute one call with another's symbolic float, pytorch/pytorch#197889
 SCHEMA = (
     "Tensor query, Tensor key, Tensor value, Tensor bank_key, Tensor bank_value, Tensor? key_mask, Tensor? bank_mask, "
-    "Tensor[] plan, bool fuse_self, float scale"
+    "Tensor[] plan, bool fuse_self, Tensor scale"
 )
 
 
 def flatten(inputs: AttentionInputs) -> tuple[Any, ...]:
     """Arguments of an op with `SCHEMA`."""
     *tensors, plan, fuse_self, scale = inputs
-    return *tensors, plan.tensors(), fuse_self, scale
+    return *tensors, plan.tensors(), fuse_self, torch.tensor(scale, dtype=torch.float64, device="cpu")
 
 
 def unflatten(arguments: Sequence[Any]) -> AttentionInputs:
     """The inputs again, from what `flatten` made of them."""
     *tensors, plan, fuse_self, scale = arguments
-    return AttentionInputs._make([*tensors, InterpolationPlan.from_tensors(plan), fuse_self, scale])
+    return AttentionInputs._make([*tensors, InterpolationPlan.from_tensors(plan), fuse_self, scale.item()])
 
 
 def requires_grad(inputs: AttentionInputs) -> bool:

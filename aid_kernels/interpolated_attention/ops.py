@@ -5,13 +5,16 @@ Their arguments are the fields of `AttentionInputs`, then the implementation ask
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch._library.autograd import make_autograd_impl
+from torch._library.custom_ops import CustomOpDef
+from torch.autograd.forward_ad import unpack_dual
 
 from ..constants import MODES
 from . import dispatch
@@ -28,23 +31,10 @@ def call(mode: str, inputs: AttentionInputs, impl: str) -> Tensor:
         NotImplementedError: forward-mode derivatives, which would come out as zero without a word.
     """
     dispatch.check_name(impl, "impl")
-    if not torch.compiler.is_compiling():
-        _refuse_forward_mode(inputs)
     if torch.compiler.is_compiling() or not dispatch.is_traced():
         return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
     with dispatch.never_measured("the call is being traced"):
         return _OPS[mode](*flatten(inputs), impl, requires_grad(inputs))
-
-
-def _refuse_forward_mode(inputs: AttentionInputs) -> None:
-    if forward_ad._current_level < 0:
-        return
-    names = [name for name in inputs._fields[:5] if forward_ad.unpack_dual(getattr(inputs, name)).tangent is not None]
-    if names:
-        raise NotImplementedError(
-            f"{', '.join(names)} have forward-mode tangents, which interpolated attention does not derive; use "
-            "reverse mode, such as torch.func.vjp or backward()"
-        )
 
 
 def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
@@ -68,17 +58,19 @@ def _define(mode: str) -> Callable[..., Tensor]:
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         *tensors, plan, fuse_self, scale, _, _ = inputs
-        ctx.save_for_backward(*tensors, *plan)
-        ctx.num_tensors, ctx.options = len(tensors), (fuse_self, scale)
+        ctx.save_for_backward(*tensors, *plan, scale)
+        ctx.num_tensors, ctx.fuse_self = len(tensors), fuse_self
 
     def differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        tensors, plan = ctx.saved_tensors[: ctx.num_tensors], list(ctx.saved_tensors[ctx.num_tensors :])
-        grads = backward(grad, *tensors, plan, *ctx.options)
+        *saved, scale = ctx.saved_tensors
+        tensors, plan = saved[: ctx.num_tensors], saved[ctx.num_tensors :]
+        grads = backward(grad, *tensors, plan, ctx.fuse_self, scale)
         # two masks, the plan's tensors, fuse_self and scale, impl and needs_grad
         return *grads, None, None, [None] * len(plan), None, None, None, None
 
     forward.register_fake(lambda query, *rest: empty_output(query))
     forward.register_autograd(differentiate, setup_context=save)
+    _refuse_forward_mode(forward)
     return forward
 
 
@@ -95,7 +87,33 @@ def _define_backward(mode: str) -> Callable[..., list[Tensor]]:
     def _(grad: Tensor, *fields: Any) -> list[Tensor]:
         return [torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in fields[:5]]
 
+    _refuse_forward_mode(backward)
     return backward
+
+
+def _refuse_forward_mode(op: CustomOpDef) -> None:
+    """Make `op` raise on inputs with a tangent, whose derivative torch would take for zero.
+
+    The kernel of the dispatch key "Autograd" alone sees tangents, in eager and compiled calls and at every level of
+    `torch.func`; the check stands in front of it.
+    """
+    kernel = make_autograd_impl(op._opoverload, op)
+    names = [argument.name for argument in op._opoverload._schema.arguments]
+
+    def checked(keyset: Any, *arguments: Any, **options: Any) -> Any:
+        # tensors of the plan are never differentiated
+        tensors = [(name, part) for name, part in zip(names, arguments, strict=False) if isinstance(part, Tensor)]
+        dual = [name for name, tensor in tensors if unpack_dual(tensor).tangent is not None]
+        if dual:
+            raise NotImplementedError(
+                f"{op._qualname} has no forward-mode derivative (torch.func.jvp, jacfwd, linearize, dual tensors), got "
+                f"a tangent of {', '.join(dual)}; use reverse mode: torch.func.vjp, torch.autograd.grad or backward()"
+            )
+        return kernel(keyset, *arguments, **options)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*[Oo]verriding a previously registered kernel", UserWarning)
+        op._lib.impl(op._name, checked, "Autograd", with_keyset=True, allow_override=True)
 
 
 _OPS = {mode: _define(mode) for mode in MODES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from . import construction
-from .validation import on_host, validated
+from .validation import validated
+from .values import as_tensor, device_of, indices, integer, integers
 
 _ROWS_SHOWN = 12
 
@@ -56,17 +57,15 @@ class InterpolationPlan:
     bank_size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        sources, weights = (
-            values if isinstance(values, Tensor) else on_host(values) for values in (self.sources, self.weights)
-        )
-        # ordinary tensors also within inference mode, so that calls with gradients may use the plan later
+        # ordinary tensors even in inference mode, so that a plan serves calls that need gradients too
         with torch.inference_mode(False):
+            sources, weights = as_tensor(self.sources, "sources"), as_tensor(self.weights, "weights")
             host_sources, host_weights = validated(sources, weights)
             active = (host_weights != 0).sum(dim=1)
             schedule = torch.cat([active.argsort(descending=True, stable=True), (active > 0).sum().reshape(1)])
             device = weights.device
             parts = host_sources.to(device), host_weights.to(device), schedule.to(torch.int32).to(device)
-        self._store(*parts, host_sources, host_weights)
+            self._store(*parts, host_sources, host_weights)
 
     # -- constructors ------------------------------------------------------------------------------------------------
 
@@ -128,13 +127,15 @@ class InterpolationPlan:
 
     @classmethod
     def plain(cls, rows: int, *, device: torch.device | str | None = None) -> InterpolationPlan:
-        """`rows` rows of ordinary attention; on the CPU where no device is given."""
-        if rows < 0:
-            raise ValueError(f"rows must be >= 0, got {rows}")
-        shape = (rows, 0)
-        device = "cpu" if device is None else device
-        sources = torch.zeros(shape, dtype=torch.int32, device=device)
-        return cls(sources, torch.zeros(shape, dtype=torch.float32, device=device))
+        """`rows` rows of ordinary attention, on the CPU where no device is named.
+
+        Raises:
+            TypeError, ValueError: not a whole number from 0 to 2^31 - 1.
+        """
+        if not 0 <= integer(rows, "rows") < 2**31:
+            raise ValueError(f"rows must be >= 0 and below 2^31, got {rows}")
+        sources = torch.zeros((rows, 0), dtype=torch.int32, device="cpu")
+        return cls._built(sources, sources.to(torch.float32), None, device)
 
     @classmethod
     def concat(cls, plans: Sequence[InterpolationPlan]) -> InterpolationPlan:
@@ -143,8 +144,15 @@ class InterpolationPlan:
         Plans with fewer sources are padded with weight zero, which costs nothing.
 
         Raises:
+            TypeError: not a list of plans.
             ValueError: no plans, plans on different devices, or a plan that points outside its own rows.
         """
+        if isinstance(plans, InterpolationPlan) or not isinstance(plans, Iterable):
+            raise TypeError(f"concat needs a list of plans, got {type(plans).__name__}")
+        plans = list(plans)
+        wrong = [type(plan).__name__ for plan in plans if not isinstance(plan, InterpolationPlan)]
+        if wrong:
+            raise TypeError(f"concat needs plans alone, got {', '.join(wrong)} among them")
         if not plans:
             raise ValueError("concat needs at least one plan, got none")
         devices = {plan.device for plan in plans}
@@ -158,17 +166,7 @@ class InterpolationPlan:
                     f"plan {index} reads bank entry {plan.bank_size - 1} but has {len(plan)} rows; a plan made for a "
                     "separate bank cannot be concatenated"
                 )
-        width = max(plan.num_sources for plan in plans)
-        rows = sum(len(plan) for plan in plans)
-        sources = torch.zeros(rows, width, dtype=torch.int32, device="cpu")
-        weights = torch.zeros(rows, width, dtype=torch.float32, device="cpu")
-        start = 0
-        for plan in plans:
-            stop = start + len(plan)
-            sources[start:stop] = start
-            sources[start:stop, : plan.num_sources] += plan.host_sources
-            weights[start:stop, : plan.num_sources] = plan.host_weights
-            start = stop
+        sources, weights = construction.stacked([(plan.host_sources, plan.host_weights) for plan in plans])
         return cls(sources, weights).to(plans[0].device)
 
     # -- derived plans -----------------------------------------------------------------------------------------------
@@ -177,27 +175,27 @@ class InterpolationPlan:
         """The plan of some rows only, for chunks and reordered batches.
 
         Args:
-            rows: indices or a slice; the new row r is the old row rows[r].
+            rows: indices (no mask) or a slice; the new row r is the old row rows[r].
             bank: which old bank entries the chunk's bank holds, in its order: sources are renumbered to it. Default:
                 the bank stays what it was and sources keep their numbers.
 
         Raises:
+            TypeError: `rows` or `bank` are not integers.
             IndexError: a row out of range.
             ValueError: a source with a non-zero weight that `bank` does not hold.
         """
-        index = list(range(len(self)))[rows] if isinstance(rows, slice) else [int(row) for row in rows]
+        index = indices(rows, len(self))
         wrong = [row for row in index if not -len(self) <= row < len(self)]
         if wrong:
             raise IndexError(f"row(s) {wrong} are outside this plan of {len(self)} rows")
         picked = torch.tensor(index, dtype=torch.long, device="cpu")
         sources, weights = self.host_sources[picked], self.host_weights[picked]
         if bank is not None:
-            position = {int(entry): place for place, entry in reversed(list(enumerate(bank)))}
+            bank = integers(bank, "bank")
+            position = {entry: place for place, entry in reversed(list(enumerate(bank)))}
             needed = set(sources[weights != 0].tolist())
             if not needed <= position.keys():
-                raise ValueError(
-                    f"bank {list(bank)} lacks source(s) {sorted(needed - position.keys())} of the selected rows"
-                )
+                raise ValueError(f"bank {bank} lacks source(s) {sorted(needed - position.keys())} of the selected rows")
             renumbered = [[position.get(source, 0) for source in row] for row in sources.tolist()]
             sources = torch.tensor(renumbered, dtype=torch.int32, device="cpu").reshape(sources.shape)
         return InterpolationPlan(sources, weights).to(self.device)
@@ -207,13 +205,18 @@ class InterpolationPlan:
         return InterpolationPlan(self.host_sources, torch.zeros_like(self.host_weights)).to(self.device)
 
     def to(self, device: torch.device | str) -> InterpolationPlan:
-        """This plan on another device; itself if it is there already."""
-        sources = self.sources.to(device)
-        if sources is self.sources:
-            return self
+        """This plan on another device; itself if it is there already.
+
+        Raises:
+            TypeError, ValueError: no device of torch's here.
+        """
+        device = device_of(device)
         with torch.inference_mode(False):
-            moved = [part.to(device) for part in (self.sources, self.weights, self.schedule)]
-        return InterpolationPlan.from_tensors([*moved, self.host_sources, self.host_weights])
+            sources = self.sources.to(device)
+            if sources is self.sources:
+                return self
+            parts = sources, self.weights.to(device), self.schedule.to(device), self.host_sources, self.host_weights
+        return InterpolationPlan.from_tensors(parts)
 
     # -- crossing the border of a torch op -----------------------------------------------------------------------------
 
@@ -274,8 +277,9 @@ class InterpolationPlan:
         cls, sources: Tensor, weights: Tensor, given: Any, device: torch.device | str | None
     ) -> InterpolationPlan:
         """A plan on `device`; by default where the values are that it was built from."""
-        device = device if device is not None else getattr(given, "device", "cpu")
-        return cls(sources.to(device), weights.to(torch.float32).to(device))
+        if device is None:
+            device = given.device if isinstance(given, Tensor) else "cpu"
+        return cls(sources, weights).to(device)
 
     def _store(
         self, sources: Tensor, weights: Tensor, schedule: Tensor, host_sources: Tensor, host_weights: Tensor

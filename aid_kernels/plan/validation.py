@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 SUM_TOLERANCE = 1e-4
-
-
-def on_host(values: Any, dtype: torch.dtype | None = None) -> Tensor:
-    """Values of the caller's as a tensor on the CPU, whatever torch's default dtype and device are.
-
-    Args:
-        values: a tensor, or whatever `torch.tensor` takes; Python's floats are rounded to float32.
-        dtype: of the result; None keeps a tensor's own.
-
-    Raises:
-        TypeError: complex values, where real ones are asked for.
-    """
-    tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
-    if tensor.is_floating_point() and not hasattr(values, "dtype"):
-        # Python's floats, which torch would round to its default dtype
-        tensor = torch.as_tensor(values, dtype=torch.float32, device="cpu")
-    if tensor.is_complex() and dtype is not None:
-        raise TypeError(f"values must be real numbers, got {tensor.dtype}")
-    return tensor.to("cpu", dtype or tensor.dtype)
 
 
 def validated(sources: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,7 +14,7 @@ def validated(sources: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         TypeError, ValueError: as `InterpolationPlan` says.
     """
-    if sources.dtype.is_floating_point or sources.dtype.is_complex or sources.dtype == torch.bool:
+    if sources.dtype.is_floating_point:
         raise TypeError(f"sources must be integers, got {sources.dtype}")
     if not weights.dtype.is_floating_point:
         raise TypeError(f"weights must be floating point, got {weights.dtype}")

@@ -22,8 +22,13 @@ import torch
 from torch import Tensor
 from torch.backends import cuda as rules
 
+from ..hidden import without_hidden
+
 MAX_LOGITS = 2**24  # elements of logits the fallback with a materialized softmax holds at once (64 MiB in float32)
 BIAS_ALIGNMENT = 16  # elements; the efficient op reads its bias in aligned vectors
+
+# rows of one call: CUDA's grids hold 65,535 blocks along the axis that the ops put them on
+MAX_ROWS = {"cuda": 65535}
 
 aten = torch.ops.aten
 
@@ -37,18 +42,31 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
 
     Returns:
         (B, H, Sq, D) in the dtype of `query` or wider, and (B, H, Sq) in float32 or wider. Nothing visible: 0 and -inf.
+        All visible logits -inf: -inf, and NaN or the op's own answer.
     """
     if not query.numel() or not key.numel():
         # the CPU op divides by zero on empty inputs
         wide = torch.promote_types(query.dtype, torch.float32)
         return torch.zeros_like(query), torch.full(query.shape[:3], -torch.inf, dtype=wide, device=query.device)
+    limit = MAX_ROWS.get(query.device.type)
+    if limit is not None and query.shape[0] > limit:
+        pieces = [slice(start, start + limit) for start in range(0, query.shape[0], limit)]
+        masks = [None if mask is None else mask[rows] for rows in pieces]
+        parts = [
+            attend(query[rows], key[rows], value[rows], seen, scale) for rows, seen in zip(pieces, masks, strict=True)
+        ]
+        return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
+    key, value = (_unit_last(without_hidden(part, mask)) for part in (key, value))
     bias = None if mask is None else _bias(mask, query)
-    out, lse = _OPS[log_sum_exp_op(query, key, value, bias)](query, key, value, bias, scale)
+    name = log_sum_exp_op(query, key, value, bias)
+    out, lse = _OPS[name](query, key, value, bias, scale)
     if mask is not None:
         # ops disagree about a row with nothing visible: the CPU one says log-sum-exp 0, others NaN
         blind = ~mask.any(dim=1)[:, None, None]
         out.masked_fill_(blind[..., None], 0)
         lse = lse.masked_fill(blind, -torch.inf)
+    if name == "flash_for_cpu":
+        _mend_weightless(out, lse, query, key, bias, scale)
     return out, lse
 
 
@@ -81,25 +99,56 @@ def _bias(mask: Tensor, query: Tensor) -> Tensor:
     return bias.expand(batch, query.shape[1], query.shape[2], length)
 
 
+def _unit_last(part: Tensor) -> Tensor:
+    """The same with a unit last stride, which an elementwise op may have lost on a view that overlaps itself."""
+    return part if part.stride(-1) == 1 else part.contiguous()
+
+
+def _mend_weightless(out: Tensor, lse: Tensor, query: Tensor, key: Tensor, bias: Tensor | None, scale: float) -> None:
+    """Set NaN and -inf, as a softmax has it, where all logits are -inf: the CPU op says 0 and 0 there.
+
+    0 may also be right, so the logits of those few queries are asked.
+    """
+    suspects = lse == 0
+    if not suspects.any():
+        return
+    for row, head in suspects.any(dim=2).nonzero().tolist():
+        for places in suspects[row, head].nonzero()[:, 0].split(max(1, MAX_LOGITS // key.shape[2])):
+            logits = scale * (query[row, head, places].to(lse.dtype) @ key[row, head].to(lse.dtype).mT)
+            if bias is not None:
+                logits += bias[row, head, places]
+            weightless = places[logits.isneginf().all(dim=1)]
+            out[row, head, weightless] = torch.nan
+            lse[row, head, weightless] = -torch.inf
+
+
+def _without_plus_inf(out: Tensor, lse: Tensor) -> tuple[Tensor, Tensor]:
+    """-inf where FlashAttention says +inf of a query whose logits are all -inf; NaN results are left alone."""
+    return out, lse.masked_fill(lse.isposinf() & ~out[..., 0].isnan(), -torch.inf)
+
+
 def _flash_for_cpu(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
+    # the op writes into an empty_like(query) as if its last stride were 1, pytorch/pytorch#187504
+    if torch.empty_like(query, device="meta").stride(-1) != 1:
+        query = query.contiguous()
     return aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, attn_mask=bias, scale=scale)
 
 
 def _cudnn(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
     out, lse, *_ = aten._scaled_dot_product_cudnn_attention(query, key, value, bias, True, scale=scale)
-    return out, lse.reshape(query.shape[:3])  # from (B, H, Sq, 1)
+    return _without_plus_inf(out, lse.reshape(query.shape[:3]))  # from (B, H, Sq, 1)
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
     out, lse, *_ = aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)
-    return out, lse[..., : query.shape[2]]
+    return _without_plus_inf(out, lse[..., : query.shape[2]])
 
 
 def _efficient(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
     out, lse, *_ = aten._scaled_dot_product_efficient_attention(query, key, value, bias, True, scale=scale)
-    return out, lse[..., : query.shape[2]]  # padded to a multiple of 32
+    return _without_plus_inf(out, lse[..., : query.shape[2]])  # padded to a multiple of 32
 
 
 def _math(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..hidden import mixable, without_hidden
 from ..inputs import AttentionInputs
 from ..layout import empty_output
 
@@ -13,38 +14,39 @@ def outer_attention(inputs: AttentionInputs) -> Tensor:
     """Equations (1) and (2). Shapes and rules of the public op; math in float64 (float32 on MPS)."""
     query, key, value, bank_key, bank_value = map(_widen, inputs[:5])
     own_mask, source_mask = _visible(key, inputs.key_mask), _visible(bank_key, inputs.bank_mask)
-    out = empty_output(query)
+    out = empty_output(inputs.query)
     for row, terms in enumerate(inputs.plan.host_terms()):
         own = key[row], value[row], own_mask[row]
         if not terms:
             out[row] = _attend(query[row], [own], inputs.scale)
             continue
-        out[row] = 0
+        total = torch.zeros(query.shape[1:], dtype=query.dtype, device=query.device)
         for _, source, weight in terms:
             segment = bank_key[source], bank_value[source], source_mask[source]
             segments = [segment, own] if inputs.fuse_self else [segment]
-            out[row] += weight * _attend(query[row], segments, inputs.scale)
-    return empty_output(inputs.query).copy_(out)
+            total += weight * _attend(query[row], segments, inputs.scale)
+        out[row] = total
+    return out
 
 
 def inner_attention(inputs: AttentionInputs) -> Tensor:
     """Equations (3) and (4). An interpolated key is visible if it is at any source of non-zero weight."""
     query, key, value, bank_key, bank_value = map(_widen, inputs[:5])
     own_mask, source_mask = _visible(key, inputs.key_mask), _visible(bank_key, inputs.bank_mask)
-    out = empty_output(query)
+    out = empty_output(inputs.query)
     for row, terms in enumerate(inputs.plan.host_terms()):
         own = key[row], value[row], own_mask[row]
         if not terms:
             out[row] = _attend(query[row], [own], inputs.scale)
             continue
         mixed_key, mixed_value = (
-            torch.stack([weight * part[source] for _, source, weight in terms]).sum(dim=0)
+            torch.stack([weight * mixable(part[source], source_mask[source]) for _, source, weight in terms]).sum(dim=0)
             for part in (bank_key, bank_value)
         )
         segment = mixed_key, mixed_value, torch.stack([source_mask[source] for _, source, _ in terms]).any(dim=0)
         segments = [segment, own] if inputs.fuse_self else [segment]
         out[row] = _attend(query[row], segments, inputs.scale)
-    return empty_output(inputs.query).copy_(out)
+    return out
 
 
 def _attend(query: Tensor, segments: list[tuple[Tensor, Tensor, Tensor]], scale: float) -> Tensor:
@@ -55,6 +57,7 @@ def _attend(query: Tensor, segments: list[tuple[Tensor, Tensor, Tensor]], scale:
     key, value, mask = (torch.cat(parts, dim=-2 if parts[0].ndim > 1 else 0) for parts in zip(*segments, strict=True))
     if not mask.any():
         return torch.zeros_like(query)
+    key, value = without_hidden(key, mask), without_hidden(value, mask)
     logits = scale * (query @ key.transpose(-2, -1))
     return torch.softmax(logits.masked_fill(~mask, float("-inf")), dim=-1) @ value
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...plan import Term
+from ..hidden import mixable
 from ..inputs import AttentionInputs
 from ..layout import empty_output
 from .log_sum_exp_ops import attend
@@ -50,6 +51,8 @@ def outer_attention(inputs: AttentionInputs) -> Tensor:
             own_weight = torch.zeros_like(own_lse)
         for rows in plain:
             result[rows] = own[rows] if fuse_self else attend_own(rows, heads)[0]
+        if fuse_self:
+            own_lost = _clear_weightless(own, own_lse)
         total = result if out.dtype == wide or not interpolated else torch.empty_like(result, dtype=wide)
         for rows in interpolated:
             total[rows] = 0
@@ -57,7 +60,8 @@ def outer_attention(inputs: AttentionInputs) -> Tensor:
             part, lse = attend_source(source, rows, heads)
             weight = plan.weights[rows, slot, None, None].to(wide)
             if fuse_self:
-                own_part = weight * _own_share(own_lse[rows], lse)
+                lost = own_lost[rows] | _clear_weightless(part, lse)
+                own_part = weight * _own_share(own_lse[rows], lse, lost)
                 own_weight[rows] += own_part
                 weight = weight - own_part
             total[rows].addcmul_(part, weight[..., None])
@@ -93,8 +97,8 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
             mask = None if key_mask is None else key_mask[rows]
             out[rows, heads] = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)[0]
         for rows, weights, shared, mask in groups:
-            keys = _joined(key[rows, heads], bank_key[:, heads], weights, shared, fuse_self)
-            values = _joined(value[rows, heads], bank_value[:, heads], weights, shared, fuse_self)
+            keys = _joined(key[rows, heads], bank_key[:, heads], bank_mask, weights, shared, fuse_self)
+            values = _joined(value[rows, heads], bank_value[:, heads], bank_mask, weights, shared, fuse_self)
             out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale)[0]
 
     for heads in _pieces(query, key.shape[2] + bank_key.shape[2]):
@@ -102,13 +106,28 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
     return out
 
 
-def _own_share(own_lse: Tensor, lse: Tensor) -> Tensor:
-    """r_j = sigmoid(L - L_j), (11); a half where neither segment has anything visible."""
+def _clear_weightless(part: Tensor, lse: Tensor) -> Tensor:
+    """Which results are NaN because all their logits are -inf; zero there, since another segment may weigh all."""
+    lost = lse.isneginf() & part[..., 0].isnan()
+    if part.device.type != "cpu" or lost.any():
+        part.masked_fill_(lost[..., None], 0)
+    return lost
+
+
+def _own_share(own_lse: Tensor, lse: Tensor, lost: Tensor) -> Tensor:
+    """r_j = sigmoid(L - L_j), (11), where neither segment weighs anything: a half, or NaN where either is `lost`."""
     difference = own_lse - lse
-    return difference.masked_fill_(own_lse == lse, 0).sigmoid_()
+    return difference.masked_fill_((own_lse == lse) & ~lost, 0).sigmoid_()
 
 
-def _joined(own: Tensor, source: Tensor, weights: Tensor, shared: list[Shared], fuse_self: bool) -> Tensor:
+def _joined(
+    own: Tensor,
+    source: Tensor,
+    source_mask: Tensor | None,
+    weights: Tensor,
+    shared: list[Shared],
+    fuse_self: bool,
+) -> Tensor:
     """Mixed bank entries, then the rows' own: (n, H, Sk, D) and (E, H, Ss, D), weights (n, J) -> (n, H, Ss + Sk, D)."""
     rows, heads, length, head_dim = own.shape
     source_length = source.shape[2]
@@ -119,7 +138,8 @@ def _joined(own: Tensor, source: Tensor, weights: Tensor, shared: list[Shared], 
     mixed = front if own.dtype == wide else torch.empty_like(front, dtype=wide)
     mixed.zero_()
     for entry, slot, members in shared:
-        mixed[members].addcmul_(source[entry].to(wide), weights[members, slot, None, None, None].to(wide))
+        part = mixable(source[entry], None if source_mask is None else source_mask[entry])
+        mixed[members].addcmul_(part.to(wide), weights[members, slot, None, None, None].to(wide))
     if mixed is not front:
         front.copy_(mixed)
     if fuse_self:

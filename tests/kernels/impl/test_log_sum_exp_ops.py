@@ -65,6 +65,21 @@ def test_empty_inputs(op: str, sizes: tuple[int, int, int, int]) -> None:
     assert (lse == -torch.inf).all()
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_more_rows_than_a_grid_holds(masked: bool, op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = torch.rand(5, 45, generator=torch.Generator().manual_seed(1)) < 0.6 if masked else None
+    whole = attend(*draw(rows=5), mask, 0.2)
+    rows = []
+    attended = log_sum_exp_ops._OPS[op]
+    monkeypatch.setitem(
+        log_sum_exp_ops._OPS, op, lambda query, *rest: rows.append(len(query)) or attended(query, *rest)
+    )
+    monkeypatch.setattr(log_sum_exp_ops, "MAX_ROWS", {"cpu": 2})
+    for part, expected in zip(attend(*draw(rows=5), mask, 0.2), whole, strict=True):
+        torch.testing.assert_close(part, expected)
+    assert rows == [2, 2, 1]
+
+
 def test_fallback_in_chunks_is_the_fallback_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_sum_exp_ops, "log_sum_exp_op", lambda *_: "math")
     whole = attend(*draw(), None, 0.2)

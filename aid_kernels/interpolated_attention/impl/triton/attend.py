@@ -24,18 +24,26 @@ def zeros(TILES: tl.constexpr):
 
 
 @triton.jit
+def times_sign(tile, SIGN: tl.constexpr, TILES: tl.constexpr):
+    """The tile times 1, -1 or 0; in float32 for the interpreter, which multiplies bfloat16 as bit patterns."""
+    if SIGN == 1:
+        return tile
+    elif TILES.upcast:
+        return (tile.to(tl.float32) * SIGN).to(tile.dtype)
+    else:
+        return tile * SIGN
+
+
+@triton.jit
 def load_query(view, first, positions, inside, SIGN: tl.constexpr, TILES: tl.constexpr):
     """The tiles of a block of queries, times the scale's sign; the second is the first where one is enough."""
     # [BLOCK_M, key_main]
     main = load_tile(view, first, positions, inside, 0, TILES.key_main, TILES.head_dim)
-    if SIGN != 1:
-        main = main * SIGN
+    main = times_sign(main, SIGN, TILES)
     if TILES.key_rest:
         # [BLOCK_M, key_rest]
         rest = load_tile(view, first, positions, inside, TILES.key_main, TILES.key_rest, TILES.head_dim)
-        if SIGN != 1:
-            rest = rest * SIGN
-        return main, rest
+        return main, times_sign(rest, SIGN, TILES)
     else:
         return main, main
 

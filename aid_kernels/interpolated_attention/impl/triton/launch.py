@@ -100,12 +100,13 @@ def lerp_launch(inputs: AttentionInputs, mixed: AttentionInputs) -> Launch:
     unit = _stride_unit(*views.values())
     return Launch(
         kernel=lerp_kernel,
-        grid=(-(-length // LERP_BLOCK), heads, rows),
+        grid=(-(-length // LERP_BLOCK) * heads * rows,),
         arguments=dict(
             **views,
             **_masks(bank_mask=inputs.bank_mask, mixed_mask=mixed.bank_mask),
             **_plan(inputs),
             **_steps(unit, **views),
+            heads=heads,
             length=length,
         ),
         constants=dict(

@@ -11,31 +11,37 @@ import triton.language as tl
 from .tile_ops import load_visible, mix_tile, store_tile, view_entry, view_head
 
 
-@triton.jit(do_not_specialize=["length", "num_sources"])
+@triton.jit(do_not_specialize=["heads", "length", "num_sources"])
 def lerp_kernel(
     bank_key, bank_value, bank_mask, mixed_key, mixed_value, mixed_mask, sources, weights, schedule,
     bank_key_batch, bank_key_head, bank_key_step, bank_value_batch, bank_value_head, bank_value_step,
     bank_mask_batch, bank_mask_step, mixed_key_batch, mixed_key_head, mixed_key_step,
     mixed_value_batch, mixed_value_head, mixed_value_step, mixed_mask_batch, mixed_mask_step,
-    length, num_sources,
+    heads, length, num_sources,
     HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
     STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr,
 ):  # fmt: skip
-    """Program (block, head, place): one block of one head of the interpolated row at that place of the schedule."""
-    start = tl.program_id(0) * BLOCK
-    head = tl.program_id(1)
-    place = tl.program_id(2)
+    """One block of one head of the interpolated row at a place of the schedule; by place, head, block.
+
+    All along the grid's first axis: CUDA takes 65,535 along the others.
+    """
+    pid = tl.program_id(0)
+    blocks = tl.cdiv(length, BLOCK)
+    start = pid % blocks * BLOCK
+    head = pid // blocks % heads
+    place = pid // (blocks * heads)
     row = tl.load(schedule + place).to(tl.int64)
     mix = sources + row * num_sources, weights + row * num_sources, num_sources
     positions = tl.arange(0, BLOCK)
     inside = positions < length - start
+    hidden = bank_mask, bank_mask_batch, bank_mask_step, 0
 
     source = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64)
     target = view_entry(
         view_head(mixed_key, mixed_key_batch, mixed_key_head, mixed_key_step, head, STRIDE_UNIT, USE_INT64), place
     )
     # [BLOCK, WIDTH]
-    tile = mix_tile(source, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
+    tile = mix_tile(source, hidden, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
     store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
 
     source = view_head(bank_value, bank_value_batch, bank_value_head, bank_value_step, head, STRIDE_UNIT, USE_INT64)
@@ -43,12 +49,12 @@ def lerp_kernel(
         view_head(mixed_value, mixed_value_batch, mixed_value_head, mixed_value_step, head, STRIDE_UNIT, USE_INT64),
         place,
     )
-    tile = mix_tile(source, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
+    tile = mix_tile(source, hidden, mix, start, positions, inside, 0, WIDTH, HEAD_DIM)
     store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
 
     if bank_mask is not None:
         # heads share the mask: the first one's programs write it
         inside = positions < tl.where(head == 0, length - start, 0)
-        seen = load_visible((bank_mask, bank_mask_batch, bank_mask_step, 0), mix, start, positions, inside, True)
+        seen = load_visible(hidden, mix, start, positions, inside, True)
         entry = mixed_mask + tl.cast(place, tl.int64) * mixed_mask_batch
         tl.store(entry + (start + positions) * mixed_mask_step, seen.to(tl.uint8), mask=inside)

@@ -14,7 +14,7 @@ import torch
 from ....constants import INTERPRET_VARIABLE
 from ...inputs import AttentionInputs
 from ...tuning.targets import target_of
-from ...tuning.tile_sizes import TARGETS
+from ...tuning.tile_sizes import LERP_BLOCK, TARGETS, configure
 
 MINIMUM_VERSION = (3, 6)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -25,7 +25,7 @@ def unsupported_reasons(inputs: AttentionInputs, needs_grad: bool) -> list[str]:
     reasons = _package_reasons()
     if inputs.query.dtype not in DTYPES:
         reasons.append(f"{inputs.query.dtype} inputs; the kernel takes float16, bfloat16 and float32")
-    reasons += _device_reasons(inputs.query.device)
+    reasons += _device_reasons(inputs.query.device) + _grid_reasons(inputs)
     if needs_grad:
         reasons.append("an input requires grad, which the kernel does not serve; use sdpa, or torch.no_grad()")
     return reasons
@@ -53,7 +53,7 @@ def triton_version() -> tuple[int, int] | None:
         spec = importlib.util.find_spec("triton")
     except ValueError:  # a bare module of that name, put into sys.modules by another library
         return None
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         return None
     found = re.search(r"__version__ = ['\"](\d+)\.(\d+)", Path(spec.origin).read_text(encoding="utf-8"))
     return (int(found[1]), int(found[2])) if found else None
@@ -74,6 +74,23 @@ def _device_reasons(device: torch.device) -> list[str]:
     if target not in TARGETS:
         return [f"no configuration for {target}; known are {', '.join(TARGETS)}"]
     return _changed_reasons()
+
+
+def _grid_reasons(inputs: AttentionInputs) -> list[str]:
+    """A launch is one axis of programs: 2^31 - 1 of them at most, and on AMD below 2^32 threads."""
+    query = inputs.query
+    if query.device.type != "cuda" or interpreting() or (target := target_of(query.device)) not in TARGETS:
+        return []
+    batch, heads, length, head_dim = query.shape
+    # more slices with many sources than with few
+    fitted = configure(target, query.dtype.itemsize, head_dim, many=True, masked=inputs.masked)
+    attending = -(-length // fitted.tiles.block_m) * fitted.tiles.slices
+    mixing = -(-inputs.bank_key.shape[2] // LERP_BLOCK)
+    programs = batch * heads * max(attending, mixing)
+    limit = 2**31 - 1 if target.startswith("sm_") else (2**32 - 1) // (64 * fitted.num_warps)
+    if programs <= limit:
+        return []
+    return [f"{programs} programs would be launched, and {target} takes {limit}; split the batch"]
 
 
 def _changed_reasons() -> list[str]:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# where the running maximum starts: finite, so that a block with nothing visible leaves the state as it is, unguarded
-LOWEST = tl.constexpr(-3.0e38)
+# where the running maximum starts: float32's lowest, not -inf, so that a block with nothing visible leaves the state as
+# it is, unguarded; no finite logit is below it
+LOWEST = tl.constexpr(-3.4028234663852886e38)
 # positions of a mask read at once when asking whether any is visible
 MASK_BLOCK = tl.constexpr(1024)
 
@@ -77,15 +78,22 @@ def store_tile(
 
 @triton.jit
 def mix_tile(
-    view, mix, start, positions, inside, FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr
+    view, mask, mix, start, positions, inside, FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr
 ):  # fmt: skip
-    """[positions, WIDTH] of the weighted sum (3) of a row's sources: float32 math, rounded once."""
+    """[positions, WIDTH] of the weighted sum (3) of a row's sources: float32 math, rounded once.
+
+    `mask` as in a segment. What it hides is mixed as well, but not where it is inf or NaN.
+    """
     sources, weights, count = mix
     total = tl.zeros([positions.shape[0], WIDTH], tl.float32)
     for slot in range(count):
         share = tl.load(weights + slot)
         source = view_entry(view, tl.load(sources + slot))
         part = load_tile(source, start, positions, inside, FIRST, WIDTH, END).to(tl.float32)
+        if mask[0] is not None:
+            entry = mask[0], mask[1], mask[2], tl.load(sources + slot)
+            visible = load_visible(entry, mix, start, positions, inside, False)
+            part = tl.where(visible[:, None] | (tl.abs(part) < float("inf")), part, 0.0)
         # a select, not a product with zero: what a source of weight zero holds must not matter
         total = tl.where(share != 0, tl.fma(part, tl.zeros_like(total) + share, total), total)
     return total.to(view[0].dtype.element_ty)
@@ -93,11 +101,11 @@ def mix_tile(
 
 @triton.jit
 def load_segment(
-    view, mix, start, positions, inside,
+    view, mask, mix, start, positions, inside,
     FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr, MIXED: tl.constexpr,
 ):  # fmt: skip
     if MIXED:
-        return mix_tile(view, mix, start, positions, inside, FIRST, WIDTH, END)
+        return mix_tile(view, mask, mix, start, positions, inside, FIRST, WIDTH, END)
     else:
         return load_tile(view, start, positions, inside, FIRST, WIDTH, END)
 
@@ -156,15 +164,19 @@ def attend_block(
     if BOUNDED:
         inside = positions < length - start
 
-    keys = load_segment(key, mix, start, positions, inside, 0, TILES.key_main, TILES.head_dim, MIXED)
+    keys = load_segment(key, mask, mix, start, positions, inside, 0, TILES.key_main, TILES.head_dim, MIXED)
     # [BLOCK_M, BLOCK]
     logits = dot(query[0], tl.trans(keys), None, TILES.upcast)
     if TILES.key_rest:
-        keys = load_segment(key, mix, start, positions, inside, TILES.key_main, TILES.key_rest, TILES.head_dim, MIXED)
+        keys = load_segment(
+            key, mask, mix, start, positions, inside, TILES.key_main, TILES.key_rest, TILES.head_dim, MIXED
+        )
         logits = dot(query[1], tl.trans(keys), logits, TILES.upcast)
     if mask[0] is not None:
         visible = load_visible(mask, mix, start, positions, positions < length - start, MIXED)
         logits = tl.where(visible[None, :], logits, float("-inf"))
+        # hidden values are not read: a product of zero and NaN is not zero
+        inside = visible
     elif BOUNDED:
         logits = tl.where(inside[None, :], logits, float("-inf"))
 
@@ -176,12 +188,12 @@ def attend_block(
     l_i = l_i * alpha + tl.sum(p, 1)
     p = p.to(key[0].dtype.element_ty)
 
-    values = load_segment(value, mix, start, positions, inside, 0, TILES.value_main, TILES.value_dim, MIXED)
+    values = load_segment(value, mask, mix, start, positions, inside, 0, TILES.value_main, TILES.value_dim, MIXED)
     # [BLOCK_M, value_main]
     main = dot(p, values, main * alpha[:, None], TILES.upcast)
     if TILES.value_rest:
         values = load_segment(
-            value, mix, start, positions, inside, TILES.value_main, TILES.value_rest, TILES.value_dim, MIXED
+            value, mask, mix, start, positions, inside, TILES.value_main, TILES.value_rest, TILES.value_dim, MIXED
         )
         # [BLOCK_M, value_rest]
         rest = dot(p, values, rest * alpha[:, None], TILES.upcast)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from aid_kernels.interpolated_attention.impl.triton.support import interpreting
+
+if interpreting():
+    # its own device functions are defined at its import, which must not fall into a test that unsets the variable
+    importlib.import_module("triton")
 
 
 @pytest.fixture
