@@ -34,7 +34,12 @@ def checked_inputs(
         TypeError, ValueError: the op cannot take them; names the offending value and the fix.
     """
     if not isinstance(plan, InterpolationPlan):
-        raise TypeError(f"plan must be an InterpolationPlan, got {type(plan).__name__}")
+        kind = type(plan).__name__
+        # two copies of the package may be loaded under two names
+        other = f" of {type(plan).__module__}, not of {InterpolationPlan.__module__}"
+        raise TypeError(
+            f"plan must be an InterpolationPlan, got {kind}{other if kind == InterpolationPlan.__name__ else ''}"
+        )
     if bank is not None and (not isinstance(bank, tuple | list) or len(bank) != 2):
         raise TypeError("bank must be a pair (k_src, v_src) of tensors, or None for the batch's own keys and values")
     named = {"q": query, "k": key, "v": value}
@@ -61,6 +66,9 @@ def _number(scale: Any) -> float:
     symbolic = isinstance(scale, torch.SymFloat | torch.SymInt)
     if isinstance(scale, bool) or not (isinstance(scale, int | float) or symbolic or isinstance(scale, numbers.Real)):
         raise TypeError(f"scale must be a number or None, got {type(scale).__name__}: {reprlib.repr(scale)}")
+    if not isinstance(scale, int | float) and hasattr(scale, "dtype"):
+        # a NumPy scalar, which would cast the limits to its own dtype
+        scale = float(scale)
     # beyond float's range too, an integer of 400 digits compares
     if not -sys.float_info.max <= scale <= sys.float_info.max:
         raise ValueError(f"scale must be finite, got {reprlib.repr(scale)}; None means 1/sqrt(head_dim)")

@@ -22,6 +22,9 @@ from .gradients import attention_gradients
 from .inputs import SCHEMA, AttentionInputs, flatten, requires_grad, unflatten
 from .layout import empty_output
 
+# of the package these files live in: two copies of it in one process, under two names, each call their own ops
+NAMESPACE = __package__.rpartition(".")[0].replace(".", "__")
+
 
 def call(mode: str, inputs: AttentionInputs, impl: str) -> Tensor:
     """Run one of the ops; `impl` as the public functions take it.
@@ -46,11 +49,11 @@ def _without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
 
 
 def _define(mode: str) -> Callable[..., Tensor]:
-    """Register `aid_kernels::{mode}_attention` with its backward pass; returns the op."""
+    """Register `{NAMESPACE}::{mode}_attention` with its backward pass; returns the op."""
     schema = f"({SCHEMA}, str impl, bool needs_grad) -> Tensor"
     backward = _define_backward(mode)
 
-    @torch.library.custom_op(f"aid_kernels::{mode}_attention", mutates_args=(), schema=schema)
+    @torch.library.custom_op(f"{NAMESPACE}::{mode}_attention", mutates_args=(), schema=schema)
     def forward(*arguments: Any) -> Tensor:
         *fields, impl, needs_grad = arguments
         with _without_autocast(fields[0]):
@@ -75,10 +78,10 @@ def _define(mode: str) -> Callable[..., Tensor]:
 
 
 def _define_backward(mode: str) -> Callable[..., list[Tensor]]:
-    """Register `aid_kernels::{mode}_attention_backward`: gradients of the five tensors, in their order."""
+    """Register `{NAMESPACE}::{mode}_attention_backward`: gradients of the five tensors, in their order."""
     schema = f"(Tensor grad, {SCHEMA}) -> Tensor[]"
 
-    @torch.library.custom_op(f"aid_kernels::{mode}_attention_backward", mutates_args=(), schema=schema)
+    @torch.library.custom_op(f"{NAMESPACE}::{mode}_attention_backward", mutates_args=(), schema=schema)
     def backward(grad: Tensor, *fields: Any) -> list[Tensor]:
         with _without_autocast(grad):
             return attention_gradients(mode, grad, unflatten(fields))
