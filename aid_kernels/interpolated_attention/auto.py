@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..constants import AUTO_VARIABLE
+from ..plan.values import device_of
 from .impl.triton.support import unsupported_reasons as triton_unsupported_reasons
 from .inputs import AttentionInputs
 from .running import run_choice
@@ -40,9 +41,14 @@ def bucket_of(mode: str, inputs: AttentionInputs) -> CallBucket:
     return CallBucket.of(mode, inputs, gpu_name(device) or device.type)
 
 
-def measured_here(device: str) -> tuple[Path, list[tuple[CallBucket, Measurement]]]:
-    """The cache's folder of a device, "cuda" or "cpu", and everything that was measured on it."""
-    cache = cache_for(gpu_name(torch.device(device)) or device)
+def measured_here(device: torch.device | str) -> tuple[Path, list[tuple[CallBucket, Measurement]]]:
+    """The cache's folder of a device, "cuda" or "cpu", and everything that was measured on it.
+
+    Raises:
+        TypeError, ValueError: no device of torch's here.
+    """
+    found = device_of(device)
+    cache = cache_for(gpu_name(found) or found.type)
     return cache.folder, cache.entries()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +21,12 @@ def recorded_choices(replay: Mapping[CallBucket, Choice] | None = None) -> Itera
 
     Args:
         replay: choices that calls with impl="auto" take, whatever is measured or cached here.
+
+    Raises:
+        TypeError: `replay` is not such a record.
     """
+    if replay is not None:
+        _check_record("replay", replay)
     used: dict[CallBucket, Choice] = {}
     tokens = _recorded.set(used), _replayed.set(replay if replay is not None else _replayed.get())
     try:
@@ -52,7 +58,8 @@ def note(bucket: CallBucket, choice: Choice) -> None:
 
 
 def choices_to_json(choices: Mapping[CallBucket, Choice]) -> list[dict[str, Any]]:
-    """A record as JSON holds it."""
+    """A record as JSON holds it; TypeError for anything else."""
+    _check_record("choices", choices)
     return [{"call": asdict(bucket), "choice": choice.to_json()} for bucket, choice in choices.items()]
 
 
@@ -60,11 +67,20 @@ def choices_from_json(items: Iterable[Any]) -> dict[CallBucket, Choice]:
     """The record again.
 
     Raises:
-        ValueError: anything but what `choices_to_json` makes.
+        TypeError, ValueError: anything but what `choices_to_json` makes.
     """
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise TypeError(f"recorded choices must be a list of objects, got {reprlib.repr(items)}")
     found: dict[CallBucket, Choice] = {}
     for item in items:
         if not isinstance(item, Mapping) or not {"call", "choice"} <= set(item):
             raise ValueError(f"a recorded choice must be an object of call and choice, got {item!r}")
         found[CallBucket.from_json(item["call"])] = Choice.from_json(item["choice"])
     return found
+
+
+def _check_record(name: str, record: Any) -> None:
+    if not isinstance(record, Mapping) or not all(
+        isinstance(bucket, CallBucket) and isinstance(choice, Choice) for bucket, choice in record.items()
+    ):
+        raise TypeError(f"{name} must be a mapping of CallBucket to Choice, got {reprlib.repr(record)}")
