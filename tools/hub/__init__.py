@@ -1,5 +1,5 @@
 """Repository of the operator for the kernel hub, laid out from this tree: `python -m tools.hub OUT`.
 
-`layout` copies `aid_kernels` and what `repository` holds, and writes `build.toml`; nothing of the tree is imported, and
-the package stays as it is, since its imports of itself are relative and its ops are named after wherever it lives.
+`layout` copies the package and what `repository` holds, and writes build.toml. Nothing of the tree is imported, and the
+package stays as it is: its imports of itself are relative, and its ops are named after wherever it lives.
 """

@@ -1,5 +1,5 @@
-"""What the kernel-hub repository holds besides the package: card, example, tests, benchmarks, and how Nix builds it.
+"""What the kernel-hub repository holds besides the package: card, `example`, `tests`, `benchmarks`, and Nix's flake.
 
-Copied as it is by `tools.hub`, all but this file. It imports the library `kernels`, which is not needed elsewhere, and
-nothing of this tree.
+Copied as it is, all but this file. It needs the hub's library ``kernels``, which nothing else does, and no other file
+of this tree.
 """

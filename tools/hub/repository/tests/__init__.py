@@ -1,4 +1,5 @@
-"""Tests of the kernel as the hub serves it; those marked `kernels_ci` run in the hub's CI. They import `kernels` alone.
+"""Tests of the kernel as the hub serves it: `test_operator`, on the kernel and device of `conftest`.
 
-From a checkout: `LOCAL_KERNELS=<repo-id of build.toml>=<this repository> pytest tests`.
+Those marked ``kernels_ci`` run in the hub's CI. From a checkout: `LOCAL_KERNELS=<repo-id>=<this repository> pytest tests`
+with the repo-id of build.toml.
 """
