@@ -1,5 +1,6 @@
 """Checks of the repository itself, which read sources and import none of them.
 
-`rooms` is the command; `imports` reads the import graph, `sizes` measures files and functions, `doors` looks into each
-folder's `__init__.py`; `versions` writes the page of tested versions.
+`rooms` is the command; `imports` reads the import graph, `sizes` measures files and functions, `class_names`
+finds families known by class, `doors` looks into each folder's `__init__.py`; `versions` writes the page of tested
+versions, `site` is a hook of mkdocs. This room imports no other.
 """
