@@ -11,8 +11,9 @@ Names are imported when first used, so that `aid --help` answers without loading
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .extras import from_home
 
 if TYPE_CHECKING:
     from .attention.apply import AIDHandle, aid, apply_aid
@@ -57,15 +58,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    except ModuleNotFoundError as error:
-        if (error.name or __name__).startswith("aid_"):
-            raise
-        message = f"aid_pipeline.{name} needs {error.name}: pip install 'aid-kernels[pipeline]'"
-        raise ModuleNotFoundError(message, name=error.name) from error
+    return from_home(__name__, name, _HOMES)
 
 
 def __dir__() -> list[str]:

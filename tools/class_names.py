@@ -10,7 +10,7 @@ from pathlib import Path
 # a file, or a folder with all that is in it, and why it may
 MAY_NAME = {
     "aid_pipeline/families.py": "the home of what families do in different ways",
-    "aid_pipeline/miniature": "builds, trains and loads one Stable Diffusion model, and imports no other room",
+    "aid_pipeline/miniature": "builds, trains and loads one Stable Diffusion model, and knows no other",
     "benchmarks/denoiser/unets.py": "builds the UNets of public configurations with random weights",
     "benchmarks/sequence/cpu.py": "builds a whole Stable Diffusion pipeline with random weights",
 }

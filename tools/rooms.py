@@ -31,8 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tools": (),
 }
 BUILT_NAMES = {
-    "aid_pipeline": "imports a name's home when the name is first used; the homes are read from its dict",
-    "aid_pipeline.metrics": "the same",
+    "aid_pipeline.extras": "imports a name's home when the name is first used; homes are read from its dict",
     "benchmarks.gpu.parts": "a GPU machine may lack a part's packages, so each is imported when it runs",
 }
 
@@ -65,6 +64,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "attention conditioning io",
         "families config coefficients keyframes models",
         "miniature errors",
+        "extras",
     ),
     "benchmarks": (
         "operator_cpu sequence_cpu selection throughput",

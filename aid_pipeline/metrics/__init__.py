@@ -7,8 +7,9 @@ imported when first used; FID and KID need the extra `metrics`.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from ..extras import from_home
 
 if TYPE_CHECKING:
     from .clip import Clip
@@ -64,6 +65,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return from_home(__name__, name, _HOMES)

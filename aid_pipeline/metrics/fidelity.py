@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MetricsError
+from ..extras import naming_extra
 from .intervals import Estimate, bootstrap_groups
 
 Metric = Callable[[Tensor, Tensor], float]
@@ -38,10 +39,8 @@ def fid(reference: Tensor, measured: Tensor, equal_counts: bool = True) -> float
             f"FID of {len(reference)} against {len(measured)} images: its bias depends on the counts, so give "
             "equally many, or report KID"
         )
-    try:
+    with naming_extra("FID", MetricsError):
         from torchmetrics.image.fid import FrechetInceptionDistance
-    except ImportError as error:
-        raise _missing(error) from error
 
     metric = FrechetInceptionDistance(feature=_Given(reference.shape[1]))
     metric.update(reference.double(), real=True)
@@ -61,10 +60,8 @@ def kid(reference: Tensor, measured: Tensor) -> float:
         MetricsError: as `fid`, but for the counts.
     """
     _check(reference, measured)
-    try:
+    with naming_extra("KID", MetricsError):
         from torchmetrics.image.kid import KernelInceptionDistance
-    except ImportError as error:
-        raise _missing(error) from error
 
     count = min(len(reference), len(measured))
     with warnings.catch_warnings():
@@ -196,7 +193,3 @@ def _check(reference: Tensor, measured: Tensor) -> None:
             raise MetricsError(f"{name} features hold NaN or infinity")
     if reference.shape[1] != measured.shape[1]:
         raise MetricsError(f"features differ in size: {reference.shape[1]} and {measured.shape[1]}")
-
-
-def _missing(error: ImportError) -> MetricsError:
-    return MetricsError(f"FID and KID need torchmetrics ({error}): pip install 'aid-kernels[metrics]'")

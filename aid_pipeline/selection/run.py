@@ -11,12 +11,11 @@ from torch import Tensor
 
 from ..attention.endpoint_cache import EndpointCache
 from ..coefficients import BetaPrior, frame_coefficients
-from ..errors import ArgumentError, LatentsError, PromptError, SelectionError
 from ..metrics.distances import Distance, adjacent_distances, distance_name
 from ..sampling.denoising import Denoising, SampledFrames
 from ..sampling.stock_call import Progress
 from . import Selection
-from .bayes import check_installed, evaluations, search_prior
+from .bayes import evaluations, search_prior
 from .dynamic import planned_rounds, select_dynamically
 
 
@@ -27,40 +26,6 @@ class Selected:
     made: SampledFrames
     coefficients: tuple[float, ...]
     record: dict[str, Any]
-
-
-def check_selection(
-    selection: Selection,
-    frames: int,
-    coefficients: Any,
-    latents: Tensor | None,
-    guide: Any,
-    output_type: str = "pil",
-    image: Any = None,
-) -> None:
-    """What selection cannot go with, said before anything is made.
-
-    Raises:
-        SelectionError: coefficients that are chosen already, or as `Selection.check`.
-        LatentsError, PromptError, ArgumentError: latents, guides or images for each frame, since frames that are not
-            kept would have none; latents in place of images.
-    """
-    selection.check(frames)
-    if selection.method == "bayes":
-        check_installed()
-    if coefficients is not None:
-        raise SelectionError("select chooses the coefficients itself; leave coefficients out, or leave select out")
-    if latents is not None and latents.shape[0] != 2:
-        raise LatentsError(
-            "with select, latents must be those of the two ends, (2, C, h, w): it makes other frames too"
-        )
-    if guide is not None and not isinstance(guide, str):
-        raise PromptError("with select, guide must be one prompt for all frames between the ends")
-    if output_type == "latent":
-        raise ArgumentError('select compares images; use output_type "pil", "pt" or "np"')
-    several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
-    if several and len(image) != 1:
-        raise ArgumentError(f"with select, image must be one image for all frames, got {len(image)}")
 
 
 def select_frames(
