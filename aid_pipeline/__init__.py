@@ -3,10 +3,10 @@
 `interpolation` generates a sequence from the arguments in `spec`; `request` adds the model and the device; `sequence`
 is the result. The folders: `attention` works inside one denoiser call, `conditioning` is what a call is given,
 `sampling` the stock call, `selection` the choice of coefficients, `metrics` the distances between frames, `io` the
-files, `studies` what the paper measures, `miniature` the small model, `cli` the command. Imports between them go one
-way; `python -m tools.rooms` prints it.
-
-Names are imported when first used, so that `aid --help` answers without loading torch.
+files, `studies` what the paper measures, `miniature` the small model, `cli` the command. Small files that many rooms
+share: `families`, `models`, `config`, `coefficients`, `keyframes`, `errors`, and `extras` for packages that are not
+installed. Imports between them go one way; ``python -m tools.rooms`` prints it. Names are imported when first used, so
+that ``aid --help`` answers without loading torch.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.class_names import concrete_classes
-from tools.doors import undescribed
+from tools.doors import misdescribed, undescribed
 from tools.imports import Module, circles, read_modules
 from tools.sizes import too_large
 
@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MOST_ROOMS = 25
 # what has rooms, and what else is there
 PACKAGES = ("benchmarks", "aid_pipeline", "aid_kernels")
-MEASURED = (*PACKAGES, "tests", "tools", "examples")
+DESCRIBED = (*PACKAGES, "tools")
+MEASURED = (*DESCRIBED, "tests", "examples")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tests": ("benchmarks", "aid_pipeline", "aid_kernels", "tools"),
     "examples": ("aid_pipeline", "aid_kernels"),
@@ -149,8 +150,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.rooms", description=__doc__)
     parser.parse_args(arguments)
     modules = read_modules(root, MEASURED)
-    wrong = [*undescribed(root, PACKAGES), *too_large(root, MEASURED), *package_faults(modules)]
-    wrong += concrete_classes(root, PACKAGES)
+    wrong = [*undescribed(root, DESCRIBED), *misdescribed(root, DESCRIBED, modules, FLOORS)]
+    wrong += [*too_large(root, MEASURED), *package_faults(modules), *concrete_classes(root, PACKAGES)]
     wrong += [f"a circle: {' > '.join([*circle, circle[0]])}" for circle in circles(modules)]
     for package, floors in FLOORS.items():
         print(describe(modules, package, floors))

@@ -1,8 +1,10 @@
 """Metrics of a sequence: smoothness and consistency of its steps, fidelity of its frames, CLIP scores.
 
-Distances between images live here too, since selection and reports measure with the same ones. Every figure carries
-the name of the distance or features behind it. The room may import `io`, `miniature` and what is below them. Names are
-imported when first used; FID and KID need the extra `metrics`.
+`distances` between images live here too, since selection and reports measure with the same ones; `step_distances` are
+those of a sequence. `fidelity` compares `features`, `clip` images with prompts; `intervals` go with every figure,
+`presets` bundle them. `frame_folder` reads frames, `images` and `preprocessing` turn them into tensors. Every figure
+carries the name of the distance or features behind it. Names are imported when first used. Imports `io`, `miniature`,
+`errors` and `extras`.
 """
 
 from __future__ import annotations

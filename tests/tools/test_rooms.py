@@ -99,21 +99,31 @@ def test_this_repository(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0, capsys.readouterr().out
 
 
-def test_a_fault_makes_the_command_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    described = '"""One sentence. And another."""'
-    for package in rooms.PACKAGES:
-        write(tmp_path, **{f"{package}__": described})
-    for folder in set(rooms.MEASURED) - set(rooms.PACKAGES):
-        write(tmp_path, **{f"{folder}__a": ""})
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Every folder that is read, with nothing wrong."""
+    described = {f"{package}__": '"""One sentence. And another."""' for package in rooms.DESCRIBED}
+    write(tmp_path, **described, **{f"{folder}__a": "" for folder in set(rooms.MEASURED) - set(rooms.DESCRIBED)})
     assert rooms.main([], tmp_path) == 0
+    return tmp_path
+
+
+def test_a_fault_makes_the_command_fail(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(
-        tmp_path,
+        repository,
         aid_pipeline__errors="import aid_pipeline.config",
         aid_pipeline__config="import aid_pipeline.errors",
         aid_kernels__a="import tests.a",
     )
-    assert rooms.main([], tmp_path) == 1
+    assert rooms.main([], repository) == 1
     told = capsys.readouterr().out
     assert "aid_kernels.a imports tests.a: aid_kernels may not import tests" in told
     assert "a circle: aid_pipeline.config > aid_pipeline.errors > aid_pipeline.config" in told
     assert "errors imports config, which is not below it" in told
+    assert "aid_pipeline/__init__.py does not name config, errors" in told
+
+
+def test_a_family_known_by_class_makes_the_command_fail(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(repository, benchmarks__planted="def f(pipe):\n    return isinstance(pipe.unet, UNet2DConditionModel)")
+    assert rooms.main([], repository) == 1
+    assert "benchmarks/planted.py names UNet2DConditionModel" in capsys.readouterr().out
