@@ -65,7 +65,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "attention conditioning io",
         "families config coefficients keyframes models",
         "miniature errors",
-        "extras",
+        "extras atomic_files",
     ),
     "benchmarks": (
         "operator_cpu sequence_cpu selection throughput",

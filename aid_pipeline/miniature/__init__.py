@@ -2,7 +2,8 @@
 
 ``MODEL_PATH`` is an ordinary diffusers folder; ``load()``, in `weights`, is ``StableDiffusionPipeline.from_pretrained``
 with the files checked first. `components` are its untrained parts, `train` and `training` make them from `scenes`,
-`evaluate` measures them with `generate` and `attribute_classifier`, and writes the `card`. Imports `extras`.
+`evaluate` measures them with `generate` and `attribute_classifier`, and writes the `card`. Imports `extras` and
+`atomic_files`.
 """
 
 from __future__ import annotations

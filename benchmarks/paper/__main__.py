@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+from aid_pipeline.atomic_files import write_json, write_text
 from aid_pipeline.cli.progress import quiet_libraries
 from aid_pipeline.errors import AIDError
-from aid_pipeline.io.output_folder import write_json, write_text
 from aid_pipeline.io.provenance import model_identity
 from aid_pipeline.metrics.features import features_name
 from aid_pipeline.metrics.presets import Instruments, preset

@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from aid_pipeline.atomic_files import write_atomically
 from aid_pipeline.errors import OutputFolderError
-from aid_pipeline.io.output_folder import write_atomically
 from aid_pipeline.metrics.step_distances import StepMeasures
 
 from .pairs import Pair

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aid_pipeline.atomic_files import write_json, write_text
 from aid_pipeline.errors import AIDError, ArgumentError
-from aid_pipeline.io.output_folder import write_json, write_text
 from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
 from aid_pipeline.studies.comparison.methods import Method, all_methods
 from benchmarks.common import machine

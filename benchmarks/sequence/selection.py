@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from aid_pipeline import AIDConfig, Selection, interpolate
+from aid_pipeline.atomic_files import write_json
 from aid_pipeline.families import find_denoiser
-from aid_pipeline.io.output_folder import write_json
 from aid_pipeline.io.provenance import fingerprint, model_identity
 from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
 from aid_pipeline.metrics.preprocessing import ImagePreprocessor

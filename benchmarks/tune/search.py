@@ -179,7 +179,7 @@ def _plan_of_many(frames: int, device: torch.device) -> InterpolationPlan:
 
 def write(folder: Path, rows: list[Row], machine: dict[str, str], settings: Settings) -> Path | None:
     """`<gpu>.json`, with the old file's entries for layers not measured again; None where there is nothing to say."""
-    gpu = machines.gpu_name(settings.device)
+    gpu = machines.result_name(settings.device)
     made: list[dict[str, Any]] = [entry | {"commit": machine["commit"]} for entry in choice.entries(rows)]
     path = folder / file_name(gpu)
     if not made:

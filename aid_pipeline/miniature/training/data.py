@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...atomic_files import replacing
 from ..scenes import (
     COLOURS,
     FLOORS,
@@ -134,7 +135,6 @@ def training_data(tokenizer: Any, folder: Path, number: int, seed: int) -> Scene
         return SceneData(**load_file(path))
     data = make_scene_data(tokenizer, number, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    save_file(vars(data), unfinished)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        save_file(vars(data), unfinished)
     return data

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ...atomic_files import replacing
 from ..components import LATENT_CHANNELS, LATENT_SIZE, new_scheduler, new_tokenizer, new_unet
 from . import workers
 from .data import APPEARANCE, CAPTIONS, SceneData, tokenize
@@ -35,9 +36,8 @@ def _latents(vae, data: SceneData, runs: Path) -> Tensor:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for part in torch.arange(len(data)).split(64):
             found[part] = (vae.encode(data.pixels(part)).latents * vae.config.scaling_factor).half()
-    unfinished = path.with_suffix(".tmp")
-    save_file({"latents": found}, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        save_file({"latents": found}, unfinished)
     return found
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...atomic_files import replacing
 from . import workers
 
 
@@ -75,9 +76,8 @@ class Loop:
                 if p in self.optimizer.state:
                     tensors[f"{moment}.{k}"] = self.optimizer.state[p][moment].contiguous()
         numbers = {"step": self.step, "seconds": self.seconds, "recipe": asdict(self.recipe)}
-        unfinished = self.path.with_suffix(".tmp")
-        save_file(tensors, unfinished, metadata={"numbers": json.dumps(numbers)})
-        unfinished.replace(self.path)
+        with replacing(self.path) as unfinished:
+            save_file(tensors, unfinished, metadata={"numbers": json.dumps(numbers)})
 
     def resume(self) -> bool:
         """Takes up the last checkpoint if there is one."""

@@ -76,7 +76,7 @@ def test_outer_needs_few_and_many_sources() -> None:
 
 
 def test_the_file_is_one_that_the_package_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "gpu_name", lambda device: "NVIDIA H200")
+    monkeypatch.setattr(machines, "result_name", lambda device: "NVIDIA H200")
     settings, machine = Settings(device=torch.device("cpu")), {"commit": "abc"}
     rows = row(BEST, 0.9) + row(None, 1.0) + row(BEST, 1.9, sources=3) + row(None, 2.5, sources=3)
     assert tune.write(tmp_path, [], machine, settings) is None
