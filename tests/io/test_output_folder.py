@@ -117,9 +117,14 @@ def test_what_goes_wrong_while_writing_leaves_the_old_file(tmp_path):
     with replacing(path) as unfinished:
         unfinished.write_bytes(b"old")
         assert not path.exists()
-    with pytest.raises(KeyboardInterrupt), replacing(path) as unfinished:
-        unfinished.write_bytes(b"half")
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("weights.safetensors", b"old")]
 
 
