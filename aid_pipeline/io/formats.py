@@ -32,7 +32,7 @@ class Formats:
     video: bool | None = field(
         default=None, metadata={"help": "Write sequence.mp4; default: if the video extra is there."}
     )
-    fps: float = field(default=8.0, metadata={"help": "Frames per second of moving pictures."})
+    fps: float = field(default=8.0, metadata={"help": "Frames per second of moving images."})
 
     def __post_init__(self) -> None:
         fps = self.fps

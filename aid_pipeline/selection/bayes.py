@@ -15,7 +15,7 @@ RANGE = (1.0, 15.0)  # of alpha and of beta
 PROBES = tuple(itertools.product((10.0, 12.0, 14.0), repeat=2))
 
 Measure = Callable[[BetaPrior], list[float]]
-"""Makes a sequence with this prior and returns the distances between its neighbours."""
+"""Samples a sequence with this prior and returns the distances between its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Search:
 
 
 def evaluations(steps: int) -> int:
-    """How many sequences a search of so many steps makes."""
+    """How many sequences a search of so many steps samples."""
     return len(PROBES) + steps
 
 

@@ -20,7 +20,7 @@ def check_selection(
     output_type: str = "pil",
     image: Any = None,
 ) -> None:
-    """What selection cannot go with, said before anything is made.
+    """What selection cannot go with, said before anything is sampled.
 
     Raises:
         SelectionError: coefficients that are chosen already, or as `Selection.check`.
@@ -34,10 +34,10 @@ def check_selection(
         raise SelectionError("select chooses the coefficients itself; leave coefficients out, or leave select out")
     if latents is not None and latents.shape[0] != 2:
         raise LatentsError(
-            "with select, latents must be those of the two ends, (2, C, h, w): it makes other frames too"
+            "with select, latents must be those of the two endpoints, (2, C, h, w): it samples other frames too"
         )
     if guide is not None and not isinstance(guide, str):
-        raise PromptError("with select, guide must be one prompt for all frames between the ends")
+        raise PromptError("with select, guide must be one prompt for all interior frames")
     if output_type == "latent":
         raise ArgumentError('select compares images; use output_type "pil", "pt" or "np"')
     several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4

@@ -32,13 +32,13 @@ def new(command: str, settings: Settings, patterns: Iterable[str]) -> Result:
 
 def printed(rows: Iterable[Row]) -> list[Row]:
     """All rows, each printed as it comes."""
-    made = []
+    seen = []
     for row in rows:
         print(
             ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items())
         )
-        made.append(row)
-    return made
+        seen.append(row)
+    return seen
 
 
 def write(result: Result, folder: Path, name: str, page: str) -> None:

@@ -71,8 +71,8 @@ def read_archive(folder: Path, distance: str) -> dict[str, Unit]:
             if what == "interior":
                 unit.interior[name] = value
             else:
-                *steps, ends = value.tolist()
-                unit.steps[name] = StepMeasures(tuple(steps), ends, distance)
+                *steps, whole = value.tolist()
+                unit.steps[name] = StepMeasures(tuple(steps), whole, distance)
     return {unit.pair.name: unit for unit in units}
 
 

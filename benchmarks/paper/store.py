@@ -81,8 +81,8 @@ class Store:
             if what == "interior":
                 unit.interior[method] = tensor
             elif what == "distances":
-                *steps, ends = tensor.tolist()
-                unit.steps[method] = StepMeasures(tuple(steps), ends, self._distance)
+                *steps, whole = tensor.tolist()
+                unit.steps[method] = StepMeasures(tuple(steps), whole, self._distance)
         return unit
 
     def write(self, unit: Unit) -> None:

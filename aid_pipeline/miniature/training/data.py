@@ -127,7 +127,7 @@ def make_scene_data(tokenizer: Any, number: int, seed: int, pairs: float = PAIRS
 
 
 def training_data(tokenizer: Any, folder: Path, number: int, seed: int) -> SceneData:
-    """The training set, from ``folder`` if it was made before."""
+    """The training set, from ``folder`` if it was rendered before."""
     from safetensors.torch import load_file, save_file
 
     path = folder / f"scenes-{number}-{seed}-{PAIRS}.safetensors"

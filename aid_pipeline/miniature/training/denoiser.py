@@ -113,12 +113,12 @@ def train_unet(job: Job) -> None:
     from diffusers import UNet2DConditionModel
     from diffusers.models.attention_processor import AttnProcessor
 
-    torch.manual_seed(job.recipe.seed)
+    torch.manual_seed(job.hyperparameters.seed)
     task = DenoisingTask(job)
     unet = UNet2DConditionModel.from_pretrained(job.start / "unet", dtype=torch.float32) if job.start else new_unet()
     if next(unet.parameters()).device.type == "cpu":
         unet.set_attn_processor(AttnProcessor())  # going back through fused attention takes twice the time on CPUs
-    loop = Loop("unet", UNetWithQuestions(unet).train(), job.recipe, job.runs)
+    loop = Loop("unet", UNetWithQuestions(unet).train(), job.hyperparameters, job.runs)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         index, x, t, v = task.draw(generator)

@@ -12,7 +12,7 @@ from aid_kernels import InterpolationPlan
 from benchmarks.common.settings import Settings
 from benchmarks.denoiser import steps, throughput, unets
 from benchmarks.denoiser.step_timing import Times, peak_mib, time_call
-from benchmarks.operator.shapes import Shape
+from benchmarks.operator.shapes import LayerShape
 
 CPU = Settings(torch.device("cpu"), torch.float32, smoke=True)
 
@@ -42,7 +42,7 @@ def rows(toy: torch.nn.Module) -> dict[str, list[dict]]:
     """What a smoke run of either part gives, on the toy."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "peak_mib", lambda call, unet, device: call().nbytes / 2**20)  # has a test of its own
-        patch.setattr(throughput, "SMALL_SHAPES", (Shape("tiny", 2, 16, 16, 8),))
+        patch.setattr(throughput, "SMALL_SHAPES", (LayerShape("tiny", 2, 16, 16, 8),))
         for module in (steps, throughput):
             patch.setattr(module, "build", lambda name, device, dtype, seed: toy.to(device, dtype))
         return {"denoiser": list(steps.run(CPU)), "throughput": list(throughput.run(CPU))}

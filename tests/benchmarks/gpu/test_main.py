@@ -15,12 +15,12 @@ from benchmarks.common.result_files import RESULTS
 from benchmarks.common.settings import Row, Settings
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import correctness, files, parts
-from benchmarks.gpu.correctness import Outcome
+from benchmarks.gpu.correctness import Correctness
 from benchmarks.gpu.files import RunFolder
 from benchmarks.operator import gpu as operator_gpu
 
 CPU = torch.device("cpu")
-GREEN = Outcome(True, {"part": "correctness", "green": True, "passed": 1, "failed": 0, "skipped": 0}, "1 passed\n")
+GREEN = Correctness(True, {"part": "correctness", "green": True, "passed": 1, "failed": 0, "skipped": 0}, "1 passed\n")
 
 
 def smoke(seconds: float = 1e6) -> Settings:
@@ -108,7 +108,7 @@ def test_a_deadline_ends_a_part_between_two_rows(monkeypatch: pytest.MonkeyPatch
 
 
 def test_red_tests_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    red = Outcome(False, {"part": "correctness", "green": False, "failed": 1, "problem": "1 failed"}, "1 failed\n")
+    red = Correctness(False, {"part": "correctness", "green": False, "failed": 1, "problem": "1 failed"}, "1 failed\n")
     monkeypatch.setattr(correctness, "check", lambda settings: red)
     assert gpu.run(folder_at(tmp_path), parts.chosen(None), smoke()) == 1
     assert [row["part"] for row in check_files(tmp_path)["rows"]] == ["correctness"]

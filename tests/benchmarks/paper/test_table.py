@@ -49,7 +49,7 @@ def test_only_complete_pairs_count():
     assert summary["methods"]["tei"]["consistency"]["value"] == pytest.approx(sum(tei) / 5)
     assert summary["methods"]["aid-o"]["consistency"]["value"] == pytest.approx(sum(tei) / 10)
     assert sequences_csv(units, methods).count("\n") == 12
-    with pytest.raises(MetricsError, match="no pair has been made with every method"):
+    with pytest.raises(MetricsError, match="no pair has been sampled with every method"):
         summarise(units[-1:], methods, "drawn")
 
 

@@ -137,11 +137,11 @@ def test_more_sources_keep_the_order_of_sums() -> None:
 COMPILES = """
 from dataclasses import replace
 from benchmarks.compile_report import compiled_kernel
-from benchmarks.operator.shapes import Shape
+from benchmarks.operator.shapes import LayerShape
 from benchmarks.tune.compile import problem_of
 from benchmarks.tune.space import usual
 
-shape = Shape("tiny", 2, 64, 64, 16)
+shape = LayerShape("tiny", 2, 64, 64, 16)
 first = usual("inner", "sm_90", 2, 16, 64)
 assert problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, replace(first, mix="before")) is None
 compiled_kernel.ARCHITECTURES["sm_90"] = replace(compiled_kernel.ARCHITECTURES["sm_90"], shared_limit=16)
