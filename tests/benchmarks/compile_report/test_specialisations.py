@@ -6,9 +6,8 @@ import csv
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -98,28 +97,13 @@ def test_the_committed_table_is_of_the_shipped_configurations() -> None:
     assert [[line[name] for name in told] for line in lines] == [[str(row[name]) for name in told] for row in shipped]
 
 
-@pytest.mark.parametrize(
-    ("warps", "registers", "shared", "columns", "programs"),
-    [
-        (8, 255, 1024, 0, 1),  # registers, granted by eights: 256 * 8 * 64 of 131072
-        (4, 32, 30_000, 0, 2),  # shared memory: 65536
-        (4, 32, 1024, 256, 2),  # tensor memory: 512
-        (4, 32, 1024, 0, 8),  # threads: 2048
-        (1, 32, 0, 0, 16),  # programs
-    ],
-)
-def test_occupancy_is_bounded_by_the_scarcest(
-    monkeypatch: pytest.MonkeyPatch, warps: int, registers: int, shared: int, columns: int, programs: int
-) -> None:
-    from benchmarks.compile_report import compiled_kernel
+def test_occupancy_is_bounded_by_the_scarcest() -> None:
+    from benchmarks.compile_report.compiled_kernel import ARCHITECTURES, _occupancy
 
-    chip = replace(compiled_kernel.ARCHITECTURES["gfx942"], programs=16, tensor_memory=512)
-    monkeypatch.setitem(compiled_kernel.ARCHITECTURES, "gfx942", chip)
-    kernel = SimpleNamespace(
-        metadata=SimpleNamespace(num_warps=warps, shared=shared, tmem_size=columns),
-        asm={"amdgcn": f".vgpr_count: {registers}\n.vgpr_spill_count: 0\n.private_segment_fixed_size: 0"},
-    )
-    assert compiled_kernel.read_resources(kernel, "gfx942").occupancy == programs * warps * 64 / 2048
+    assert _occupancy(ARCHITECTURES["sm_90"], 8, 255, 1024, 0) == 8 / 64  # registers
+    assert _occupancy(ARCHITECTURES["sm_90"], 4, 32, 100_000, 0) == 2 * 4 / 64  # shared memory
+    assert _occupancy(ARCHITECTURES["sm_100"], 4, 32, 1024, 256) == 2 * 4 / 64  # tensor memory
+    assert _occupancy(ARCHITECTURES["sm_86"], 1, 32, 0, 0) == 16 / 48  # programs
 
 
 def test_tables_hold_every_row(tmp_path: Path) -> None:
