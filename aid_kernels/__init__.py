@@ -1,7 +1,7 @@
 """Interpolated attention for all frames of a sequence in one batched pass. Importing it needs torch alone.
 
 Rooms, from the top down; each may import those below it: `demo` and `doctor`, `interpolated_attention` (the operator),
-`plan` (who attends to whom), `constants`.
+`plan` (who attends to whom), `constants` and `version`.
 """
 
 from .constants import (

@@ -3,16 +3,17 @@
 `interpolation` generates a sequence from the arguments in `spec`; `request` adds the model and the device; `sequence`
 is the result. The folders: `attention` works inside one denoiser call, `conditioning` is what a call is given,
 `sampling` the stock call, `selection` the choice of coefficients, `metrics` the distances between frames, `io` the
-files, `studies` what the paper measures, `miniature` the small model, `cli` the command. Imports between them go one
-way; `python -m tools.rooms` prints it.
-
-Names are imported when first used, so that `aid --help` answers without loading torch.
+files, `studies` what the paper measures, `miniature` the small model, `cli` the command. Small files that many rooms
+share: `families`, `models`, `config`, `coefficients`, `keyframes`, `errors`, `extras` (packages that are not installed)
+and `atomic_files`. Imports between them go one way; ``python -m tools.rooms`` prints it. Names are imported when first
+used, so that ``aid --help`` answers without loading torch.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .extras import from_home
 
 if TYPE_CHECKING:
     from .attention.apply import AIDHandle, aid, apply_aid
@@ -57,15 +58,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    except ModuleNotFoundError as error:
-        if (error.name or __name__).startswith("aid_"):
-            raise
-        message = f"aid_pipeline.{name} needs {error.name}: pip install 'aid-kernels[pipeline]'"
-        raise ModuleNotFoundError(message, name=error.name) from error
+    return from_home(__name__, name, _HOMES)
 
 
 def __dir__() -> list[str]:

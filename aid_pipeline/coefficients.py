@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import ArgumentError, CoefficientsError
+from .extras import naming_extra
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class BetaPrior:
         """
         return cls(*value["beta_prior"])
 
+    @naming_extra("BetaPrior.coefficients")
     def coefficients(self, frames: int) -> tuple[float, ...]:
         """t of each of `frames` frames; the endpoints are exactly 0 and 1.
 

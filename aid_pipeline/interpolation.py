@@ -147,7 +147,7 @@ def sample_sequence(
         else:
             most = _frames_per_call(pipe, spec.chunk, _rows_per_frame(family, do_classifier_free_guidance))
             selected = select_frames(denoising, spec.select, measure, spec.frames, most, progress)
-            sampled, t, choice = selected.made, selected.coefficients, selected.record
+            sampled, t, choice = selected.sampled, selected.coefficients, selected.record
     ended = time.perf_counter()
     timings = {"encode": encoded_at - began, "denoise": sampled.denoise, "decode": sampled.decode}
     if choice is not None:

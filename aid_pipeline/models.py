@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ArgumentError, ModelError
+from .extras import naming_extra
 
 MINIATURE = "miniature"
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -53,6 +54,7 @@ def check_model(model: str, revision: str | None = None) -> None:
         raise ModelError(f"revision {revision!r} is for hub models; {model} has none")
 
 
+@naming_extra("load_model")
 def load_model(model: str = MINIATURE, revision: str | None = None, device: str = "auto", dtype: str = "auto") -> Any:
     """A stock diffusers pipeline, on its device.
 

@@ -80,7 +80,7 @@ class InterpolationSpec:
         self._normalise()
         from .conditioning.latents import check_latents
         from .sampling.stock_arguments import check_numbers
-        from .selection.run import check_selection
+        from .selection.checks import check_selection
 
         if len(self.keyframes) != 2:
             raise PromptError(f"a sequence lies between two keyframes, got {len(self.keyframes)}")

@@ -1,8 +1,8 @@
-"""Rooms of the import graph: prints them, and fails on a circle, an arrow upwards, or code that has grown too large.
+"""Rooms of the import graph: prints them, and fails on a circle, an arrow upwards, or what the other checks find.
 
 `python -m tools.rooms` reads the sources alone and imports none of them. A room is a folder or a file next to one;
-it may import those on the floors below its own in `FLOORS`, and packages those below them in `PACKAGES`. Imports by a
-built string (`import_module`) are not seen.
+it may import those on the floors below its own in `FLOORS`, and packages those in `MAY_IMPORT`. An import by a built
+string cannot be followed, and is a fault outside `BUILT_NAMES`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,29 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.doors import undescribed
+from tools.class_names import concrete_classes
+from tools.doors import misdescribed, undescribed
 from tools.imports import Module, circles, read_modules
 from tools.sizes import too_large
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_ROOMS = 25
-# from the top down
+# what has rooms, and what else is there
 PACKAGES = ("benchmarks", "aid_pipeline", "aid_kernels")
-MEASURED = (*PACKAGES, "tests", "tools", "examples")
+DESCRIBED = (*PACKAGES, "tools")
+MEASURED = (*DESCRIBED, "tests", "examples")
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "tests": ("benchmarks", "aid_pipeline", "aid_kernels", "tools"),
+    "examples": ("aid_pipeline", "aid_kernels"),
+    "benchmarks": ("aid_pipeline", "aid_kernels"),
+    "aid_pipeline": ("aid_kernels",),
+    "aid_kernels": (),
+    "tools": (),
+}
+BUILT_NAMES = {
+    "aid_pipeline.extras": "imports a name's home when the name is first used; homes are read from its dict",
+    "benchmarks.gpu.parts": "a GPU machine may lack a part's packages, so each is imported when it runs",
+}
 
 # from the top down; rooms on one floor do not import each other
 FLOORS: dict[str, tuple[str, ...]] = {
@@ -51,6 +65,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "attention conditioning io",
         "families config coefficients keyframes models",
         "miniature errors",
+        "extras atomic_files",
     ),
     "benchmarks": (
         "operator_cpu sequence_cpu selection throughput",
@@ -102,14 +117,24 @@ def faults(modules: dict[str, Module], package: str, floors: tuple[str, ...]) ->
     return sorted(found)
 
 
-def package_faults(modules: dict[str, Module], packages: tuple[str, ...] = PACKAGES) -> list[str]:
-    """Imports of a package that is above the importing one."""
-    return [
-        f"{module.name} imports {target}: {module.package} is below {modules[target].package}"
-        for module in modules.values()
-        for target in sorted(module.imports)
-        if packages.index(modules[target].package) < packages.index(module.package)
-    ]
+def package_faults(
+    modules: dict[str, Module],
+    may_import: dict[str, tuple[str, ...]] = MAY_IMPORT,
+    built_names: Iterable[str] = BUILT_NAMES,
+) -> list[str]:
+    """Imports of a package that the importing one may not import, of a package's own door, and by built names."""
+    found: list[str] = []
+    for module in modules.values():
+        here, inside = module.package, module.name.partition(".")[2]
+        for target in sorted(module.imports):
+            there = modules[target].package
+            if there != here and there not in may_import[here]:
+                found.append(f"{module.name} imports {target}: {here} may not import {there}")
+            if target == here and inside not in DOORS:
+                found.append(f"{module.name} imports {target}, the door of its own package; name the module it needs")
+        if module.imports_built_names and here != "tests" and module.name not in built_names:
+            found.append(f"{module.name} imports by a built name; write the name, or say why in tools/rooms.py")
+    return found
 
 
 def describe(modules: dict[str, Module], package: str, floors: tuple[str, ...]) -> str:
@@ -124,13 +149,17 @@ def describe(modules: dict[str, Module], package: str, floors: tuple[str, ...]) 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.rooms", description=__doc__)
     parser.parse_args(arguments)
-    modules = read_modules(root, PACKAGES)
-    wrong = [*undescribed(root, PACKAGES), *too_large(root, MEASURED), *package_faults(modules)]
+    modules = read_modules(root, MEASURED)
+    wrong = [*undescribed(root, DESCRIBED), *misdescribed(root, DESCRIBED, modules, FLOORS)]
+    wrong += [*too_large(root, MEASURED), *package_faults(modules), *concrete_classes(root, PACKAGES)]
     wrong += [f"a circle: {' > '.join([*circle, circle[0]])}" for circle in circles(modules)]
     for package, floors in FLOORS.items():
         print(describe(modules, package, floors))
         wrong += faults(modules, package, floors)
-    print("\n".join(wrong) or "no circle, no arrow upwards, nothing too large, every folder described")
+    print(
+        "\n".join(wrong)
+        or "no circle, no arrow upwards, nothing too large, every folder described, no family known by class"
+    )
     return 1 if wrong else 0
 
 

@@ -1,7 +1,8 @@
 """Doctor: compiles, checks and measures the attention of known models on this machine, and says what it found.
 
 `shapes` (the calls of known models), `examine` (measures them and fills the cache), `page` (table and plain words).
-`python -m aid_kernels.doctor` needs torch and Triton alone. This room imports `interpolated_attention` and `plan`.
+``python -m aid_kernels.doctor`` needs torch and Triton alone. Imports `interpolated_attention`, `plan`, `constants` and
+`version`.
 """
 
 from .examine import Examination, examine

@@ -1,9 +1,9 @@
 """Interpolated attention: one op, outer and inner, in three implementations behind one contract; see README.md here.
 
 A call goes down: `api` (the public functions; `checks` makes the `inputs`), `ops` (what torch compiles), `dispatch`
-(selects an implementation; `auto` by measurement, `running` calls it) and `gradients`, `impl` (the implementations),
-`tuning` (how kernels are launched and candidates measured). Each imports what stands below it, and `plan` and
-`constants` of the package; nothing here knows diffusers.
+(selects an implementation; `auto` by measurement, `running` calls it) and `gradients`, `impl` (the implementations,
+which read tensors by their `layout`), `tuning` (how kernels are launched and candidates measured). Each imports what
+stands below it; nothing here knows diffusers. Imports `plan` and `constants`.
 """
 
 from .api import explain, inner_attention, outer_attention

@@ -1,7 +1,7 @@
 """Who attends to whom: the sources and weights of every row of a batch.
 
-`interpolation_plan.py` is the class, `construction.py` the sources and weights of sequences, chains and grids,
-`validation.py` what any pair of them must hold to. Nothing here knows attention; this room imports torch alone.
+`interpolation_plan` is the class, `construction` the sources and weights of sequences, chains and grids, `validation`
+what any pair of them must hold to. Nothing here knows attention. Imports no other room.
 """
 
 from .interpolation_plan import InterpolationPlan, Term

@@ -1,5 +1,7 @@
 """The command `aid`: each command parses its options, calls one function and prints.
 
-`options` turns dataclasses into commands, `console` prints errors, `progress` draws the bar; each command has a file of
-its own, and `app` gathers them. May import every room of the package; none imports this one.
+`app` gathers the `commands`, each a file: `interpolate`, `evaluate`, `compare`, `diagnose`, `retime`, `doctor` and
+`info`. `options` turns dataclasses into commands, `spec_options` those of the specification; `run` generates one
+sequence, `console` prints errors, `progress` draws the bar. None imports this room. Imports `studies` and what is below
+it.
 """

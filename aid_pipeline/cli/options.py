@@ -51,7 +51,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     """
     import json
 
-    from ..io.output_folder import write_json
+    from ..atomic_files import write_json
 
     request = json.loads(json.dumps(request))
     known = out / REQUEST

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import OutputFolderError
+from ..extras import what_is_missing
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Formats:
     video: bool | None = field(
         default=None, metadata={"help": "Write sequence.mp4; default: if the video extra is there."}
     )
-    fps: float = field(default=8.0, metadata={"help": "Frames per second of moving pictures."})
+    fps: float = field(default=8.0, metadata={"help": "Frames per second of moving images."})
 
     def __post_init__(self) -> None:
         fps = self.fps
@@ -57,7 +58,7 @@ class Formats:
     def _writes_video(self) -> bool:
         missing = [name for name in ("imageio", "av") if importlib.util.find_spec(name) is None]
         if missing and self.video:
-            raise OutputFolderError(f"sequence.mp4 needs {' and '.join(missing)}: pip install 'aid-kernels[video]'")
+            raise OutputFolderError(what_is_missing("sequence.mp4", *missing))
         if missing and self.video is None:
-            logger.warning("no sequence.mp4: it needs %s (pip install 'aid-kernels[video]')", " and ".join(missing))
+            logger.warning("no sequence.mp4: %s", what_is_missing("it", *missing))
         return not missing if self.video is None else self.video

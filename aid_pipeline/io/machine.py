@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from aid_kernels.interpolated_attention.tuning.machine import processor
+from aid_kernels.interpolated_attention.tuning.targets import gpu_name
 
 LIBRARIES = ("torch", "diffusers", "transformers", "triton", "numpy", "scipy", "pillow")
 
@@ -29,22 +31,12 @@ def machine(device: torch.device) -> dict[str, Any]:
     """The operating system, the processor and its threads, the device and its CUDA libraries."""
     known: dict[str, Any] = {
         "platform": platform.platform(),
-        "processor": processor_name(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "device": str(device),
     }
     if device.type == "cuda":
-        known["gpu"] = torch.cuda.get_device_name(device)
+        known["gpu"] = gpu_name(device)
         known["cuda"] = torch.version.cuda
         known["cudnn"] = torch.backends.cudnn.version()
     return known
-
-
-def processor_name() -> str:
-    """The CPU's model, where the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from ..atomic_files import TEMPORARY, write_json
 from ..errors import OutputFolderError
 
 FINISHED = "sequence.json"  # written last: where it is, all other files are
 UNFINISHED = ".aid-unfinished.json"  # there from before the first step until `sequence.json` is
-_TEMPORARY = ".aid-writing-"
 MOVING = ("sequence.mp4", "sequence.gif", "sequence.webp")
 FRAME = re.compile(r"\d{3,}\.png")
 _OURS = re.compile(r"(\d{3,}\.png|sequence\.(png|mp4|gif|webp|json)|latents\.safetensors)")
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Make `path` appear whole: write a temporary file beside it, sync it, and rename it.
-
-    Raises:
-        OSError: the disk is full or the folder cannot be written to; `path` is then as it was.
-    """
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as `write_atomically` does."""
-    write_atomically(path, lambda file: file.write(content))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 as `write_atomically` does."""
-    write_bytes(path, text.encode())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON as `write_atomically` does.
-
-    Raises:
-        ValueError: NaN or infinity, which JSON does not have.
-    """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 class OutputFolder:
@@ -110,7 +70,7 @@ class OutputFolder:
         if self.path.exists() and not self.path.is_dir():
             raise OutputFolderError(f"{self.path} is a file; give a folder")
         entries = self._entries()
-        if not [entry for entry in entries if not entry.name.startswith(_TEMPORARY)]:
+        if not [entry for entry in entries if not entry.name.startswith(TEMPORARY)]:
             return
         foreign = [entry.name for entry in entries if not _is_ours(entry)]
         marker = self.path / UNFINISHED
@@ -149,7 +109,7 @@ def finished_claim(path: str | Path) -> dict[str, Any] | None:
 
 
 def _is_ours(entry: Path) -> bool:
-    named = _OURS.fullmatch(entry.name) or entry.name == UNFINISHED or entry.name.startswith(_TEMPORARY)
+    named = _OURS.fullmatch(entry.name) or entry.name == UNFINISHED or entry.name.startswith(TEMPORARY)
     return bool(named) and entry.is_file()
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ..atomic_files import write_bytes, write_json
 from ..errors import OutputFolderError
 from .encoders import moving_bytes, png_bytes, strip
 from .formats import Formats
-from .output_folder import FINISHED, FRAME, MOVING, OutputFolder, write_bytes, write_json
+from .output_folder import FINISHED, FRAME, MOVING, OutputFolder
 from .provenance import LATENTS_FILE
 
 if TYPE_CHECKING:

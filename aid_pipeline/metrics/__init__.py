@@ -1,14 +1,17 @@
 """Metrics of a sequence: smoothness and consistency of its steps, fidelity of its frames, CLIP scores.
 
-Distances between images live here too, since selection and reports measure with the same ones. Every figure carries
-the name of the distance or features behind it. The room may import `io`, `miniature` and what is below them. Names are
-imported when first used; FID and KID need the extra `metrics`.
+`distances` between images live here too, since selection and reports measure with the same ones; `step_distances` are
+those of a sequence. `fidelity` compares `features`, `clip` images with prompts; `intervals` go with every figure,
+`presets` bundle them. `frame_folder` reads frames, `images` and `preprocessing` turn them into tensors. Every figure
+carries the name of the distance or features behind it. Names are imported when first used. Imports `io`, `miniature`,
+`errors` and `extras`.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from ..extras import from_home
 
 if TYPE_CHECKING:
     from .clip import Clip
@@ -64,6 +67,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return from_home(__name__, name, _HOMES)

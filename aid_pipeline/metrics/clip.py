@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MetricsError
+from ..extras import naming_extra
 from .preprocessing import ImagePreprocessor
 
 IMAGES_AT_ONCE = 32  # through the tower: bounds its memory
@@ -31,6 +32,7 @@ class Clip:
         MetricsError: the folder does not hold these parts.
     """
 
+    @naming_extra("Clip")
     def __init__(self, folder: str | Path | None = None) -> None:
         from transformers import CLIPModel, CLIPTokenizer
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import DistanceError
+from ..extras import naming_extra
 from .preprocessing import ImagePreprocessor
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -167,6 +168,7 @@ class LPIPSDistance(_NetworkDistance):
         return found.flatten()
 
 
+@naming_extra("distance miniature")
 def _miniature(folder: Path | None) -> TokenDistance:
     from transformers import CLIPVisionModelWithProjection
 
@@ -182,6 +184,7 @@ def _miniature(folder: Path | None) -> TokenDistance:
     return TokenDistance(_loaded(CLIPVisionModelWithProjection, place / "image_encoder"), name, preprocess)
 
 
+@naming_extra("distance clip or dino")
 def _embedding(kind: str, folder: Path) -> EmbeddingDistance:
     from transformers import AutoModel, CLIPVisionModelWithProjection
 
@@ -209,10 +212,8 @@ def _lpips(path: Path) -> LPIPSDistance:
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 
-    try:
+    with naming_extra("distance lpips", DistanceError):
         import lpips
-    except ImportError as error:
-        raise DistanceError(f"distance lpips needs the packages lpips and torchvision ({error})") from error
     if path.suffix != ".safetensors" or not path.is_file():
         raise DistanceError(
             f"distance lpips needs a safetensors file, got {path}; make one of the upstream weights with "

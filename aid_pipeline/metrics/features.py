@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MetricsError
+from ..extras import naming_extra
 from .clip import IMAGES_AT_ONCE, Clip
 from .distances import distance_name
 
@@ -92,12 +93,8 @@ class Inception:
                 f"features inception need a safetensors file, got {file}; convert the .pth of torch-fidelity once with "
                 "safetensors.torch.save_file(torch.load(PTH, weights_only=True), FILE)"
             )
-        try:
+        with naming_extra("features='inception'", MetricsError):
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except ImportError as error:
-            raise MetricsError(
-                f"features inception need torch-fidelity ({error}): pip install 'aid-kernels[paper-metrics]'"
-            ) from error
         try:
             # the class reads its weights through torch.load: from memory it gets what safetensors read, not a file
             buffer = io.BytesIO()

@@ -1,8 +1,8 @@
 """Fidelity of interior frames to the model's own images: FID and KID of features, by torchmetrics.
 
-The reference is the endpoints, which are what the model makes of a prompt alone; the measured set is the frames between
-(arXiv 2403.17924, section 3: "fidelity"). FID's bias depends on the number of images, so both sets must be equally
-large here; KID is unbiased.
+The reference is the endpoints, which are what the model makes of a prompt alone; the measured set is the interior
+frames (arXiv 2403.17924, section 3: "fidelity"). FID's bias depends on the number of images, so both sets must be
+equally large here; KID is unbiased.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MetricsError
+from ..extras import naming_extra
 from .intervals import Estimate, bootstrap_groups
 
 Metric = Callable[[Tensor, Tensor], float]
@@ -38,10 +39,8 @@ def fid(reference: Tensor, measured: Tensor, equal_counts: bool = True) -> float
             f"FID of {len(reference)} against {len(measured)} images: its bias depends on the counts, so give "
             "equally many, or report KID"
         )
-    try:
+    with naming_extra("FID", MetricsError):
         from torchmetrics.image.fid import FrechetInceptionDistance
-    except ImportError as error:
-        raise _missing(error) from error
 
     metric = FrechetInceptionDistance(feature=_Given(reference.shape[1]))
     metric.update(reference.double(), real=True)
@@ -61,10 +60,8 @@ def kid(reference: Tensor, measured: Tensor) -> float:
         MetricsError: as `fid`, but for the counts.
     """
     _check(reference, measured)
-    try:
+    with naming_extra("KID", MetricsError):
         from torchmetrics.image.kid import KernelInceptionDistance
-    except ImportError as error:
-        raise _missing(error) from error
 
     count = min(len(reference), len(measured))
     with warnings.catch_warnings():
@@ -82,10 +79,10 @@ class Fidelity:
     """Fidelity of a set of sequences.
 
     Attributes:
-        fid: frames between against endpoints, equally many of each.
+        fid: interior frames against endpoints, equally many of each.
         kid: of the same images.
-        fid_all: of all frames between against all endpoints, in the paper's (unequal) counts.
-        counts: images (endpoints and frames between, in `fid`; frames between, in `fid_all`).
+        fid_all: of all interior frames against all endpoints, in the paper's (unequal) counts.
+        counts: images (endpoints and interior frames, in `fid`; interior frames, in `fid_all`).
         features: their name.
         few: no more images than features: the covariance has no full rank, and FID is far from its limit.
     """
@@ -104,29 +101,29 @@ def fidelity(
     """FID and KID of a set of sequences, with intervals by resampling sequences.
 
     Args:
-        endpoints: (2, d) features of each sequence's ends.
-        interior: (m - 2, d) features of the frames between, of the same sequences.
+        endpoints: (2, d) features of each sequence's endpoints.
+        interior: (m - 2, d) features of the interior frames, of the same sequences.
         name: of the features.
         resamples: 0 for no intervals.
         seed: of the choice of as many interior frames as there are endpoints.
 
     Raises:
-        MetricsError: no sequence, or one without frames between.
+        MetricsError: no sequence, or one without interior frames.
     """
-    ends, between = balanced(endpoints, interior, seed)
-    size, groups = ends.shape[2], len(ends)
+    reference, measured = balanced(endpoints, interior, seed)
+    size, groups = reference.shape[2], len(reference)
 
     def estimate(metric: Metric, resampled: bool) -> Estimate:
-        return bootstrap_groups(_of_groups(metric, ends, between), groups, resamples if resampled else 0, seed)
+        return bootstrap_groups(_of_groups(metric, reference, measured), groups, resamples if resampled else 0, seed)
 
     every = torch.cat(list(interior))
     return Fidelity(
         fid=estimate(fid, size <= LARGEST_RESAMPLED),
         kid=estimate(kid, True),
         fid_all=fid(torch.cat(list(endpoints)), every, equal_counts=False),
-        counts=(ends.shape[0] * ends.shape[1], between.shape[0] * between.shape[1], len(every)),
+        counts=(reference.shape[0] * reference.shape[1], measured.shape[0] * measured.shape[1], len(every)),
         features=name,
-        few=ends.shape[0] * ends.shape[1] <= size,
+        few=reference.shape[0] * reference.shape[1] <= size,
     )
 
 
@@ -138,7 +135,7 @@ def fidelity_difference(
     resamples: int = 200,
     seed: int = 0,
 ) -> Estimate:
-    """`metric` (`fid`, `kid`) of `first` less that of `second`: sequences with the same ends, resampled together."""
+    """`metric` (`fid`, `kid`) of `first` less that of `second`: sequences of the same endpoints, resampled as one."""
     of_first = _of_groups(metric, *balanced(endpoints, first, seed))
     of_second = _of_groups(metric, *balanced(endpoints, second, seed))
     resampled = metric is not fid or endpoints[0].shape[1] <= LARGEST_RESAMPLED
@@ -150,31 +147,34 @@ def fidelity_difference(
 
 
 def balanced(endpoints: Sequence[Tensor], interior: Sequence[Tensor], seed: int = 0) -> tuple[Tensor, Tensor]:
-    """As many ends as frames between of every sequence, drawn at random: (sequences, 1 or 2, d) each.
+    """As many endpoints as interior frames of every sequence, drawn at random: (sequences, 1 or 2, d) each.
 
     Raises:
-        MetricsError: no sequence, or one without frames between.
+        MetricsError: no sequence, or one without interior frames.
     """
     if not endpoints or len(endpoints) != len(interior):
-        raise MetricsError(f"fidelity needs sequences, got {len(endpoints)} with ends and {len(interior)} with frames")
+        got = f"{len(endpoints)} with endpoints and {len(interior)} with frames"
+        raise MetricsError(f"fidelity needs sequences, got {got}")
     shortest = min(len(frames) for frames in interior)
     if shortest < 1:
-        raise MetricsError("fidelity needs frames between the ends; a sequence has only 2 frames")
+        raise MetricsError("fidelity needs interior frames; a sequence has only 2 frames")
     rng = np.random.default_rng(seed)
     each = min(2, shortest)
     if each * len(endpoints) < 2:
-        raise MetricsError("FID and KID need at least 2 images of each kind; one sequence of 3 frames has 1 between")
-    ends = torch.stack([_some(part, each, rng) for part in endpoints])
-    return ends, torch.stack([_some(part, each, rng) for part in interior])
+        raise MetricsError(
+            "FID and KID need at least 2 images of each kind; one sequence of 3 frames has 1 interior frame"
+        )
+    reference = torch.stack([_some(part, each, rng) for part in endpoints])
+    return reference, torch.stack([_some(part, each, rng) for part in interior])
 
 
-def _of_groups(metric: Metric, ends: Tensor, between: Tensor) -> Callable[[np.ndarray], float]:
+def _of_groups(metric: Metric, reference: Tensor, measured: Tensor) -> Callable[[np.ndarray], float]:
     """The metric of some of the sequences."""
-    return lambda index: metric(ends[index].flatten(0, 1), between[index].flatten(0, 1))
+    return lambda index: metric(reference[index].flatten(0, 1), measured[index].flatten(0, 1))
 
 
 class _Given(nn.Module):
-    """Stands where torchmetrics expects a network: the features are made already."""
+    """Stands where torchmetrics expects a network: the features are there already."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -196,7 +196,3 @@ def _check(reference: Tensor, measured: Tensor) -> None:
             raise MetricsError(f"{name} features hold NaN or infinity")
     if reference.shape[1] != measured.shape[1]:
         raise MetricsError(f"features differ in size: {reference.shape[1]} and {measured.shape[1]}")
-
-
-def _missing(error: ImportError) -> MetricsError:
-    return MetricsError(f"FID and KID need torchmetrics ({error}): pip install 'aid-kernels[metrics]'")

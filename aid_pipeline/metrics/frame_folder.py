@@ -26,7 +26,7 @@ class FrameSet:
         name: of the folder.
         images: (m, 3, height, width) float32 in [0, 1], m >= 2.
         coefficients: t of each frame where the folder says so, else evenly spaced.
-        prompts: of both ends and, where there is one, the guide; empty for a plain folder.
+        prompts: of both endpoints and, where there is one, the guide; empty for a plain folder.
     """
 
     name: str
@@ -49,7 +49,7 @@ def read_frames(folder: str | Path) -> FrameSet:
     if not path.is_dir():
         raise MetricsError(f"{path} is not a folder of frames")
     if (path / UNFINISHED).exists():
-        raise MetricsError(f"{path} holds an unfinished sequence; repeat the command that makes it")
+        raise MetricsError(f"{path} holds an unfinished sequence; repeat the command that generates it")
     document = _document(path / FINISHED) if (path / FINISHED).is_file() else {}
     files = frame_files(path)
     if len(files) < 2:
@@ -72,7 +72,7 @@ def read_frames(folder: str | Path) -> FrameSet:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The frames' files in order, without hidden ones; of a sequence's folder not its strip and moving pictures."""
+    """The frames' files in order, without hidden ones; of a sequence's folder not its strip and moving images."""
     files = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
     files = [path for path in files if not _hidden(path)]
     if (folder / FINISHED).is_file():

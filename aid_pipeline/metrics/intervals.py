@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MetricsError
+from ..extras import naming_extra
 
 RESAMPLES = 2000
 _Z95 = 1.959963984540054  # of a normal distribution, two-sided
@@ -49,6 +50,7 @@ class Estimate:
         return asdict(self)
 
 
+@naming_extra("bootstrap_mean")
 def bootstrap_mean(values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """The mean, with the bias-corrected and accelerated (BCa) bootstrap interval.
 
@@ -76,6 +78,7 @@ def bootstrap_mean(values: Sequence[float], resamples: int = RESAMPLES, seed: in
     return Estimate(float(x.mean()), low if known else None, high if known else None, len(x))
 
 
+@naming_extra("bootstrap_groups")
 def bootstrap_groups(
     statistic: Callable[[np.ndarray], float], groups: int, resamples: int = 200, seed: int = 0
 ) -> Estimate:

@@ -49,7 +49,7 @@ class Instruments:
         return self.features.score(image_features, prompts)
 
     def describe(self) -> dict[str, Any]:
-        """For reports: what every figure was made with."""
+        """For reports: what every figure was measured with."""
         return {
             "preset": self.preset,
             "distance": distance_name(self.distance),

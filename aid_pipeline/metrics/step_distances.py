@@ -82,7 +82,7 @@ class StepMeasures:
 
     @property
     def path_ratio(self) -> float | None:
-        """Length of the way over the distance of its ends; None where the ends are equal.
+        """Length of the path over the distance of its endpoints; None where the endpoints are equal.
 
         A distance that obeys the triangle inequality gives 1 for the straight way and more for detours. Squared
         ones (LPIPS, the miniature's, 1 - cosine) do not: small steps then add up to less than 1.
@@ -115,9 +115,9 @@ def step_measures(distance: Distance, images: Tensor) -> StepMeasures:
     """
     if len(images) < 2:
         raise MetricsError(f"adjacent distances need at least 2 frames, got {len(images)}")
-    ends = measured(distance, images[:1], images[-1:])
+    endpoints = measured(distance, images[:1], images[-1:])
     steps = adjacent_distances(distance, images)
-    return StepMeasures(tuple(steps.tolist()), float(ends[0]), distance_name(distance))
+    return StepMeasures(tuple(steps.tolist()), float(endpoints[0]), distance_name(distance))
 
 
 def check_comparable(measures: Sequence[StepMeasures]) -> None:

@@ -25,7 +25,7 @@ _UNASKED = -100  # of the second slot in scenes of one object
 
 
 @dataclass(frozen=True)
-class Prediction:
+class SceneAttributes:
     """What an image shows. ``appearances`` are (colour, shape, material) of the left or upper object, then of the
     other, if any.
     """
@@ -41,9 +41,9 @@ def slots(scene: Scene) -> tuple[Item, ...]:
     return scene.items[::-1] if scene.relation == "right" else scene.items
 
 
-def truth(scene: Scene) -> Prediction:
+def truth(scene: Scene) -> SceneAttributes:
     layout = "one" if scene.relation is None else "stacked" if scene.relation == "on" else "beside"
-    return Prediction(layout, scene.floor, scene.setting, tuple(item.appearance for item in slots(scene)))
+    return SceneAttributes(layout, scene.floor, scene.setting, tuple(item.appearance for item in slots(scene)))
 
 
 def _classes(scene: Scene) -> list[int]:
@@ -78,7 +78,7 @@ class AttributeClassifier(nn.Module):
         return self.heads(self.body(pixels - 0.5)).split([len(options) for options in _HEADS], dim=1)
 
     @torch.no_grad()
-    def classify(self, images: np.ndarray) -> list[Prediction]:
+    def classify(self, images: np.ndarray) -> list[SceneAttributes]:
         """Verdicts on images (n, 64, 64, 3) uint8."""
         pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
         best = [[logits.argmax(1) for logits in self(part)] for part in pixels.split(100)]
@@ -86,7 +86,7 @@ class AttributeClassifier(nn.Module):
         for row in torch.cat([torch.stack(part, 1) for part in best]).tolist():
             names = [options[i] for options, i in zip(_HEADS, row, strict=False)]
             appearances = (tuple(names[3:6]), tuple(names[6:9]))[: 1 if names[0] == "one" else 2]
-            predictions.append(Prediction(names[0], names[1], names[2], appearances))
+            predictions.append(SceneAttributes(names[0], names[1], names[2], appearances))
         return predictions
 
 
@@ -113,7 +113,7 @@ def train_classifier(scenes: int = 12_000, steps: int = 1200, batch: int = 64, s
     classifier = AttributeClassifier().train()
     optimizer = torch.optim.AdamW(classifier.parameters(), 2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    for _ in trange(steps, desc="judge", mininterval=20):
+    for _ in trange(steps, desc="classifier", mininterval=20):
         index = torch.randint(len(drawn), (batch,), generator=generator)
         with torch.autocast("cpu", torch.bfloat16):
             logits = classifier(_augment(images[index].float() / 255, generator))
@@ -130,7 +130,7 @@ def trained_classifier(runs: Path, scenes: int = 12_000, steps: int = 1200) -> A
     """The classifier of ``runs``, trained first if it is not there yet (a few minutes on two cores)."""
     from safetensors.torch import load_file, save_file
 
-    path = runs / f"judge-{scenes}-{steps}.safetensors"
+    path = runs / f"classifier-{scenes}-{steps}.safetensors"
     if not path.exists():
         runs.mkdir(parents=True, exist_ok=True)
         save_file(train_classifier(scenes, steps).state_dict(), path)

@@ -24,7 +24,7 @@ from .weights import MODEL_PATH, load
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from .attribute_classifier import AttributeClassifier, Prediction
+    from .attribute_classifier import AttributeClassifier, SceneAttributes
 
 _SEED = 90_000  # far from the seeds of training
 
@@ -55,7 +55,7 @@ def _shares(hits: dict[str, list[bool]]) -> dict[str, Any]:
     return {name: Share(sum(found), len(found)).figures() for name, found in hits.items()}
 
 
-def _compare_one(seen: list[Prediction], scenes: list[Scene]) -> dict[str, Any]:
+def _compare_one(seen: list[SceneAttributes], scenes: list[Scene]) -> dict[str, Any]:
     """How often each attribute of the one object, and the floor, are what the caption says."""
     hits: dict[str, list[bool]] = {"colour": [], "shape": [], "material": [], "floor": [], "setting": []}
     for prediction, scene in zip(seen, scenes, strict=False):
@@ -66,7 +66,7 @@ def _compare_one(seen: list[Prediction], scenes: list[Scene]) -> dict[str, Any]:
     return _shares(hits)
 
 
-def _compare_two(seen: list[Prediction], scenes: list[Scene]) -> dict[str, Any]:
+def _compare_two(seen: list[SceneAttributes], scenes: list[Scene]) -> dict[str, Any]:
     """Both objects right: two are seen, and colour and shape of both are those asked for, on whichever side.
 
     "Both with material" asks for the material too; "arrangement" asks that they are stacked or side by side as said.
@@ -115,7 +115,7 @@ def measure_retrieval(model: Path, pipe: StableDiffusionPipeline, images: np.nda
 
 
 def measure_speed(model: Path) -> dict[str, float]:
-    """Seconds to load (libraries already imported) and to make one image after a first short one."""
+    """Seconds to load (libraries already imported) and to generate one image after a first short one."""
     import torch
     from diffusers import StableDiffusionPipeline  # noqa: F401  before the clock starts
 
@@ -153,7 +153,7 @@ def evaluate(
         "speed": speed,
         "vae_psnr_db": round(measure_vae(pipe, real), 2),
         "retrieval_top1_of_100": measure_retrieval(model, pipe, real, mixed_captions).figures(),
-        "judge_on_renders": {
+        "classifier_on_renders": {
             "one": _compare_one(classifier.classify(render(singles)), singles),
             "two": _compare_two(classifier.classify(render(doubles)), doubles),
         },
@@ -180,17 +180,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=500, help="captions of one object (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=200, help="captions of two objects (default: %(default)s)")
     parser.add_argument("--images", type=int, default=200, help="image prompts (default: %(default)s)")
-    parser.add_argument("--judge-scenes", type=int, default=12_000)
-    parser.add_argument("--judge-steps", type=int, default=1200)
+    parser.add_argument("--classifier-scenes", type=int, default=12_000)
+    parser.add_argument("--classifier-steps", type=int, default=1200)
     args = parser.parse_args(arguments)
-    for name in ("samples", "pairs", "images", "judge_scenes", "judge_steps"):
+    for name in ("samples", "pairs", "images", "classifier_scenes", "classifier_steps"):
         if getattr(args, name) < 1:
             raise SystemExit(f"--{name.replace('_', '-')} {getattr(args, name)}: give a number above 0")
 
     from .attribute_classifier import trained_classifier
 
     output = args.output or args.model
-    classifier = trained_classifier(args.runs, args.judge_scenes, args.judge_steps)
+    classifier = trained_classifier(args.runs, args.classifier_scenes, args.classifier_steps)
     figures = evaluate(args.model, classifier, args.samples, args.pairs, args.images)
     output.mkdir(parents=True, exist_ok=True)
     (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

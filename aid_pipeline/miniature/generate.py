@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-STEPS, GUIDANCE = 25, 5.0  # what the model card's figures are made with
+STEPS, GUIDANCE = 25, 5.0  # what the model card's figures are measured with
 _BATCH = 25
 
 

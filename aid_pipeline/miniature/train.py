@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         "--resume-from", type=Path, default=None, metavar="MODEL", help="start from an exported model folder"
     )
     parser.add_argument("--scenes", type=int, default=40_000, help="scenes in the training set (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=None, help="optimizer steps (default: the stage's recipe)")
+    parser.add_argument("--steps", type=int, default=None, help="optimizer steps (default: the stage's own)")
     parser.add_argument("--minutes", type=float, default=None, help="end the stage by the clock instead of by steps")
     parser.add_argument("--batch", type=int, default=None)
     parser.add_argument("--learning-rate", type=float, default=None)
@@ -63,8 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
         "ip_adapter": ip_adapter.train_ip_adapter,
     }
     for stage in STAGES if args.stage == "all" else (args.stage,):
-        recipe = replace(stages.RECIPES[stage], **changes)
-        job = stages.Job(args.runs, output, recipe, args.scenes, args.resume_from)
+        hyperparameters = replace(stages.HYPERPARAMETERS[stage], **changes)
+        job = stages.Job(args.runs, output, hyperparameters, args.scenes, args.resume_from)
         trainers[stage](job)
         if stage == "ip_adapter" and not workers.rank():
             assemble(output)

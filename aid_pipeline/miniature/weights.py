@@ -8,6 +8,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..extras import naming_extra
+
 if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline
@@ -62,6 +64,7 @@ def check(folder: Path | str = MODEL_PATH) -> None:
             raise ValueError(f"{path} is damaged: its SHA-256 is not the one in {_SUMS}. {_restore(name, folder)}")
 
 
+@naming_extra("miniature.load")
 def load(
     folder: Path | str = MODEL_PATH,
     *,

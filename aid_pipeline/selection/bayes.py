@@ -9,12 +9,13 @@ from typing import Any
 
 from ..coefficients import BetaPrior
 from ..errors import SelectionError
+from ..extras import naming_extra
 
 RANGE = (1.0, 15.0)  # of alpha and of beta
 PROBES = tuple(itertools.product((10.0, 12.0, 14.0), repeat=2))
 
 Measure = Callable[[BetaPrior], list[float]]
-"""Makes a sequence with this prior and returns the distances between its neighbours."""
+"""Samples a sequence with this prior and returns the distances between its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Search:
 
 
 def evaluations(steps: int) -> int:
-    """How many sequences a search of so many steps makes."""
+    """How many sequences a search of so many steps samples."""
     return len(PROBES) + steps
 
 
@@ -50,12 +51,8 @@ def check_installed() -> None:
     """Raises:
     SelectionError: the extra `select` is not installed.
     """
-    try:
+    with naming_extra('select="bayes"', SelectionError):
         import bayes_opt  # noqa: F401
-    except ImportError as error:
-        raise SelectionError(
-            f"select=\"bayes\" needs bayesian-optimization: pip install 'aid-kernels[select]' ({error})"
-        ) from error
 
 
 def search_prior(measure: Measure, steps: int = 15, seed: int = 0) -> Search:

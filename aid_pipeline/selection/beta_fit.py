@@ -24,7 +24,7 @@ def fit_beta(coefficients: Sequence[float], distances: Sequence[float], start: B
     Args:
         coefficients: n of them, ascending from 0 to 1.
         distances: d_j >= 0 between frames j and j + 1, n - 1 of them.
-        start: returned where nothing can be fitted: fewer than 2 frames between the ends, or all distances 0.
+        start: returned where nothing can be fitted: fewer than 2 interior frames, or all distances 0.
 
     Raises:
         SelectionError: lengths that do not fit, distances that are negative or not finite.

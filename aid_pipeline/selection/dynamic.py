@@ -24,25 +24,25 @@ logger = logging.getLogger(__name__)
 
 SHORTEST = (0.0, 0.5, 1.0)  # what the paper starts from
 FIRST_SHARE = 0.6
-"""Part of the explored frames that the first of two rounds makes."""
+"""Part of the explored frames that the first of two rounds samples."""
 JUMP, MOST = 2.0, 0.75
 """A gap that can be split no further is a jump if it holds more than so many even steps, or than this share of all."""
 
-MakeFrames = Callable[[tuple[float, ...]], Tensor]
-"""Makes images (k, 3, height, width) in [0, 1] at k coefficients; the first call asks for both ends and others."""
+SampleFrames = Callable[[tuple[float, ...]], Tensor]
+"""Samples images (k, 3, height, width) in [0, 1] at k coefficients; the first call asks for both endpoints too."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class DynamicChoice:
     """What dynamic selection found.
 
     Attributes:
         coefficients: of the frames kept.
         kept: their indices among the explored ones.
-        explored: all coefficients that were made, ascending.
+        explored: all coefficients that were sampled, ascending.
         explored_distances: between neighbours among them.
         distances: between neighbours among the frames kept.
-        rounds: coefficients in the order they were made, call by call.
+        rounds: coefficients in the order they were sampled, call by call.
         fits: (alpha, beta) before each round after the first, and last the fit to all; of distances as they are for
             placing "halves", of `lengths` for "even".
         jumps: gaps (t, next t, distance) narrower than twice `min_gap` that still hold as much as `JUMP` says.
@@ -91,8 +91,8 @@ class Choice:
 
 
 def select_dynamically(
-    make: MakeFrames, measure: Distance, frames: int, settings: Selection, most_per_call: int | None = None
-) -> Choice:
+    sample: SampleFrames, measure: Distance, frames: int, settings: Selection, most_per_call: int | None = None
+) -> DynamicChoice:
     """Explore, fit and choose.
 
     Every round places several frames at once, by measured distances where there are any and by predicted ones where
@@ -100,7 +100,7 @@ def select_dynamically(
     there are more gaps than two, to where even spacing lacks a frame.
 
     Args:
-        make: makes the frames; never asked for the same coefficient twice.
+        sample: returns the frames; never asked for the same coefficient twice.
         measure: the distance to even out.
         frames: m, to keep.
         settings: how many to explore, how near, how many at a time.
@@ -114,7 +114,7 @@ def select_dynamically(
     wanted, min_gap = settings.explored(frames), settings.gap(frames)
     first = first_round(wanted, settings.per_round, most_per_call)
     t = list(first)
-    images = list(make(first))
+    images = list(sample(first))
     rounds: list[tuple[float, ...]] = [first]
     known = _Distances(measure)
     prior, fits = PRIOR, []
@@ -135,7 +135,7 @@ def select_dynamically(
         if not new:
             break
         rounds.append(new)
-        together = sorted(zip([*t, *new], [*images, *make(new)], strict=True), key=lambda frame: frame[0])
+        together = sorted(zip([*t, *new], [*images, *sample(new)], strict=True), key=lambda frame: frame[0])
         t, images = [frame[0] for frame in together], [frame[1] for frame in together]
     kept = _most_uniform(known, t, images, frames)
     much = _much(sum(gaps), frames)
@@ -144,7 +144,7 @@ def select_dynamically(
         for (low, high), apart in zip(pairwise(t), gaps, strict=True)
         if high - low < 2 * min_gap and apart > much
     ]
-    choice = Choice(
+    choice = DynamicChoice(
         coefficients=tuple(t[index] for index in kept),
         kept=kept,
         explored=tuple(t),
@@ -175,21 +175,21 @@ def first_round(wanted: int, per_round: int | None, most_per_call: int | None) -
     return frame_coefficients(PRIOR, 2 + (between if most_per_call is None else min(between, most_per_call)))
 
 
-def round_size(made: int, wanted: int, per_round: int | None, most_per_call: int | None) -> int:
-    """How many frames the next round makes: all that lack, if they fit one denoiser call.
+def round_size(sampled: int, wanted: int, per_round: int | None, most_per_call: int | None) -> int:
+    """How many frames the next round samples: all that lack, if they fit one denoiser call.
 
     A round is a run of the denoiser, which for few frames is hardly cheaper than for more. With `per_round` at most
     half as many as there are: then most of what places them is measured, not predicted.
     """
     limits = [limit for limit in (per_round, most_per_call) if limit is not None]
-    return max(0, min([wanted - made, *limits] if per_round is None else [wanted - made, made // 2, *limits]))
+    return max(0, min([wanted - sampled, *limits] if per_round is None else [wanted - sampled, sampled // 2, *limits]))
 
 
 def planned_rounds(wanted: int, per_round: int | None, most_per_call: int | None) -> int:
     """How many calls exploring `wanted` frames takes; fewer where gaps close early."""
-    made, rounds = len(first_round(wanted, per_round, most_per_call)), 1
-    while size := round_size(made, wanted, per_round, most_per_call):
-        made, rounds = made + size, rounds + 1
+    sampled, rounds = len(first_round(wanted, per_round, most_per_call)), 1
+    while size := round_size(sampled, wanted, per_round, most_per_call):
+        sampled, rounds = sampled + size, rounds + 1
     return rounds
 
 

@@ -10,7 +10,7 @@ from ..errors import SelectionError
 
 
 def reachable_pairs(explored: int, frames: int) -> list[tuple[int, int]]:
-    """Pairs i < j that can be neighbours when `frames` of `explored` are kept, both ends among them."""
+    """Pairs i < j that can be neighbours when `frames` of `explored` are kept, both endpoints among them."""
     most = explored - frames  # dropped in all, so at most so many between two neighbours
     return [(i, j) for i in range(explored) for j in range(i + 1, min(explored, i + most + 2))]
 

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from ..attention.endpoint_cache import EndpointCache
 from ..coefficients import BetaPrior, frame_coefficients
-from ..errors import ArgumentError, LatentsError, PromptError, SelectionError
 from ..metrics.distances import Distance, adjacent_distances, distance_name
 from ..sampling.denoising import Denoising, SampledFrames
 from ..sampling.stock_call import Progress
 from . import Selection
-from .bayes import check_installed, evaluations, search_prior
+from .bayes import evaluations, search_prior
 from .dynamic import planned_rounds, select_dynamically
 
 
@@ -24,43 +23,9 @@ from .dynamic import planned_rounds, select_dynamically
 class Selected:
     """The frames kept, as `SampledFrames`, their coefficients, and what `sequence.json` says about the choice."""
 
-    made: SampledFrames
+    sampled: SampledFrames
     coefficients: tuple[float, ...]
     record: dict[str, Any]
-
-
-def check_selection(
-    selection: Selection,
-    frames: int,
-    coefficients: Any,
-    latents: Tensor | None,
-    guide: Any,
-    output_type: str = "pil",
-    image: Any = None,
-) -> None:
-    """What selection cannot go with, said before anything is made.
-
-    Raises:
-        SelectionError: coefficients that are chosen already, or as `Selection.check`.
-        LatentsError, PromptError, ArgumentError: latents, guides or images for each frame, since frames that are not
-            kept would have none; latents in place of images.
-    """
-    selection.check(frames)
-    if selection.method == "bayes":
-        check_installed()
-    if coefficients is not None:
-        raise SelectionError("select chooses the coefficients itself; leave coefficients out, or leave select out")
-    if latents is not None and latents.shape[0] != 2:
-        raise LatentsError(
-            "with select, latents must be those of the two ends, (2, C, h, w): it makes other frames too"
-        )
-    if guide is not None and not isinstance(guide, str):
-        raise PromptError("with select, guide must be one prompt for all frames between the ends")
-    if output_type == "latent":
-        raise ArgumentError('select compares images; use output_type "pil", "pt" or "np"')
-    several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
-    if several and len(image) != 1:
-        raise ArgumentError(f"with select, image must be one image for all frames, got {len(image)}")
 
 
 def select_frames(
@@ -71,13 +36,13 @@ def select_frames(
     most_per_call: int | None,
     progress: Progress | None,
 ) -> Selected:
-    """Make, compare and choose.
+    """Sample, compare and choose.
 
     Args:
         denoising: the sequence's stock calls; its `output_type` is that of the frames returned.
         selection, measure: how to choose.
         frames: m, to keep.
-        most_per_call: new frames that fit one denoiser call; None: any number.
+        most_per_call: new frames that fit one denoiser call; None means any number.
         progress: called with (steps done, steps in all), of all calls together.
     """
     chosen_by = _bayes if selection.method == "bayes" else _dynamic
@@ -85,10 +50,10 @@ def select_frames(
 
 
 class FrameSampler:
-    """Makes images of one sequence, in as many calls as asked for; its ends are denoised in the first one only."""
+    """Samples images of one sequence, in as many calls as asked for; the first alone denoises its endpoints."""
 
     def __init__(self, denoising: Denoising, progress: Progress | None, calls: int) -> None:
-        self.made: list[SampledFrames] = []
+        self.sampled: list[SampledFrames] = []
         self.images: dict[float, Tensor] = {}
         self.not_finite: set[float] = set()
         self.flagged: set[float] = set()
@@ -100,34 +65,34 @@ class FrameSampler:
         """(k, 3, height, width) float32 in [0, 1] at k coefficients; what is not finite is black."""
         asked = tuple(coefficients)
         whole = (0.0, *(t for t in asked if 0 < t < 1), 1.0)
-        made = self._denoising.sample(whole, self.progress, self._memory)
-        self.made.append(made)
-        self.images.update(zip(whole, made.images, strict=True))
-        self.not_finite |= {whole[index] for index in made.not_finite}
-        self.flagged |= {whole[index] for index in made.flagged}
+        sampled = self._denoising.sample(whole, self.progress, self._memory)
+        self.sampled.append(sampled)
+        self.images.update(zip(whole, sampled.images, strict=True))
+        self.not_finite |= {whole[index] for index in sampled.not_finite}
+        self.flagged |= {whole[index] for index in sampled.flagged}
         return torch.stack([self.images[t] for t in asked]).float().nan_to_num(0.0, 0.0, 0.0)
 
     def progress(self, done: int, total: int) -> None:
         """Of the call under way, as part of all of them."""
         self._steps = total
         if self._progress is not None:
-            self._progress(len(self.made) * total + done, max(self._planned, len(self.made) + 1) * total)
+            self._progress(len(self.sampled) * total + done, max(self._planned, len(self.sampled) + 1) * total)
 
     def finish(self) -> None:
         """Say that all is done, where there were fewer calls than planned."""
-        if self._progress is not None and len(self.made) < self._planned:
+        if self._progress is not None and len(self.sampled) < self._planned:
             self._progress(self._planned * self._steps, self._planned * self._steps)
 
     def keep(self, coefficients: tuple[float, ...], output_type: str) -> SampledFrames:
         """These frames as one stock call of that `output_type` would return them."""
         kept = torch.stack([self.images[t] for t in coefficients])
-        chunks = [made.chunk for made in self.made if made.chunk is not None]
+        chunks = [one.chunk for one in self.sampled if one.chunk is not None]
         return SampledFrames(
             images=_as_output(kept, output_type),
-            denoise=sum(made.denoise for made in self.made),
-            decode=sum(made.decode for made in self.made),
-            report=self.made[-1].report,
-            calls=self.made[-1].calls,
+            denoise=sum(one.denoise for one in self.sampled),
+            decode=sum(one.decode for one in self.sampled),
+            report=self.sampled[-1].report,
+            calls=self.sampled[-1].calls,
             chunk=max(chunks) if chunks else None,
             not_finite=tuple(index for index, t in enumerate(coefficients) if t in self.not_finite),
             flagged=tuple(index for index, t in enumerate(coefficients) if t in self.flagged),
@@ -146,11 +111,11 @@ def _dynamic(
     sampler = FrameSampler(denoising, progress, rounds)
     choice = select_dynamically(sampler.sample, measure, frames, selection, most_per_call)
     sampler.finish()
-    made = sampler.keep(choice.coefficients, denoising.output_type)
+    sampled = sampler.keep(choice.coefficients, denoising.output_type)
     record = choice.record() | {"denoised_frames": len(choice.explored), "messages": choice.messages()}
     if sampler.not_finite:
         record["not_finite_at"] = sorted(sampler.not_finite)
-    return Selected(made, choice.coefficients, record)
+    return Selected(sampled, choice.coefficients, record)
 
 
 def _bayes(
@@ -169,11 +134,11 @@ def _bayes(
 
     search = search_prior(distances, selection.steps, denoising.seeds[0])
     t = frame_coefficients(search.best, frames)
-    # once more in a call of its own: bit for bit the sequence that these coefficients make
-    made = denoising.sample(t, sampler.progress)
-    total = [*sampler.made, made]
-    whole = replace(made, denoise=sum(one.denoise for one in total), decode=sum(one.decode for one in total))
-    denoised = 2 + (frames - 2) * len(sampler.made) + frames
+    # once more in a call of its own: bit for bit the sequence that these coefficients give
+    sampled = denoising.sample(t, sampler.progress)
+    total = [*sampler.sampled, sampled]
+    whole = replace(sampled, denoise=sum(one.denoise for one in total), decode=sum(one.decode for one in total))
+    denoised = 2 + (frames - 2) * len(sampler.sampled) + frames
     return Selected(whole, t, search.record() | {"distance": distance_name(measure), "denoised_frames": denoised})
 
 

@@ -45,14 +45,16 @@ class Selection:
     distance: str | Callable[..., Any] = field(
         default="miniature", metadata={"help": "Of --select: miniature, clip:FOLDER, dino:FOLDER or lpips:FILE."}
     )
-    explore: int | None = field(default=None, metadata={"help": "Of --select dynamic: frames to make and choose from."})
+    explore: int | None = field(
+        default=None, metadata={"help": "Of --select dynamic: frames to denoise and choose from."}
+    )
     min_gap: float | None = field(
         default=None, metadata={"help": "Of --select dynamic: least gap between frames in t."}
     )
     placing: str = "even"
     per_round: int | None = field(
         default=None,
-        metadata={"help": "Of --select dynamic: most new frames a round, such as 8: slower and evener."},
+        metadata={"help": "Of --select dynamic: most new frames a round, such as 8: slower and more uniform."},
     )
     steps: int = 15
 
@@ -104,7 +106,7 @@ class Selection:
         explored = self.explored(frames)
         if explored < frames:
             raise SelectionError(f"{frames} frames cannot be chosen from explore={explored}; explore at least {frames}")
-        widest = 1 / (2 * (explored - 2))  # of the evenest gaps, each of which must leave room for one more frame
+        widest = 1 / (2 * (explored - 2))  # of the most uniform gaps, each of which must leave room for one more frame
         if self.gap(frames) > widest:
             raise SelectionError(
                 f"min_gap={self.min_gap:g} leaves no room for {explored} explored frames; use at most {widest:.4g}"

@@ -1,4 +1,5 @@
-"""What every measurement needs: machine, times, memory, ceilings, result files and the sources they speak of.
+"""What every measurement needs, whatever it measures.
 
-Imports no other room of `benchmarks`.
+`machine`, `timing` and `memory` of a call, `ceilings` of a device, `settings` of a GPU run, `result_files` and the
+`sources` they depend on. Imports no other room.
 """

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from aid_pipeline.io.machine import processor_name
+from aid_kernels.interpolated_attention.tuning.machine import processor
+from aid_kernels.interpolated_attention.tuning.targets import gpu_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE_NAME = "smoke"
@@ -30,9 +31,9 @@ def describe() -> dict[str, str]:
     }
 
 
-def gpu_name(device: torch.device) -> str:
-    """As configurations and results go by; a smoke run's stands for none."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else SMOKE_NAME
+def result_name(device: torch.device) -> str:
+    """The GPU that configurations and results go by; a smoke run's stands for none."""
+    return gpu_name(device) or SMOKE_NAME
 
 
 def describe_gpu(device: torch.device, commit: str | None = None) -> dict[str, str]:
@@ -44,7 +45,7 @@ def describe_gpu(device: torch.device, commit: str | None = None) -> dict[str, s
     found = describe()
     if commit:
         found["commit"] = commit
-    found |= {"gpu": gpu_name(device), "triton": _triton_version()}
+    found |= {"gpu": result_name(device), "triton": _triton_version()}
     if device.type != "cuda":
         return found
     properties = torch.cuda.get_device_properties(device)
@@ -70,7 +71,7 @@ def line(machine: dict[str, str]) -> str:
 
 def _processor() -> str:
     """Name and instruction set that torch uses; the name alone is vague on virtual machines."""
-    return f"{processor_name()} ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _scheduling() -> str:

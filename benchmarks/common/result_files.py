@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from aid_pipeline.atomic_files import write_text
 from benchmarks.common import machine, sources
 from benchmarks.common.machine import ROOT
 from benchmarks.common.settings import Row, Settings
@@ -31,13 +32,13 @@ def new(command: str, settings: Settings, patterns: Iterable[str]) -> Result:
 
 def printed(rows: Iterable[Row]) -> list[Row]:
     """All rows, each printed as it comes."""
-    made = []
+    seen = []
     for row in rows:
         print(
             ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items())
         )
-        made.append(row)
-    return made
+        seen.append(row)
+    return seen
 
 
 def write(result: Result, folder: Path, name: str, page: str) -> None:
@@ -49,6 +50,6 @@ def write(result: Result, folder: Path, name: str, page: str) -> None:
     if result["smoke"] and folder.resolve().is_relative_to(RESULTS):
         raise ValueError(f"a smoke run is no result; write it elsewhere than {folder} (--out)")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (folder / f"{name}.md").write_text(page, encoding="utf-8")
+    write_text(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    write_text(folder / f"{name}.md", page)
     print(page)

@@ -1,4 +1,5 @@
 """Whole denoiser steps: the models, the public code's schedule, single steps, and many users in one batch.
 
-May import `operator` and `common`.
+`unets` are the models, `public_schedule` the baseline, `steps` and `throughput` the measurements, `step_timing` their
+clock, `cpu_command` what commands on a CPU share. Imports `operator` and `common`.
 """

@@ -22,13 +22,13 @@ from benchmarks.denoiser.cpu_command import run_command
 from benchmarks.denoiser.step_timing import Times, time_call
 from benchmarks.denoiser.steps import interpolating, measure, sequence
 from benchmarks.denoiser.unets import MINIATURE, build, make_step
-from benchmarks.operator.shapes import SHAPES, Shape
+from benchmarks.operator.shapes import SHAPES, LayerShape
 
 FRAMES = 7
 TOGETHER, APART = "one batch", "one after another"
 # layers where one sequence leaves a GPU idle, and one where it does not
 LAYERS = ("sdxl-1024 self 1024", "sdxl-1024 cross 1024", "sd15-512 self 256", "sdxl-1024 self 4096")
-SMALL_SHAPES = (Shape("miniature self 256", 2, 256, 256, 40), Shape("miniature cross 256", 2, 256, 32, 40))
+SMALL_SHAPES = (LayerShape("miniature self 256", 2, 256, 256, 40), LayerShape("miniature cross 256", 2, 256, 32, 40))
 
 
 def run(settings: Settings) -> Iterator[Row]:
@@ -54,7 +54,7 @@ def estimated_minutes(settings: Settings) -> float:
 # -- attention -------------------------------------------------------------------------------------------------------
 
 
-def _attention_rows(shape: Shape, users: tuple[int, ...], settings: Settings) -> Iterator[Row]:
+def _attention_rows(shape: LayerShape, users: tuple[int, ...], settings: Settings) -> Iterator[Row]:
     """Both ways for each number of users, the same tensors, after a check that they compute the same."""
     device, generator = settings.device, torch.Generator().manual_seed(settings.seed)
     one = InterpolationPlan.sequence(torch.linspace(0, 1, FRAMES)).to(device)

@@ -131,8 +131,8 @@ def make_step(unet: Any, frames: int, seed: int, users: int = 1) -> Step:
 
     t = torch.linspace(0, 1, frames)
     shares = t.to(weight.device, weight.dtype)[:, None, None]
-    ends = [[draw(1, length, config.cross_attention_dim) for _ in range(2)] for _ in range(users)]
-    positive = torch.cat([torch.lerp(first, last, shares) for first, last in ends])
+    endpoints = [[draw(1, length, config.cross_attention_dim) for _ in range(2)] for _ in range(users)]
+    positive = torch.cat([torch.lerp(first, last, shares) for first, last in endpoints])
     negative = draw(1, length, config.cross_attention_dim).expand_as(positive)
     noise = draw(rows, config.in_channels, config.sample_size, config.sample_size)
     conditions = {}

@@ -22,7 +22,7 @@ MOST_WORKERS = 8  # what takes the time is compiling
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Correctness:
     """Whether anything may be timed, the row that says so, and what pytest printed."""
 
     green: bool
@@ -34,11 +34,11 @@ def estimated_minutes(settings: Settings) -> float:
     return 0.3 if settings.smoke else 2.0
 
 
-def check(settings: Settings) -> Outcome:
+def check(settings: Settings) -> Correctness:
     """Run the tests until the deadline; not green too where they did not end, none ran, or pytest is missing."""
     if importlib.util.find_spec("pytest") is None:
         problem = "pytest is not installed, so nothing can be checked and nothing is timed: pip install pytest"
-        return Outcome(False, {"part": "correctness", "green": False, "problem": problem}, problem + "\n")
+        return Correctness(False, {"part": "correctness", "green": False, "problem": problem}, problem + "\n")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -50,7 +50,7 @@ def check(settings: Settings) -> Outcome:
     if not green:
         why = f"{failed} failed" if failed else "no test passed" if ended else "the tests did not end in time"
         row["problem"] = f"{why}: nothing is timed; correctness.log has the details"
-    return Outcome(green, row, log)
+    return Correctness(green, row, log)
 
 
 def read_counts(report: Path) -> dict[str, int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from aid_pipeline.atomic_files import write_text
 from benchmarks.common.result_files import RESULTS
 from benchmarks.common.settings import Row
 from benchmarks.gpu import charts
@@ -72,10 +72,7 @@ class RunFolder:
             raise RuntimeError(f"{self.folder} has {len(files)} files of {size} bytes, over {MOST_FILES}, {MOST_BYTES}")
 
     def _replace(self, name: str, text: str) -> None:
-        path = self.folder / name
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
+        write_text(self.folder / name, text)
 
 
 def check_folder(folder: Path, known: set[str], *, smoke: bool) -> None:

@@ -1,4 +1,5 @@
-"""The operator alone: its rivals, the layers it is measured on, and the measurements on a CPU and on a GPU.
+"""The operator alone, against its rivals, on a CPU and on a GPU.
 
-May import `common`.
+`peers` are the rivals, `shapes` the layers it is measured on, `cpu` and `gpu` the measurements, `test_peers` the small
+ones by pytest-benchmark. Imports `common`.
 """

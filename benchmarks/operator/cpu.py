@@ -31,7 +31,7 @@ FUSED = ALL[2:]  # where the others would take most of the time and say nothing 
 
 
 @dataclass(frozen=True)
-class Case:
+class PeerCase:
     """One shape, random normal values; `transposed` is (m, S, H, D).transpose(1, 2), what diffusers passes."""
 
     mode: str = "outer"
@@ -63,11 +63,11 @@ class Case:
         )
 
 
-def cases(quick: bool) -> list[Case]:
+def cases(quick: bool) -> list[PeerCase]:
     """The headline first; then other numbers of frames, layouts, dtypes and shapes."""
     if quick:
-        return [Case(mode=mode, heads=4, query_length=256, key_length=256, peers=ALL, rounds=3) for mode in PEERS]
-    both = [Case(mode=mode) for mode in PEERS]
+        return [PeerCase(mode=mode, heads=4, query_length=256, key_length=256, peers=ALL, rounds=3) for mode in PEERS]
+    both = [PeerCase(mode=mode) for mode in PEERS]
     chosen = [replace(case, peers=ALL) for case in both]
     chosen += [replace(case, frames=3) for case in both]
     chosen += [replace(case, frames=15, peers=FUSED) for case in both]
@@ -78,7 +78,7 @@ def cases(quick: bool) -> list[Case]:
     return chosen
 
 
-def measure(case: Case) -> list[dict[str, Any]]:
+def measure(case: PeerCase) -> list[dict[str, Any]]:
     """A row per peer: error, time percentiles in ms over interleaved rounds, peak bytes beyond the inputs."""
     inputs = case.inputs()
     calls = {name: PEERS[case.mode][name] for name in case.peers}
@@ -117,7 +117,7 @@ def batch_mates(mode: str, dtype: str) -> dict[str, Any]:
     op = OPS[mode]
     largest = rounding = 0.0
     for query_length, key_length, head_dim in MATE_SHAPES:
-        case = Case(mode, 7, 3, query_length, key_length, head_dim, dtype)
+        case = PeerCase(mode, 7, 3, query_length, key_length, head_dim, dtype)
         query, key, value, plan = case.inputs()
         together = op(query, key, value, plan, impl="sdpa")
         rounding = max(rounding, torch.finfo(together.dtype).eps / 2 * together.abs().max().item())

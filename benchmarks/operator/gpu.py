@@ -13,7 +13,7 @@ from benchmarks.common.ceilings import matmul_flops_per_second
 from benchmarks.common.settings import Row, Settings
 from benchmarks.common.timing import MIB, measure, peak_bytes, rotation
 from benchmarks.operator.peers import LOSSY, PEERS, check_sample, missing
-from benchmarks.operator.shapes import FRAMES, Shape, Work, works
+from benchmarks.operator.shapes import FRAMES, LayerShape, Work, works
 
 # the two that the result is about first
 ALL = ("ours", "sdpa", "sdpa_concat", "plain", "flex", "sdpa_compiled", "materialized", "flash3", "sage")
@@ -63,7 +63,7 @@ def peers_of(work: Work, smoke: bool) -> tuple[str, ...]:
     return ALL if smoke or work.frames == FRAMES else ALL[:4]
 
 
-def make_inputs(shape: Shape, frames: int, settings: Settings) -> Inputs:
+def make_inputs(shape: LayerShape, frames: int, settings: Settings) -> Inputs:
     """Random normal values, as many sets as it takes to be larger than the L2."""
     generator = torch.Generator(settings.device).manual_seed(settings.seed)
     lengths = (shape.query_length, shape.key_length, shape.key_length)

@@ -69,16 +69,16 @@ def _coefficients(plan: InterpolationPlan, dtype: torch.dtype) -> Tensor:
 
 
 def _merged_outer(attend: AttentionWithSum, q: Tensor, k: Tensor, v: Tensor, t: Tensor, fuse_self: bool) -> Tensor:
-    """All rows to their own keys, the rows between to both ends in one call: 3 units of work fused, 2 not."""
+    """All rows to their own keys, the interior rows to both endpoints in one call: 3 units of work fused, 2 not."""
     between, length = len(q) - 2, q.shape[2]
-    ends = slice(None, None, len(q) - 1)
+    endpoints = slice(None, None, len(q) - 1)
     # one long query, twice: (2, H, n Sq, D)
     folded = q[1:-1].transpose(0, 1).flatten(1, 2).expand(2, -1, -1, -1)
-    part, total = attend(folded, k[ends], v[ends])
+    part, total = attend(folded, k[endpoints], v[endpoints])
     part = part.unflatten(2, (between, length)).transpose(1, 2).float()
     total = total.unflatten(2, (between, length)).transpose(1, 2)
     shares = torch.stack([1 - t[1:-1], t[1:-1]])
-    own, own_total = attend(q, k, v) if fuse_self else attend(q[ends], k[ends], v[ends])
+    own, own_total = attend(q, k, v) if fuse_self else attend(q[endpoints], k[endpoints], v[endpoints])
     if fuse_self:
         part = torch.lerp(part, own[1:-1].float(), torch.sigmoid(own_total[1:-1] - total)[..., None])
     return torch.cat([own[:1], (shares * part).sum(0).to(q.dtype), own[-1:]])
@@ -86,10 +86,10 @@ def _merged_outer(attend: AttentionWithSum, q: Tensor, k: Tensor, v: Tensor, t: 
 
 def _merged_inner(attend: AttentionWithSum, q: Tensor, k: Tensor, v: Tensor, t: Tensor, fuse_self: bool) -> Tensor:
     """All rows to their own keys, the rows between to mixed ones: 2 units of work fused, 1 not."""
-    ends = slice(None, None, len(q) - 1)
+    endpoints = slice(None, None, len(q) - 1)
     keys, values = (torch.lerp(part[:1].float(), part[-1:].float(), t[1:-1]).to(q.dtype) for part in (k, v))
     part, total = attend(q[1:-1], keys, values)
-    own, own_total = attend(q, k, v) if fuse_self else attend(q[ends], k[ends], v[ends])
+    own, own_total = attend(q, k, v) if fuse_self else attend(q[endpoints], k[endpoints], v[endpoints])
     if fuse_self:
         part = torch.lerp(part.float(), own[1:-1].float(), torch.sigmoid(own_total[1:-1] - total)[..., None])
     return torch.cat([own[:1], part.to(q.dtype), own[-1:]])

@@ -11,7 +11,7 @@ PROMPT = 77  # keys of a cross-attention
 
 
 @dataclass(frozen=True)
-class Shape:
+class LayerShape:
     """One layer of a model: "sdxl-1024 self 4096" is SDXL at 1024 x 1024, self-attention of 4096 positions."""
 
     name: str
@@ -21,23 +21,24 @@ class Shape:
     head_dim: int
 
 
-def _layers(model: str, *layers: tuple[int, int, int]) -> list[Shape]:
+def _layers(model: str, *layers: tuple[int, int, int]) -> list[LayerShape]:
     """Self- and cross-attention of layers (heads, length, head_dim)."""
-    shapes = [Shape(f"{model} self {length}", heads, length, length, dim) for heads, length, dim in layers]
-    return shapes + [Shape(f"{model} cross {length}", heads, length, PROMPT, dim) for heads, length, dim in layers]
+    shapes = [LayerShape(f"{model} self {length}", heads, length, length, dim) for heads, length, dim in layers]
+    return shapes + [LayerShape(f"{model} cross {length}", heads, length, PROMPT, dim) for heads, length, dim in layers]
 
 
 # what matters most comes first: a run that ends early has measured that
 _MODELS = [
     *_layers("sdxl-1024", (10, 4096, 64), (20, 1024, 64)),
-    Shape("flux-1024 joint 4608", 24, 4608, 4608, 128),
+    LayerShape("flux-1024 joint 4608", 24, 4608, 4608, 128),
     *_layers("sd15-512", (8, 4096, 40), (8, 1024, 80), (8, 256, 160), (8, 64, 160)),
-    Shape("sd3-1024 joint 4608", 24, 4608, 4608, 64),
+    LayerShape("sd3-1024 joint 4608", 24, 4608, 4608, 64),
     *_layers("sd21-768", (5, 9216, 64)),
 ]
 SHAPES = {shape.name: shape for shape in sorted(_MODELS, key=lambda shape: " cross " in shape.name)}
 SMOKE_SHAPES = {
-    shape.name: shape for shape in (Shape("smoke self 40", 1, 40, 40, 40), Shape("smoke cross 24", 2, 24, 12, 16))
+    shape.name: shape
+    for shape in (LayerShape("smoke self 40", 1, 40, 40, 40), LayerShape("smoke cross 24", 2, 24, 12, 16))
 }
 
 
@@ -45,14 +46,14 @@ SMOKE_SHAPES = {
 class Work:
     """One case: a layer, outer or inner with the row's own keys, m frames of one sequence."""
 
-    shape: Shape
+    shape: LayerShape
     mode: str
     frames: int
 
     def units(self) -> int:
         """Attentions of all queries of a row to one set of keys that the result needs; equation (9) of the README.
 
-        The two ends are plain, 1 each. Outer needs the own keys and both sources, 3; inner own and mixed keys, 2.
+        The two endpoints are plain, 1 each. Outer needs the own keys and both sources, 3; inner own and mixed keys, 2.
         """
         return 2 + (self.frames - 2) * (3 if self.mode == "outer" else 2)
 
@@ -74,7 +75,7 @@ class Work:
         }
 
 
-def unit_flops(shape: Shape) -> int:
+def unit_flops(shape: LayerShape) -> int:
     """One attention of one row: Q K^T and its product with V."""
     return 4 * shape.heads * shape.query_length * shape.key_length * shape.head_dim
 

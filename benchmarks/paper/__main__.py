@@ -1,7 +1,7 @@
 """`python -m benchmarks.paper`: the paper's methods, baselines and ablation on random pairs, in a table with intervals.
 
-Trial by trial, and every pair with all methods, so that whenever it stops the table is balanced. What was made is kept
-(distances and features, no pictures): the same command goes on where a stopped or killed one ended.
+Trial by trial, and every pair with all methods, so that whenever it stops the table is balanced. What was sampled is
+kept (distances and features, no images): the same command goes on where a stopped or killed one ended.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+from aid_pipeline.atomic_files import write_json, write_text
 from aid_pipeline.cli.progress import quiet_libraries
 from aid_pipeline.errors import AIDError
-from aid_pipeline.io.output_folder import write_json, write_text
 from aid_pipeline.io.provenance import model_identity
 from aid_pipeline.metrics.features import features_name
 from aid_pipeline.metrics.presets import Instruments, preset

@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from aid_pipeline.atomic_files import write_atomically
 from aid_pipeline.errors import OutputFolderError
-from aid_pipeline.io.output_folder import write_atomically
 from aid_pipeline.metrics.step_distances import StepMeasures
 
 from .pairs import Pair
@@ -71,8 +71,8 @@ def read_archive(folder: Path, distance: str) -> dict[str, Unit]:
             if what == "interior":
                 unit.interior[name] = value
             else:
-                *steps, ends = value.tolist()
-                unit.steps[name] = StepMeasures(tuple(steps), ends, distance)
+                *steps, whole = value.tolist()
+                unit.steps[name] = StepMeasures(tuple(steps), whole, distance)
     return {unit.pair.name: unit for unit in units}
 
 

@@ -20,46 +20,54 @@ FRAMES, STEPS, GUIDANCE = 7, DEFAULT_STEPS, DEFAULT_GUIDANCE
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m benchmarks.paper", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--model", default="mini", help="mini, a local diffusers folder or a hub id; default %(default)s")
-    made.add_argument("--pairs", type=int, default=100, help="random pairs a trial; default %(default)s")
-    made.add_argument("--trials", type=int, default=5, help="fresh draws of them; default %(default)s")
-    made.add_argument("--out", type=Path, default=OUT, help="folder to work in; default %(default)s")
-    made.add_argument("--prompts", default="world", help="world (the miniature's), cifar10, or a file of captions")
-    made.add_argument("--methods", default=",".join((*MAIN, *ABLATION)), help="default: all, %(default)s")
-    made.add_argument("--frames", type=int, default=FRAMES)
-    made.add_argument("--num-inference-steps", type=int, default=STEPS)
-    made.add_argument("--guidance-scale", type=float, default=GUIDANCE)
-    made.add_argument("--warmup", type=float, default=0.5)
-    made.add_argument("--beta", default="3,3", help='the prior of methods that have one, or "fit"; default %(default)s')
-    made.add_argument(
+    parser.add_argument(
+        "--model", default="mini", help="mini, a local diffusers folder or a hub id; default %(default)s"
+    )
+    parser.add_argument("--pairs", type=int, default=100, help="random pairs a trial; default %(default)s")
+    parser.add_argument("--trials", type=int, default=5, help="fresh draws of them; default %(default)s")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder to work in; default %(default)s")
+    parser.add_argument("--prompts", default="world", help="world (the miniature's), cifar10, or a file of captions")
+    parser.add_argument("--methods", default=",".join((*MAIN, *ABLATION)), help="default: all, %(default)s")
+    parser.add_argument("--frames", type=int, default=FRAMES)
+    parser.add_argument("--num-inference-steps", type=int, default=STEPS)
+    parser.add_argument("--guidance-scale", type=float, default=GUIDANCE)
+    parser.add_argument("--warmup", type=float, default=0.5)
+    parser.add_argument(
+        "--beta", default="3,3", help='the prior of methods that have one, or "fit"; default %(default)s'
+    )
+    parser.add_argument(
         "--fit-pairs", type=int, default=20, help="other pairs that --beta fit makes; default %(default)s"
     )
-    made.add_argument("--two-seeds", action="store_true", help="a noise for each end; default: the same for both")
-    made.add_argument("--preset", default="miniature", choices=PRESETS, help="what measures; default %(default)s")
-    made.add_argument("--distance", help="another distance, such as lpips:FILE")
-    made.add_argument("--features", help="other features, such as inception:FILE")
-    made.add_argument(
+    parser.add_argument(
+        "--two-seeds", action="store_true", help="a noise for each endpoint; default: the same for both"
+    )
+    parser.add_argument("--preset", default="miniature", choices=PRESETS, help="what measures; default %(default)s")
+    parser.add_argument("--distance", help="another distance, such as lpips:FILE")
+    parser.add_argument("--features", help="other features, such as inception:FILE")
+    parser.add_argument(
         "--resamples", type=int, default=RESAMPLES, help="for intervals of FID and KID; default %(default)s"
     )
-    made.add_argument("--device", default="auto")
-    made.add_argument("--dtype", default="auto")
-    made.add_argument(
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument(
         "--shard", default="0/1", help="k/n: make only every n-th pair from the k-th on (0/2 and 1/2 beside)"
     )
-    made.add_argument("--threads", type=int, help="of the CPU; default: torch's own")
-    made.add_argument("--nice", type=int, default=0, help="give way to other work, 1 to 19")
-    made.add_argument("--minutes", type=float, help="stop then, with the table of what is there")
-    made.add_argument("--estimate", action="store_true", help="say how long it would take, and stop")
-    made.add_argument("--table", action="store_true", help="make no more sequences, only the table of what is there")
-    made.add_argument(
+    parser.add_argument("--threads", type=int, help="of the CPU; default: torch's own")
+    parser.add_argument("--nice", type=int, default=0, help="give way to other work, 1 to 19")
+    parser.add_argument("--minutes", type=float, help="stop then, with the table of what is there")
+    parser.add_argument("--estimate", action="store_true", help="say how long it would take, and stop")
+    parser.add_argument(
+        "--table", action="store_true", help="sample no more sequences, only the table of what is there"
+    )
+    parser.add_argument(
         "--archive",
         action="store_true",
         help="keep what is finished in one file too, features in 16 bits",
     )
-    return made
+    return parser
 
 
 def check(options: argparse.Namespace) -> list[Pair]:

@@ -125,8 +125,8 @@ def _difference(claim: Claim, units: Sequence[Unit], resamples: int) -> tuple[Es
         pairs = [(unit.steps[claim.better], unit.steps[claim.worse]) for unit in units]
         return bootstrap_mean([getattr(a, claim.metric) - getattr(b, claim.metric) for a, b in pairs]), claim.metric
     endpoints = [unit.endpoints for unit in units]
-    if any(ends is None for ends in endpoints):
-        raise MetricsError("a unit has no features of its ends")
+    if any(features is None for features in endpoints):
+        raise MetricsError("a unit has no features of its endpoints")
     sets = ([unit.interior[name] for unit in units] for name in (claim.better, claim.worse))
     first, second = sets
     found = fidelity_difference(fid, endpoints, first, second, resamples)  # type: ignore[arg-type]

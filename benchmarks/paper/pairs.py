@@ -1,4 +1,4 @@
-"""Which prompts are compared: random pairs of the miniature's world, of CIFAR-10's classes, or of a captions file."""
+"""Which prompts are compared: random pairs of the miniature's scenes, of CIFAR-10's classes, or of a captions file."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def draw_pairs(source: str, pairs: int, trials: int, first: int = 0) -> list[Pai
         ArgumentError: no such file, or fewer than two different captions in it.
     """
     captions = None if source == "world" else _captions(source)
-    made = []
+    drawn = []
     for trial in range(first, first + trials):
         for index in range(pairs):
             seed = [_WORLD_SEED, trial, index]
             prompts = _of_world(seed) if captions is None else _of_captions(captions, seed)
-            made.append(Pair(trial, index, *prompts, seed=1000 * trial + index))
-    return made
+            drawn.append(Pair(trial, index, *prompts, seed=1000 * trial + index))
+    return drawn
 
 
 def _of_world(seed: list[int]) -> tuple[str, str]:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aid_pipeline.atomic_files import write_json, write_text
 from aid_pipeline.errors import AIDError, ArgumentError
-from aid_pipeline.io.output_folder import write_json, write_text
 from aid_pipeline.metrics.intervals import Estimate, bootstrap_mean
 from aid_pipeline.studies.comparison.methods import Method, all_methods
 from benchmarks.common import machine
@@ -29,7 +29,7 @@ MEASURES = ("smoothness", "consistency")
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Unit]]:
-    """Settings of a run, and what it made, by the pair's name. Raises OutputFolderError, ArgumentError."""
+    """Settings of a run, and what it measured, by the pair's name. Raises OutputFolderError, ArgumentError."""
     try:
         settings = json.loads((folder / SETTINGS).read_text("utf-8"))
     except OSError as error:
@@ -56,7 +56,7 @@ def check_settings(first: dict[str, Any], second: dict[str, Any]) -> tuple[str, 
         raise ArgumentError(f"the folders differ in more than the dtype: {', '.join(other)}")
     dtypes = first["model"]["dtype"], second["model"]["dtype"]
     if dtypes[0] == dtypes[1]:
-        raise ArgumentError(f"both folders were made in {dtypes[0]}; give two dtypes")
+        raise ArgumentError(f"both folders were sampled in {dtypes[0]}; give two dtypes")
     return dtypes
 
 
@@ -135,18 +135,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="for intervals of FID and KID")
     options = parser.parse_args(arguments)
     try:
-        (first, made), (second, again) = read_folder(options.folder), read_folder(options.other)
+        (first, before), (second, again) = read_folder(options.folder), read_folder(options.other)
         dtypes = check_settings(first, second)
         known = all_methods(prior_of(first["beta"]), first["warmup"])
-        both = [name for name in made if name in again]
+        both = [name for name in before if name in again]
         if not both:
-            raise ArgumentError("no pair was made in both folders")
+            raise ArgumentError("no pair was sampled in both folders")
         methods = {
             name: method for name, method in known.items()
-            if all(name in units[pair].steps for units in (made, again) for pair in both)
+            if all(name in units[pair].steps for units in (before, again) for pair in both)
         }  # fmt: skip
         if not methods:
-            raise ArgumentError("no method was made for all the pairs of both folders")
+            raise ArgumentError("no method was sampled for all the pairs of both folders")
         described = machine.describe()
         result = {
             "command": f"python -m benchmarks.paper.precision {options.folder.name} {options.other.name}",
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "sources": sources_of(options.folder),
             "dtypes": dtypes,
             "beta": first["beta"],
-            **compare([made[name] for name in both], [again[name] for name in both], methods, options.resamples),
+            **compare([before[name] for name in both], [again[name] for name in both], methods, options.resamples),
         }
     except AIDError as error:
         raise SystemExit(f"error: {error}") from error

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from aid_pipeline.atomic_files import write_atomically, write_json
 from aid_pipeline.errors import OutputFolderError
-from aid_pipeline.io.output_folder import write_atomically, write_json
 from aid_pipeline.metrics.step_distances import StepMeasures
 from benchmarks.common.sources import COMPARISON, Sources, recorded
 
@@ -81,8 +81,8 @@ class Store:
             if what == "interior":
                 unit.interior[method] = tensor
             elif what == "distances":
-                *steps, ends = tensor.tolist()
-                unit.steps[method] = StepMeasures(tuple(steps), ends, self._distance)
+                *steps, whole = tensor.tolist()
+                unit.steps[method] = StepMeasures(tuple(steps), whole, self._distance)
         return unit
 
     def write(self, unit: Unit) -> None:

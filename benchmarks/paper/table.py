@@ -16,7 +16,7 @@ from .claims import EQUAL_SPACING, LEAST, PAPER_TABLE, check_claims
 from .unit import Unit
 
 VERDICTS = ("holds", "does not hold", "not decided")
-RESAMPLES = 200  # of sets of pictures, whose FID takes a while
+RESAMPLES = 200  # of sets of images, whose FID takes a while
 
 
 def summarise(
@@ -36,7 +36,7 @@ def summarise(
     """
     complete = [unit for unit in units if unit.endpoints is not None and not unit.missing(methods)]
     if not complete:
-        raise MetricsError("no pair has been made with every method yet, so there is nothing to put in a table")
+        raise MetricsError("no pair has been sampled with every method yet, so there is nothing to put in a table")
     check_comparable([steps for unit in complete for steps in unit.steps.values()])
     endpoints = [unit.endpoints for unit in complete if unit.endpoints is not None]
     trials: dict[int, int] = {}

@@ -17,8 +17,8 @@ class Unit:
     """All that was measured of one pair of one trial.
 
     Attributes:
-        endpoints: (2, d) features of the ends, which all methods share.
-        interior: (m - 2, d) features of the frames between, by method.
+        endpoints: (2, d) features of the endpoints, which all methods share.
+        interior: (m - 2, d) features of the interior frames, by method.
         steps: by method.
     """
 
@@ -28,5 +28,5 @@ class Unit:
     steps: dict[str, StepMeasures] = field(default_factory=dict)
 
     def missing(self, methods: Iterable[str]) -> list[str]:
-        """Methods that were not made yet."""
+        """Methods that were not sampled yet."""
         return [name for name in methods if name not in self.steps]

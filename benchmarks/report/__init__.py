@@ -1,4 +1,5 @@
-"""`python -m benchmarks.report`: committed results as tables and plots, in the pages where they belong.
+"""``python -m benchmarks.report``: committed results as tables and plots, in the pages where they belong.
 
-May import every other room but `gpu` and `tune`, for what their results mean.
+`collect` reads results and says which are stale; `cpu`, `gpu`, `paper` and `overview` write them as text, `plots` as
+SVG. Imports `compile_report`, `operator`, `denoiser`, `sequence`, `paper` and `common`, for what their results mean.
 """

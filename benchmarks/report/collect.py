@@ -46,8 +46,8 @@ class Results:
             return ""
         named = ", ".join(f"`{name}`" for name in changed[:MOST_NAMED])
         more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
-        made = f"; `{result['command']}` makes it anew" if "command" in result else ""
-        return f"**Stale**: {named}{more} changed since it was measured{made}.\n\n"
+        anew = f"; `{result['command']}` makes it anew" if "command" in result else ""
+        return f"**Stale**: {named}{more} changed since it was measured{anew}.\n\n"
 
     def all(self) -> Iterator[tuple[str, Result]]:
         """Every result, by its place under benchmarks/results."""

@@ -41,7 +41,7 @@ def predictions(results: Results) -> str:
             shape = max((shape for shape in SHAPES.values() if shape.head_dim == dim), key=lambda s: s.query_length)
             call = Call("outer", FRAMES, shape.heads, shape.query_length, shape.key_length, dim)
             expected = predict("ours", call, chip)
-            made = _compiled(results, chip, dim)
+            compiled = _compiled(results, chip, dim)
             rows.append(
                 [
                     chip.name,
@@ -49,8 +49,12 @@ def predictions(results: Results) -> str:
                     f"{expected.milliseconds:.2g}",
                     f"{expected.tflops:.0f}",
                     expected.bound,
-                    *([made[name] for name in ("registers", "spilled_bytes", "shared_bytes")] if made else "---"),
-                    f"{float(made['occupancy']):.0%}" if made else "-",
+                    *(
+                        [compiled[name] for name in ("registers", "spilled_bytes", "shared_bytes")]
+                        if compiled
+                        else "---"
+                    ),
+                    f"{float(compiled['occupancy']):.0%}" if compiled else "-",
                 ]
             )
     head = ["chip", "layer", "predicted ms", "predicted TFLOP/s", "waits for"]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.same_as OLD`: proof that this tree computes what an older one does, after a refactor.
+"""``python -m benchmarks.same_as OLD``: proof that this tree computes what an older one does, after a refactor.
 
-May import `common`; `trace` runs in either tree and imports nothing else of it but what is public.
+`trace` runs in either tree and imports nothing else of it but what is public. Imports `common`.
 """

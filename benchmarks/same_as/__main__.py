@@ -34,7 +34,7 @@ WORK = {
 
 
 def trace(root: Path, workload: str, measured: Path, folder: Path) -> Path:
-    """The file of what a tree does, made in a process of its own.
+    """The file of what a tree does, traced in a process of its own.
 
     Raises:
         SystemExit: it failed there.

@@ -106,8 +106,8 @@ def sequence(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]:
     chunks: tuple[dict[str, Any], ...] = ({}, {"chunk": 3})
     for mode, more in itertools.product(("outer", "inner"), chunks):
         with traced:
-            made = interpolate(pipe, *PROMPTS, config=AIDConfig(mode=mode, warmup=0.5), **call | more)
-        yield f"{mode}, {more}", _bits(made.images)
+            sequence = interpolate(pipe, *PROMPTS, config=AIDConfig(mode=mode, warmup=0.5), **call | more)
+        yield f"{mode}, {more}", _bits(sequence.images)
 
 
 def selection(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]:
@@ -117,8 +117,8 @@ def selection(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]
     pipe = load_model("miniature", device="cpu")
     call: dict[str, Any] = {"frames": 5, "seed": 0, "num_inference_steps": 2, "output_type": "pt"}
     for per_round in (None, 2):
-        made = interpolate(pipe, *PROMPTS, select=Selection(per_round=per_round), **call)
-        yield f"per_round={per_round}", _bits(made.images) + repr(list(made.coefficients)).encode()
+        sequence = interpolate(pipe, *PROMPTS, select=Selection(per_round=per_round), **call)
+        yield f"per_round={per_round}", _bits(sequence.images) + repr(list(sequence.coefficients)).encode()
 
 
 def comparison(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]:

@@ -59,9 +59,9 @@ def pipeline() -> tuple[Any, str]:
 
 
 def stable_diffusion(size: int) -> Any:
-    """Stable Diffusion 1.5's networks with random bf16 weights, for pictures of ``size`` pixels.
+    """Stable Diffusion 1.5's networks with random bf16 weights, for images of ``size`` pixels.
 
-    Its pictures are not decoded here, so the autoencoder is the miniature's.
+    Its images are not decoded here, so the autoencoder is the miniature's.
     """
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -121,13 +121,13 @@ def compare(pipe: Any, frames: int, config: AIDConfig, rounds: int) -> dict[str,
     noise = noise * pipe.scheduler.init_noise_sigma
 
     def ours() -> tuple[torch.Tensor, float]:
-        made = interpolate(pipe, *PROMPTS, frames=frames, config=config, seed=0, **settings)
-        return made.images, made.timings["denoise"]
+        sequence = interpolate(pipe, *PROMPTS, frames=frames, config=config, seed=0, **settings)
+        return sequence.images, sequence.timings["denoise"]
 
     def public() -> tuple[torch.Tensor, float]:
         began = time.perf_counter()
-        made = public_schedule.denoise(pipe, embeddings, noise, t, config, STEPS, GUIDANCE)
-        return made, time.perf_counter() - began
+        images = public_schedule.denoise(pipe, embeddings, noise, t, config, STEPS, GUIDANCE)
+        return images, time.perf_counter() - began
 
     expected, actual = public()[0].double(), ours()[0].double()  # also the warm-up
     difference = float((actual - expected).abs().max() / expected.std())

@@ -1,6 +1,6 @@
 """`python -m benchmarks.selection --pairs 50`: dynamic selection against uniform coefficients, pair by pair.
 
-For random pairs of the miniature's world: one uniform and one selected sequence of the same prompts and noise, their
+For random pairs of the miniature's scenes: one uniform and one selected sequence of the same prompts and noise, their
 smoothness, and what each took: denoiser rows, a count, and seconds, all of `interpolate`. Differences are paired, with
 95 % bootstrap intervals. A second distance, of pixels, which selection never saw, tells whether the evenness is more
 than fitting one's own ruler. Resumable: every pair is saved, and the same command goes on.
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from aid_pipeline import AIDConfig, Selection, interpolate
+from aid_pipeline.atomic_files import write_json
 from aid_pipeline.families import find_denoiser
-from aid_pipeline.io.output_folder import write_json
 from aid_pipeline.io.provenance import fingerprint, model_identity
 from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
 from aid_pipeline.metrics.preprocessing import ImagePreprocessor
@@ -147,7 +147,7 @@ def settings_of(pipe: Any, measure: Distance, options: argparse.Namespace) -> di
 
 
 def begin(path: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """The result with an earlier run's pairs, if any; it then speaks of the code that those were made with.
+    """The result with an earlier run's pairs, if any; it then speaks of the code that those were measured with.
 
     Raises:
         SystemExit: the earlier run had other settings, or its code has changed since.
@@ -160,7 +160,7 @@ def begin(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     changed = sources.Tree.read().changed(before["sources"])
     if changed:
         told = ", ".join(changed)
-        raise SystemExit(f"{path} was made by code that changed since ({told}); move it away or use another --out")
+        raise SystemExit(f"{path} was measured by code that changed since ({told}); move it away or use another --out")
     return result | {"sources": before["sources"], "rows": before["rows"]}
 
 
@@ -187,20 +187,20 @@ def measure_pairs(
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m benchmarks.selection", description=__doc__)
-    made.add_argument("--pairs", type=int, default=50)
-    made.add_argument("--model", default=MINIATURE, help="miniature, a local folder or a hub id")
-    made.add_argument("--prompts", default="world", help="world, cifar10 or a text file with a caption a line")
-    made.add_argument("--distance", default="miniature", help="as aid interpolate --distance")
-    made.add_argument("--placing", choices=PLACINGS, default=Selection().placing)
-    made.add_argument("--per-round", type=int, help="as Selection; default: two rounds")
-    made.add_argument("--mode", default="outer")
-    made.add_argument("--warmup", type=float, default=0.5)
-    made.add_argument("--frames", type=int, default=7)
-    made.add_argument("--steps", type=int, default=DEFAULT_STEPS)
-    made.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
-    made.add_argument("--out", type=Path, default=CPU, help="folder to write to; default %(default)s")
-    return made
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.selection", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=50)
+    parser.add_argument("--model", default=MINIATURE, help="miniature, a local folder or a hub id")
+    parser.add_argument("--prompts", default="world", help="world, cifar10 or a text file with a caption a line")
+    parser.add_argument("--distance", default="miniature", help="as aid interpolate --distance")
+    parser.add_argument("--placing", choices=PLACINGS, default=Selection().placing)
+    parser.add_argument("--per-round", type=int, help="as Selection; default: two rounds")
+    parser.add_argument("--mode", default="outer")
+    parser.add_argument("--warmup", type=float, default=0.5)
+    parser.add_argument("--frames", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
+    parser.add_argument("--out", type=Path, default=CPU, help="folder to write to; default %(default)s")
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,5 @@
-"""`python -m benchmarks.tune`: the search for the best way to launch the kernel on a GPU.
+"""``python -m benchmarks.tune``: the search for the best way to launch the kernel on a GPU.
 
-May import `compile_report`, `operator` and `common`.
+`space` lists ways, `compile` compiles them ahead, `search` measures, `choice` writes what is kept. Imports
+`compile_report`, `operator` and `common`.
 """

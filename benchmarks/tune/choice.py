@@ -82,9 +82,9 @@ def spread(times: Sequence[float]) -> float:
     return (max(times) - min(times)) / statistics.median(times)
 
 
-def file_content(gpu: str, made: list[dict[str, Any]], machine: dict[str, str], *, smoke: bool) -> dict[str, Any]:
+def file_content(gpu: str, entries: list[dict[str, Any]], machine: dict[str, str], *, smoke: bool) -> dict[str, Any]:
     """What `tuning.files.parse` reads."""
-    return {"format": FORMAT, "gpu": gpu, "smoke": smoke, "machine": machine, "entries": made}
+    return {"format": FORMAT, "gpu": gpu, "smoke": smoke, "machine": machine, "entries": entries}
 
 
 def merge(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import torch
 
-from benchmarks.operator.shapes import Shape
+from benchmarks.operator.shapes import LayerShape
 from benchmarks.tune.space import Candidate
 
 MOST_PROCESSES = 16
@@ -22,7 +22,7 @@ def start_pool() -> ProcessPoolExecutor:
 
 
 def submit(
-    pool: ProcessPoolExecutor, mode: str, target: str, shape: Shape, dtype: str, frames: int, sources: int,
+    pool: ProcessPoolExecutor, mode: str, target: str, shape: LayerShape, dtype: str, frames: int, sources: int,
     chosen: Sequence[Candidate],
 ) -> dict[Candidate, Future[str | None]]:  # fmt: skip
     """For each candidate what will say whether it can run."""
@@ -33,7 +33,7 @@ def submit(
 
 
 def problem_of(
-    mode: str, target: str, shape: Shape, dtype: str, frames: int, sources: int, candidate: Candidate
+    mode: str, target: str, shape: LayerShape, dtype: str, frames: int, sources: int, candidate: Candidate
 ) -> str | None:
     """Compile one candidate as a launch of it would be; why it is not worth a measurement, or None."""
     from triton.compiler.errors import CompilationError

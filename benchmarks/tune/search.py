@@ -23,7 +23,7 @@ from benchmarks.common.settings import Row, Settings
 from benchmarks.common.timing import Timing, measure
 from benchmarks.operator.gpu import Inputs, make_inputs
 from benchmarks.operator.peers import PEERS, check_sample
-from benchmarks.operator.shapes import FRAMES, MODES, SHAPES, SMOKE_SHAPES, Shape
+from benchmarks.operator.shapes import FRAMES, MODES, SHAPES, SMOKE_SHAPES, LayerShape
 from benchmarks.tune import choice
 from benchmarks.tune.compile import start_pool, submit
 from benchmarks.tune.space import FEW, MANY, Candidate, candidates, for_many, usual
@@ -33,7 +33,7 @@ FINALISTS, REPEATS, SMOKE_REPEATS = 3, 3, 1
 FIRST_MS, FINAL_MS = 15.0, 40.0  # of measuring, per candidate and round
 TASK_SECONDS = 10.0  # what must be left to start on a layer
 
-Task = tuple[str, Shape, int]  # mode, layer, sources
+Task = tuple[str, LayerShape, int]  # mode, layer, sources
 Verdicts = dict[Candidate, "Future[str | None]"]
 
 
@@ -71,7 +71,7 @@ def run(settings: Settings) -> Iterator[Row]:
 
 
 def _few(
-    pool: ProcessPoolExecutor | None, mode: str, shape: Shape, frames: int, settings: Settings
+    pool: ProcessPoolExecutor | None, mode: str, shape: LayerShape, frames: int, settings: Settings
 ) -> tuple[list[Candidate], Verdicts]:
     """A layer's candidates for one or two sources."""
     target, itemsize = target_of(settings.device), settings.dtype.itemsize
@@ -83,7 +83,7 @@ def _few(
 def _with_more_sources(
     pool: ProcessPoolExecutor | None,
     mode: str,
-    shape: Shape,
+    shape: LayerShape,
     chosen: list[Candidate],
     rows: list[Row],
     inputs: Inputs,
@@ -93,7 +93,7 @@ def _with_more_sources(
     best = choice.choose(rows)
     if best is None or mode == "inner":
         return iter(())
-    winner = next(made for made in chosen if dict(choice.config_of(made.row())) == best["config"])
+    winner = next(one for one in chosen if dict(choice.config_of(one.row())) == best["config"])
     task, frames = (mode, shape, MANY), len(inputs.plan)
     verdicts = _compile(pool, task, for_many(winner), target_of(settings.device), frames, settings)
     several = Inputs(inputs.sets, _plan_of_many(frames, settings.device))
@@ -150,8 +150,8 @@ def _tune(task: Task, chosen: list[Candidate], verdicts: Verdicts, inputs: Input
             continue
         times[candidate] = timing.median_ms
         yield row(candidate, "first") | timing.row()
-    finalists = sorted(times, key=lambda made: times[made])[:FINALISTS]
-    finalists += [made for made in times if made == first_of_all and made not in finalists]
+    finalists = sorted(times, key=lambda candidate: times[candidate])[:FINALISTS]
+    finalists += [one for one in times if one == first_of_all and one not in finalists]
     repeats = SMOKE_REPEATS if settings.smoke else REPEATS
     for _ in range(repeats if finalists else 0):
         if settings.expired():
@@ -171,7 +171,7 @@ def _attend(mode: str, candidate: Candidate, inputs: Inputs, place: int) -> Tens
 
 
 def _plan_of_many(frames: int, device: torch.device) -> InterpolationPlan:
-    """Three ends first, then rows that mix all of them."""
+    """Three endpoints first, then rows that mix all of them."""
     weights = torch.tensor([0.5, 0.25, 0.25]).expand(frames, MANY).clone()
     weights[:MANY] = torch.eye(MANY)
     return InterpolationPlan.barycentric(weights, device=device)
@@ -179,16 +179,16 @@ def _plan_of_many(frames: int, device: torch.device) -> InterpolationPlan:
 
 def write(folder: Path, rows: list[Row], machine: dict[str, str], settings: Settings) -> Path | None:
     """`<gpu>.json`, with the old file's entries for layers not measured again; None where there is nothing to say."""
-    gpu = machines.gpu_name(settings.device)
-    made: list[dict[str, Any]] = [entry | {"commit": machine["commit"]} for entry in choice.entries(rows)]
+    gpu = machines.result_name(settings.device)
+    entries: list[dict[str, Any]] = [entry | {"commit": machine["commit"]} for entry in choice.entries(rows)]
     path = folder / file_name(gpu)
-    if not made:
+    if not entries:
         return None
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
         parse(old, str(path), smoke=settings.smoke)
-        made = choice.merge(old["entries"], made)
-    content = choice.file_content(gpu, made, machine, smoke=settings.smoke)
+        entries = choice.merge(old["entries"], entries)
+    content = choice.file_content(gpu, entries, machine, smoke=settings.smoke)
     parse(content, str(path), smoke=settings.smoke)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from aid_pipeline.atomic_files import replacing, write_atomically, write_json
 from aid_pipeline.errors import OutputFolderError
-from aid_pipeline.io.output_folder import UNFINISHED, OutputFolder, finished_claim, write_atomically, write_json
+from aid_pipeline.io.output_folder import UNFINISHED, OutputFolder, finished_claim
 
 CLAIM = {"prompt_a": "a", "seed": (0, 1)}  # a tuple, as Python callers have it
 
@@ -111,6 +112,22 @@ def test_a_full_disk_leaves_the_old_file_or_none(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["sequence.json"]
 
 
+def test_what_goes_wrong_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(b"old")
+        assert not path.exists()
+
+    def stopped() -> None:
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("weights.safetensors", b"old")]
+
+
 def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "x.json", {"t": float("nan")})
@@ -120,7 +137,8 @@ def test_json_refuses_nan(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from aid_pipeline.io.output_folder import OutputFolder, write_atomically
+from aid_pipeline.atomic_files import write_atomically
+from aid_pipeline.io.output_folder import OutputFolder
 folder = OutputFolder(sys.argv[1], {"run": 1})
 for index in range(1_000_000):
     content = bytes([index % 251]) * 3_000_000

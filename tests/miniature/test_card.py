@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from aid_pipeline.miniature.attribute_classifier import slots, truth
+from aid_pipeline.miniature.card import card_text
 from aid_pipeline.miniature.evaluate import Share, main
 from aid_pipeline.miniature.scenes import random_scenes
 from aid_pipeline.miniature.weights import MODEL_PATH
@@ -38,11 +39,17 @@ def test_the_stock_call_needs_nothing_of_this_package_and_no_network(tmp_path: P
 
 
 @shipped
+def test_the_shipped_card_says_what_its_figures_say() -> None:
+    figures = json.loads((MODEL_PATH / "figures.json").read_text())
+    assert (MODEL_PATH / "README.md").read_text() == card_text(MODEL_PATH, figures)
+
+
+@shipped
 @pytest.mark.slow
 def test_a_small_card(tmp_path: Path) -> None:
     from PIL import Image
 
-    small = {"samples": 3, "pairs": 2, "images": 2, "judge-scenes": 64, "judge-steps": 2}
+    small = {"samples": 3, "pairs": 2, "images": 2, "classifier-scenes": 64, "classifier-steps": 2}
     sizes = [word for name, number in small.items() for word in (f"--{name}", str(number))]
     main(["--output", str(tmp_path), "--runs", str(tmp_path / "runs"), *sizes])
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -66,7 +73,7 @@ def test_wilson_interval(right: int, total: int, low: float, high: float) -> Non
     assert Share(right, total).interval == pytest.approx((low, high), abs=5e-5)
 
 
-def test_the_judge_names_the_left_or_upper_object_first() -> None:
+def test_the_classifier_names_the_left_or_upper_object_first() -> None:
     for scene in random_scenes(2, 60, pairs=1.0):
         first, second = slots(scene)
         if scene.relation == "on":

@@ -14,19 +14,19 @@ from aid_pipeline.miniature.components import WIDTH, new_tokenizer, new_unet
 from aid_pipeline.miniature.train import main
 from aid_pipeline.miniature.training.data import APPEARANCE, make_scene_data
 from aid_pipeline.miniature.training.ip_adapter import new_ip_state
-from aid_pipeline.miniature.training.loop import Loop, Recipe
+from aid_pipeline.miniature.training.loop import Hyperparameters, Loop
 
-RECIPE = Recipe(steps=8, batch=4, learning_rate=1e-2, warmup=2, seed=3)
+HYPERPARAMETERS = Hyperparameters(steps=8, batch=4, learning_rate=1e-2, warmup=2, seed=3)
 
 
-def _loop(folder: Path, recipe: Recipe) -> tuple[Loop, list[float]]:
+def _loop(folder: Path, hyperparameters: Hyperparameters) -> tuple[Loop, list[float]]:
     torch.manual_seed(0)
     module = nn.Linear(3, 2)
     losses: list[float] = []
-    loop = Loop("line", module, recipe, folder)
+    loop = Loop("line", module, hyperparameters, folder)
 
     def loss(generator: torch.Generator, progress: float):
-        x = torch.randn(recipe.batch, 3, generator=generator)
+        x = torch.randn(hyperparameters.batch, 3, generator=generator)
         value = (module(x).float() - x[:, :2]).square().mean()
         losses.append(float(value.detach()))
         return value, {}
@@ -36,9 +36,9 @@ def _loop(folder: Path, recipe: Recipe) -> tuple[Loop, list[float]]:
 
 
 def test_resuming_gives_the_same_weights_as_going_through(tmp_path: Path) -> None:
-    whole, losses = _loop(tmp_path / "a", RECIPE)
-    # The first half under the whole recipe's schedule, cut off by an error as a killed process would be.
-    first = Loop("line", nn.Linear(3, 2), RECIPE, tmp_path / "b")
+    whole, losses = _loop(tmp_path / "a", HYPERPARAMETERS)
+    # The first half under the whole hyperparameters's schedule, cut off by an error as a killed process would be.
+    first = Loop("line", nn.Linear(3, 2), HYPERPARAMETERS, tmp_path / "b")
     torch.manual_seed(0)
     first.module.load_state_dict(nn.Linear(3, 2).state_dict())
     first.average = {k: p.detach().clone() for k, p in first.trained.items()}
@@ -47,12 +47,12 @@ def test_resuming_gives_the_same_weights_as_going_through(tmp_path: Path) -> Non
         if first.step == 4:
             first.save()
             raise KeyboardInterrupt
-        x = torch.randn(RECIPE.batch, 3, generator=generator)
+        x = torch.randn(HYPERPARAMETERS.batch, 3, generator=generator)
         return (first.module(x).float() - x[:, :2]).square().mean(), {}
 
     with pytest.raises(KeyboardInterrupt):
         first.run(loss)
-    second, rest = _loop(tmp_path / "b", RECIPE)
+    second, rest = _loop(tmp_path / "b", HYPERPARAMETERS)
     assert rest == losses[4:]
     for name, weight in whole.module.state_dict().items():
         torch.testing.assert_close(second.module.state_dict()[name], weight, rtol=0, atol=0)
@@ -60,7 +60,7 @@ def test_resuming_gives_the_same_weights_as_going_through(tmp_path: Path) -> Non
 
 
 def test_the_average_lags_behind_the_weights(tmp_path: Path) -> None:
-    loop, _ = _loop(tmp_path, replace(RECIPE, ema=0.9))
+    loop, _ = _loop(tmp_path, replace(HYPERPARAMETERS, ema=0.9))
     assert not torch.equal(loop.averaged().weight, loop.module.weight)
     assert loop.module.training
 

@@ -57,7 +57,7 @@ def test_a_missing_extra_is_named_before_any_denoising(monkeypatch):
 
     def without(name, *args, **kwargs):
         if name.startswith("bayes_opt"):
-            raise ImportError("No module named 'bayes_opt'")
+            raise ModuleNotFoundError("No module named 'bayes_opt'", name="bayes_opt")
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)

@@ -119,7 +119,7 @@ def test_the_cost_is_at_most_that_of_one_and_a_half_sequences(frames, chunk, war
 
 
 def test_endpoints_are_run_once_and_later_calls_need_no_first_frame():
-    """At the level of denoiser calls: a memory filled with one frame between the ends serves others."""
+    """At the level of denoiser calls: a memory filled with one interior frame serves others."""
     pipe, first, second = SD1.pipeline(), (0.0, 0.4, 1.0), (0.0, 0.2, 0.7, 0.9, 1.0)
     memory = EndpointCache()
     interpolated(pipe, SD1.call(pipe, first, steps=2), first, FULL, endpoints=memory)
@@ -218,7 +218,7 @@ def test_frames_that_are_not_finite_are_reported_by_number():
         ({"select": Selection(explore=4)}, SelectionError, "explore at least 5"),
         ({"select": DYNAMIC, "frames": 2}, SelectionError, "nothing to select"),
         ({"select": DYNAMIC, "coefficients": [0, 0.2, 0.5, 0.9, 1]}, SelectionError, "leave coefficients out"),
-        ({"select": DYNAMIC, "latents": torch.randn(5, 4, 8, 8)}, LatentsError, "of the two ends"),
+        ({"select": DYNAMIC, "latents": torch.randn(5, 4, 8, 8)}, LatentsError, "of the two endpoints"),
         ({"select": DYNAMIC, "guide": ["a", "b", "c"]}, PromptError, "one prompt for all"),
         ({"select": DYNAMIC, "output_type": "latent"}, ArgumentError, "compares images"),
     ],

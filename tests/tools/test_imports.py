@@ -44,6 +44,60 @@ def test_every_spelling_of_an_import_is_seen(tmp_path: Path) -> None:
     assert modules["p.room.other"].package == "p"
 
 
+LAZY_DOOR = """
+from importlib import import_module
+from .b import eager, again as other
+_HOMES = {"one": "room.deep", "two": "a", "none": "absent"}
+def __getattr__(name): return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "imports"),
+    [
+        ("from . import one, two", {"p.room.deep", "p.a"}),
+        ("from p import eager", {"p.b"}),
+        ("from . import other", {"p.b"}),
+        ("import p\np.one(p.two)", {"p", "p.room.deep", "p.a"}),
+        ("import p as q\nq.room.deep.x.y()", {"p", "p.room.deep"}),
+        ("import p.a\ndef later(): return p.one.name", {"p.a", "p.room.deep"}),
+        ("from . import *", {"p", "p.room.deep", "p.a", "p.b"}),
+        ("from . import none, __doc__", {"p"}),
+        ("from .room import passed", {"p.room", "p.a"}),
+        ("import json as p\np.one", set()),
+    ],
+)
+def test_a_name_is_followed_through_the_door_that_passes_it_on(tmp_path: Path, text: str, imports: set[str]) -> None:
+    write(
+        tmp_path,
+        p__=LAZY_DOOR,
+        p__a="",
+        p__b="",
+        p__room__="from .. import two as passed",
+        p__room__deep="",
+        p__user=text,
+    )
+    assert read_modules(tmp_path, ["p"])["p.user"].imports == imports
+
+
+@pytest.mark.parametrize(
+    ("text", "imports", "built"),
+    [
+        ('import_module("p.a")', {"p.a"}, False),
+        ('importlib.import_module(".room", __package__)', {"p.room"}, False),
+        ('importlib.import_module("json")', set(), False),
+        ('__import__("p.a")', {"p.a"}, False),
+        ('import_module(f"p.{name}")', set(), True),
+        ("import_module(name)", set(), True),
+    ],
+)
+def test_calls_that_import_are_followed_where_the_name_is_written(
+    tmp_path: Path, text: str, imports: set[str], built: bool
+) -> None:
+    modules = read_modules(write(tmp_path, p__="", p__a="", p__room__="", p__user=text), ["p"])
+    assert (modules["p.user"].imports, modules["p.user"].imports_built_names) == (imports, built)
+
+
 def test_a_circle_is_found_once_and_shortest(tmp_path: Path) -> None:
     write(
         tmp_path,

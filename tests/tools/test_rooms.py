@@ -64,14 +64,34 @@ def test_too_many_rooms(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert faults(tree) == ["p: 5 rooms, more than 4"]
 
 
-def test_packages_have_an_order_of_their_own(tree: Path) -> None:
-    write(tree, q__="", q__a="from p import low\nimport q", r__="", r__b="import q.a, p.low")
+def test_a_package_imports_those_alone_that_it_may(tree: Path) -> None:
+    write(tree, q__="", q__a="from p import low\nimport q.b", q__b="", r__="", r__c="import q.a, p.low")
     modules = read_modules(tree, ["p", "q", "r"])
-    assert rooms.package_faults(modules, ("r", "q", "p")) == []
-    assert rooms.package_faults(modules, ("p", "r", "q")) == [
-        "q.a imports p.low: q is below p",
-        "r.b imports p.low: r is below p",
+    assert rooms.package_faults(modules, {"r": ("q", "p"), "q": ("p",), "p": ()}) == []
+    assert rooms.package_faults(modules, {"r": ("q",), "q": (), "p": ()}) == [
+        "q.a imports p.low: q may not import p",
+        "r.c imports p.low: r may not import p",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import p", "p.low imports p, the door of its own package"),
+        ("from . import *", "p.low imports p, the door of its own package"),
+        ("import_module(name)", "p.low imports by a built name"),
+    ],
+)
+def test_a_way_round_the_rooms_is_a_fault(tree: Path, text: str, told: str) -> None:
+    write(tree, p__="", p__low=text)
+    (found,) = rooms.package_faults(read_modules(tree, ["p"]), {"p": ()})
+    assert told in found
+    assert rooms.package_faults(read_modules(write(tree, p__low=""), ["p"]), {"p": ()}) == []
+
+
+def test_a_name_taken_from_the_lazy_door_is_an_arrow(tree: Path) -> None:
+    write(tree, p__='_HOMES = {"main": "cli.main"}', p__low="def later():\n    from . import main")
+    assert faults(tree) == ["p: low imports cli, which is not below it (p.low imports p.cli.main)"]
 
 
 def test_this_repository(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,17 +99,31 @@ def test_this_repository(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0, capsys.readouterr().out
 
 
-def test_a_fault_makes_the_command_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    described = '"""One sentence. And another."""'
-    for package in rooms.PACKAGES:
-        write(tmp_path, **{f"{package}__": described})
-    for folder in set(rooms.MEASURED) - set(rooms.PACKAGES):
-        (tmp_path / folder).mkdir()
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Every folder that is read, with nothing wrong."""
+    described = {f"{package}__": '"""One sentence. And another."""' for package in rooms.DESCRIBED}
+    write(tmp_path, **described, **{f"{folder}__a": "" for folder in set(rooms.MEASURED) - set(rooms.DESCRIBED)})
     assert rooms.main([], tmp_path) == 0
+    return tmp_path
+
+
+def test_a_fault_makes_the_command_fail(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(
-        tmp_path, aid_pipeline__errors="import aid_pipeline.config", aid_pipeline__config="import aid_pipeline.errors"
+        repository,
+        aid_pipeline__errors="import aid_pipeline.config",
+        aid_pipeline__config="import aid_pipeline.errors",
+        aid_kernels__a="import tests.a",
     )
-    assert rooms.main([], tmp_path) == 1
+    assert rooms.main([], repository) == 1
     told = capsys.readouterr().out
+    assert "aid_kernels.a imports tests.a: aid_kernels may not import tests" in told
     assert "a circle: aid_pipeline.config > aid_pipeline.errors > aid_pipeline.config" in told
     assert "errors imports config, which is not below it" in told
+    assert "aid_pipeline/__init__.py does not name config, errors" in told
+
+
+def test_a_family_known_by_class_makes_the_command_fail(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(repository, benchmarks__planted="def f(pipe):\n    return isinstance(pipe.unet, UNet2DConditionModel)")
+    assert rooms.main([], repository) == 1
+    assert "benchmarks/planted.py names UNet2DConditionModel" in capsys.readouterr().out

@@ -1,11 +1,10 @@
-"""Limits on files, functions and parameter lists, and what a folder must say of itself."""
+"""Limits on files, functions and parameter lists."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.tools.test_imports import write
-from tools.doors import undescribed
 from tools.sizes import MOST_CODE_LINES, MOST_LINES, MOST_PARAMETERS, too_large
 
 
@@ -57,19 +56,3 @@ def test_the_public_signature_is_exempt_at_its_place_alone(tmp_path: Path) -> No
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="absent"):
         too_large(tmp_path, ["absent"])
-
-
-def test_every_folder_says_what_lives_there(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        p__='"""Things: what they are. It imports nothing."""',
-        p__silent__="",
-        p__short__='"""Things: one line alone."""',
-        p__absent__a="",
-    )
-    (tmp_path / "p" / "data").mkdir()
-    told = undescribed(tmp_path, ["p"])
-    assert [line.split()[0] for line in told] == ["p/absent/__init__.py", "p/short/__init__.py", "p/silent/__init__.py"]
-    assert "missing" in told[0]
-    assert "one line alone" in told[1]
-    assert "no docstring" in told[2]

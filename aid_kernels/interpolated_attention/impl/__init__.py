@@ -1,5 +1,6 @@
 """Implementations of the op: `reference` (float64, the oracle), `sdpa` (PyTorch's own attention ops), `triton`.
 
-Each has `outer_attention(inputs)` and `inner_attention(inputs)`. They import `inputs`, `layout` and, for the kernels,
-`tuning`, but never each other; `triton` alone imports Triton, and only the call that needs it imports `triton`.
+Each has ``outer_attention(inputs)`` and ``inner_attention(inputs)``, and none imports another. `sdpa_concatenated` and
+`log_sum_exp_ops` are two routes of `sdpa`. `triton` alone imports Triton, and only the call that needs it imports
+`triton`. Imports `inputs`, `layout`, `tuning`, `plan` and `constants`.
 """

@@ -1,6 +1,8 @@
 """Synthetic scenes of one or two objects: their images and their captions.
 
-What the miniature is trained on and measured with. NumPy alone; imports nothing else of the package.
+What the miniature is trained on and measured with: `scene` draws one at random, `grammar` captions it, `renderer` casts
+rays at `solids` before a `backdrop`, as a `batch` of arrays and through one `screen`. NumPy alone. Imports no other
+room.
 """
 
 from .backdrop import backdrops

@@ -137,7 +137,7 @@ def _unhidden(
     c, s = np.cos(batch.yaw[rows])[item], np.sin(batch.yaw[rows])[item]
     scale, centre = batch.scale[rows][item], batch.centre[rows][item]
     x, y, z = where
-    world = [
+    scene_points = [
         (c * x + s * z) * scale + centre[:, 0],
         y * scale + centre[:, 1],
         (c * z - s * x) * scale + centre[:, 2],
@@ -148,7 +148,7 @@ def _unhidden(
         points = np.flatnonzero((caster >= 0) & (batch.shape[caster] == shape))
         if len(points):
             near = caster[points]
-            hidden = batch.is_shaded(near, [w[points, None] for w in world], batch.light[batch.scene[near]])
+            hidden = batch.is_shaded(near, [w[points, None] for w in scene_points], batch.light[batch.scene[near]])
             free[points] = ~hidden[:, 0]
     return free
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...atomic_files import replacing
 from ..scenes import (
     COLOURS,
     FLOORS,
@@ -126,7 +127,7 @@ def make_scene_data(tokenizer: Any, number: int, seed: int, pairs: float = PAIRS
 
 
 def training_data(tokenizer: Any, folder: Path, number: int, seed: int) -> SceneData:
-    """The training set, from ``folder`` if it was made before."""
+    """The training set, from ``folder`` if it was rendered before."""
     from safetensors.torch import load_file, save_file
 
     path = folder / f"scenes-{number}-{seed}-{PAIRS}.safetensors"
@@ -134,7 +135,6 @@ def training_data(tokenizer: Any, folder: Path, number: int, seed: int) -> Scene
         return SceneData(**load_file(path))
     data = make_scene_data(tokenizer, number, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    save_file(vars(data), unfinished)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        save_file(vars(data), unfinished)
     return data

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ...atomic_files import replacing
 from ..components import LATENT_CHANNELS, LATENT_SIZE, new_scheduler, new_tokenizer, new_unet
 from . import workers
 from .data import APPEARANCE, CAPTIONS, SceneData, tokenize
@@ -35,9 +36,8 @@ def _latents(vae, data: SceneData, runs: Path) -> Tensor:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for part in torch.arange(len(data)).split(64):
             found[part] = (vae.encode(data.pixels(part)).latents * vae.config.scaling_factor).half()
-    unfinished = path.with_suffix(".tmp")
-    save_file({"latents": found}, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        save_file({"latents": found}, unfinished)
     return found
 
 
@@ -113,12 +113,12 @@ def train_unet(job: Job) -> None:
     from diffusers import UNet2DConditionModel
     from diffusers.models.attention_processor import AttnProcessor
 
-    torch.manual_seed(job.recipe.seed)
+    torch.manual_seed(job.hyperparameters.seed)
     task = DenoisingTask(job)
     unet = UNet2DConditionModel.from_pretrained(job.start / "unet", dtype=torch.float32) if job.start else new_unet()
     if next(unet.parameters()).device.type == "cpu":
         unet.set_attn_processor(AttnProcessor())  # going back through fused attention takes twice the time on CPUs
-    loop = Loop("unet", UNetWithQuestions(unet).train(), job.recipe, job.runs)
+    loop = Loop("unet", UNetWithQuestions(unet).train(), job.hyperparameters, job.runs)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         index, x, t, v = task.draw(generator)

@@ -121,7 +121,7 @@ def train_ip_adapter(job: Job) -> None:
     from safetensors.torch import save_file
     from transformers import CLIPVisionModelWithProjection
 
-    torch.manual_seed(job.recipe.seed)
+    torch.manual_seed(job.hyperparameters.seed)
     task = DenoisingTask(job)
     words = (task.data.tokens != task.data.tokens[..., -1:]).sum(2)  # the last token pads, as no caption is that long
     fullest = words.argmax(1)
@@ -146,7 +146,7 @@ def train_ip_adapter(job: Job) -> None:
         _with_explicit_attention(unet)
     for name, parameter in unet.named_parameters():
         parameter.requires_grad_("encoder_hid_proj" in name or "_ip." in name)
-    loop = Loop("ip_adapter", unet, job.recipe, job.runs)
+    loop = Loop("ip_adapter", unet, job.hyperparameters, job.runs)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         index, x, t, v = task.draw(generator)

@@ -16,11 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...atomic_files import replacing
 from . import workers
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Hyperparameters:
     """``minutes`` ends a stage by the clock instead of by ``steps``; the learning rate then follows the clock too."""
 
     steps: int
@@ -37,8 +38,8 @@ class Recipe:
 class Loop:
     """Trains ``module`` on ``loss(generator, progress) -> (loss, figures)``; ``finished`` gets the EMA weights."""
 
-    def __init__(self, name: str, module: nn.Module, recipe: Recipe, folder: Path):
-        self.name, self.module, self.recipe = name, module, recipe
+    def __init__(self, name: str, module: nn.Module, hyperparameters: Hyperparameters, folder: Path):
+        self.name, self.module, self.hyperparameters = name, module, hyperparameters
         self.path = folder / f"{name}.checkpoint.safetensors"
         self.log_path = folder / f"{name}.log.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,23 +47,28 @@ class Loop:
         self.average = {k: p.detach().clone() for k, p in self.trained.items()}
         decay = [p for p in self.trained.values() if p.ndim > 1]
         rest = [p for p in self.trained.values() if p.ndim <= 1]
-        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True)
+        groups = [
+            {"params": decay, "weight_decay": hyperparameters.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=hyperparameters.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step, self.seconds = 0, 0.0
 
     def progress(self) -> float:
-        share = self.step / self.recipe.steps
-        if self.recipe.minutes is not None:
-            share = self.seconds / 60 / self.recipe.minutes
+        share = self.step / self.hyperparameters.steps
+        if self.hyperparameters.minutes is not None:
+            share = self.seconds / 60 / self.hyperparameters.minutes
         return min(share, 1.0)
 
     def _learning_rate(self) -> float:
-        warm = min(1.0, (self.step + 1) / self.recipe.warmup)
-        return self.recipe.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress())))
+        warm = min(1.0, (self.step + 1) / self.hyperparameters.warmup)
+        return (
+            self.hyperparameters.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress())))
+        )
 
     def _generator(self) -> torch.Generator:
         """Made anew for each step and worker, so that a checkpoint need not keep any state of it."""
-        seed = (self.recipe.seed * 10_000_019 + self.step) * workers.number() + workers.rank()
+        seed = (self.hyperparameters.seed * 10_000_019 + self.step) * workers.number() + workers.rank()
         return torch.Generator().manual_seed(seed)
 
     def save(self) -> None:
@@ -74,10 +80,9 @@ class Loop:
             for moment in ("exp_avg", "exp_avg_sq", "step"):
                 if p in self.optimizer.state:
                     tensors[f"{moment}.{k}"] = self.optimizer.state[p][moment].contiguous()
-        numbers = {"step": self.step, "seconds": self.seconds, "recipe": asdict(self.recipe)}
-        unfinished = self.path.with_suffix(".tmp")
-        save_file(tensors, unfinished, metadata={"numbers": json.dumps(numbers)})
-        unfinished.replace(self.path)
+        numbers = {"step": self.step, "seconds": self.seconds, "recipe": asdict(self.hyperparameters)}
+        with replacing(self.path) as unfinished:
+            save_file(tensors, unfinished, metadata={"numbers": json.dumps(numbers)})
 
     def resume(self) -> bool:
         """Takes up the last checkpoint if there is one."""
@@ -102,12 +107,12 @@ class Loop:
         loss: Callable[[torch.Generator, float], tuple[Tensor, dict[str, Tensor]]],
         export: Callable[[], None] | None = None,
     ) -> None:
-        """Trains to the end of the recipe. ``export`` is called after each checkpoint and at the end."""
+        """Trains to the end of the hyperparameters. ``export`` is called after each checkpoint and at the end."""
         from tqdm import tqdm
 
         resumed = self.resume()
         bar = tqdm(
-            total=self.recipe.steps,
+            total=self.hyperparameters.steps,
             initial=self.step,
             desc=self.name + (" (resumed)" if resumed else ""),
             mininterval=20,
@@ -131,7 +136,7 @@ class Loop:
             self.optimizer.zero_grad(set_to_none=True)
             self.step += 1
             # Early averages forget faster, so that the random start does not linger.
-            keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+            keep = min(self.hyperparameters.ema, (1 + self.step) / (10 + self.step))
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.trained.values()], 1 - keep)
             self.seconds += float(spent)  # every worker agrees on it, so all end at the same step
@@ -146,7 +151,7 @@ class Loop:
                 with self.log_path.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 sums, count = {}, 0
-            if now - saved > self.recipe.checkpoint_every:
+            if now - saved > self.hyperparameters.checkpoint_every:
                 self._keep(export)
                 saved = time.monotonic()
         bar.close()

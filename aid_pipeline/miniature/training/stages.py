@@ -13,14 +13,14 @@ from .. import scenes
 from ..components import WIDTH, new_clip, new_tokenizer, new_vae
 from . import workers
 from .data import APPEARANCE, CAPTIONS, QUESTIONS, SceneData, training_data
-from .loop import Loop, Recipe
+from .loop import Hyperparameters, Loop
 from .patches import fit_encoder
 
-RECIPES = {
-    "vae": Recipe(steps=3000, batch=32, learning_rate=1.5e-3, ema=0.995, weight_decay=0.0),
-    "clip": Recipe(steps=2400, batch=128, learning_rate=1.5e-3, ema=0.995, weight_decay=0.05),
-    "unet": Recipe(steps=10000, batch=32, learning_rate=1e-3, ema=0.998, weight_decay=0.01),
-    "ip_adapter": Recipe(steps=800, batch=48, learning_rate=1e-3, ema=0.995),
+HYPERPARAMETERS = {
+    "vae": Hyperparameters(steps=3000, batch=32, learning_rate=1.5e-3, ema=0.995, weight_decay=0.0),
+    "clip": Hyperparameters(steps=2400, batch=128, learning_rate=1.5e-3, ema=0.995, weight_decay=0.05),
+    "unet": Hyperparameters(steps=10000, batch=32, learning_rate=1e-3, ema=0.998, weight_decay=0.01),
+    "ip_adapter": Hyperparameters(steps=800, batch=48, learning_rate=1e-3, ema=0.995),
 }
 SEEN_WEIGHT = 2.0  # of what the vision tower is asked; shapes are the last thing it learns
 CROP = 32  # pixels; what the autoencoder is trained on
@@ -35,7 +35,7 @@ class Job:
 
     runs: Path
     output: Path
-    recipe: Recipe
+    hyperparameters: Hyperparameters
     scenes: int = 40_000
     start: Path | None = None
 
@@ -47,8 +47,8 @@ class Job:
 
     @property
     def batch(self) -> int:
-        """This worker's share of the recipe's batch."""
-        return workers.share(self.recipe.batch)
+        """This worker's share of the hyperparameters's batch."""
+        return workers.share(self.hyperparameters.batch)
 
     def data(self) -> SceneData:
         return workers.in_turn(lambda: training_data(new_tokenizer(), self.runs, self.scenes, seed=1))
@@ -84,7 +84,7 @@ def train_vae(job: Job) -> None:
     """
     from diffusers import AutoencoderTiny
 
-    torch.manual_seed(job.recipe.seed)
+    torch.manual_seed(job.hyperparameters.seed)
     data = job.data()
     vae = new_vae()
     fit_encoder(vae, data.images[:4000])
@@ -92,7 +92,7 @@ def train_vae(job: Job) -> None:
         vae = AutoencoderTiny.from_pretrained(job.start / "vae", dtype=torch.float32)
     vae.encoder.requires_grad_(False)
     corners = _object_crops(data)
-    loop = Loop("vae", vae.train(), job.recipe, job.runs)
+    loop = Loop("vae", vae.train(), job.hyperparameters, job.runs)
     n = job.batch
     window = torch.arange(CROP)
 
@@ -157,13 +157,13 @@ def train_clip(job: Job) -> None:
     """
     from transformers import CLIPModel, CLIPTextModel, CLIPVisionModelWithProjection
 
-    torch.manual_seed(job.recipe.seed)
+    torch.manual_seed(job.hyperparameters.seed)
     tokenizer = new_tokenizer()
     clip = CLIPModel.from_pretrained(job.start / "clip", dtype=torch.float32) if job.start else new_clip(tokenizer)
     data = job.data()
     if job.start:
         clip.text_model.requires_grad_(False)
-    loop = Loop("clip_vision" if job.start else "clip", ClipWithQuestions(clip).train(), job.recipe, job.runs)
+    loop = Loop("clip_vision" if job.start else "clip", ClipWithQuestions(clip).train(), job.hyperparameters, job.runs)
     model: ClipWithQuestions = loop.module  # type: ignore[assignment]
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:

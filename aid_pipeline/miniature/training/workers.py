@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def start() -> None:
-    """Joins the group torchrun made; alone, does nothing. Worker 0 speaks for all: the others do not write."""
+    """Joins the group torchrun started; alone, does nothing. Worker 0 speaks for all: the others do not write."""
     if number() > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
 

@@ -1,4 +1,4 @@
 """Comparison of methods side by side: the paper's methods and baselines, from equal prompts and noise.
 
-`methods.py` names and samples them, `page.py` draws them, `run.py` is what `aid compare` calls.
+`methods` names and samples them, `page` draws them, `run` is what ``aid compare`` calls.
 """

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...atomic_files import write_atomically, write_json
 from ...coefficients import BetaPrior
 from ...conditioning.latents import check_seed
 from ...conditioning.prompts import check_prompts
 from ...errors import ArgumentError
 from ...io.machine import versions
-from ...io.output_folder import write_atomically, write_json
 from ...io.provenance import model_identity
 from ...sampling.stock_arguments import check_numbers
 from .methods import Method, all_methods, pick, runs, sample_methods

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...atomic_files import write_atomically, write_json
 from ...conditioning.prompts import check_prompts
 from ...config import AIDConfig
 from ...errors import ArgumentError
-from ...io.output_folder import write_atomically, write_json
 from ...io.provenance import model_identity
 from ...metrics.distances import Distance
 from ...sampling.stock_arguments import check_numbers

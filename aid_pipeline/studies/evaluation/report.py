@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...io.output_folder import write_atomically, write_json
+from ...atomic_files import write_atomically, write_json
 from ...metrics.intervals import Estimate
 from .. import plots
 from .measure import Measured

@@ -12,7 +12,7 @@ from aid_kernels import InterpolationPlan
 from benchmarks.common.settings import Settings
 from benchmarks.denoiser import steps, throughput, unets
 from benchmarks.denoiser.step_timing import Times, peak_mib, time_call
-from benchmarks.operator.shapes import Shape
+from benchmarks.operator.shapes import LayerShape
 
 CPU = Settings(torch.device("cpu"), torch.float32, smoke=True)
 
@@ -42,7 +42,7 @@ def rows(toy: torch.nn.Module) -> dict[str, list[dict]]:
     """What a smoke run of either part gives, on the toy."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "peak_mib", lambda call, unet, device: call().nbytes / 2**20)  # has a test of its own
-        patch.setattr(throughput, "SMALL_SHAPES", (Shape("tiny", 2, 16, 16, 8),))
+        patch.setattr(throughput, "SMALL_SHAPES", (LayerShape("tiny", 2, 16, 16, 8),))
         for module in (steps, throughput):
             patch.setattr(module, "build", lambda name, device, dtype, seed: toy.to(device, dtype))
         return {"denoiser": list(steps.run(CPU)), "throughput": list(throughput.run(CPU))}
@@ -122,10 +122,14 @@ def test_denoiser_rows(rows: dict[str, list[dict]]) -> None:
 def test_a_peer_that_fails_or_computes_something_else_is_not_timed(small, monkeypatch: pytest.MonkeyPatch) -> None:
     right = steps.interpolating
     monkeypatch.setattr(steps, "interpolating", lambda *given: nullcontext() if given[2] == "sdpa" else right(*given))
-    rows = list(steps._checked(small, "toy", ["auto", "public", "sdpa", "nobody"], CPU))
-    assert [row["peer"] for row in rows] == ["sdpa", "nobody"]
-    assert all(row["problem"].endswith("not timed") for row in rows)
-    assert rows[1]["problem"].startswith("ConfigError: impl must be one of")
+    monkeypatch.setattr(steps, "PEERS", ("auto", "sdpa", "nobody"))
+    monkeypatch.setattr(steps, "peak_mib", lambda call, unet, device: 1.0)
+    rows = list(steps.run(CPU))
+    problems = {row["peer"]: row["problem"] for row in rows if "problem" in row}
+    assert problems.keys() == {"sdpa", "nobody"}
+    assert all(problem.endswith("not timed") for problem in problems.values())
+    assert problems["nobody"].startswith("ConfigError: impl must be one of")
+    assert {row["peer"] for row in rows if "problem" not in row} == {"stock", "auto"}
 
 
 def test_time_runs_out_cleanly(small: torch.nn.Module) -> None:

@@ -15,12 +15,12 @@ from benchmarks.common.result_files import RESULTS
 from benchmarks.common.settings import Row, Settings
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import correctness, files, parts
-from benchmarks.gpu.correctness import Outcome
+from benchmarks.gpu.correctness import Correctness
 from benchmarks.gpu.files import RunFolder
 from benchmarks.operator import gpu as operator_gpu
 
 CPU = torch.device("cpu")
-GREEN = Outcome(True, {"part": "correctness", "green": True, "passed": 1, "failed": 0, "skipped": 0}, "1 passed\n")
+GREEN = Correctness(True, {"part": "correctness", "green": True, "passed": 1, "failed": 0, "skipped": 0}, "1 passed\n")
 
 
 def smoke(seconds: float = 1e6) -> Settings:
@@ -108,7 +108,7 @@ def test_a_deadline_ends_a_part_between_two_rows(monkeypatch: pytest.MonkeyPatch
 
 
 def test_red_tests_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    red = Outcome(False, {"part": "correctness", "green": False, "failed": 1, "problem": "1 failed"}, "1 failed\n")
+    red = Correctness(False, {"part": "correctness", "green": False, "failed": 1, "problem": "1 failed"}, "1 failed\n")
     monkeypatch.setattr(correctness, "check", lambda settings: red)
     assert gpu.run(folder_at(tmp_path), parts.chosen(None), smoke()) == 1
     assert [row["part"] for row in check_files(tmp_path)["rows"]] == ["correctness"]
@@ -140,22 +140,20 @@ def test_a_failing_test_is_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("counts", "ended", "problem"),
+    ("tests", "seconds", "problem"),
     [
-        ('tests="3" failures="0" errors="0" skipped="2"', True, None),
-        ('tests="3" failures="0" errors="0" skipped="3"', True, "no test passed"),
-        ('tests="3" failures="0" errors="1" skipped="0"', True, "1 failed"),
-        ('tests="3" failures="0" errors="0" skipped="0"', False, "the tests did not end in time"),
+        ("def test_a(): pass\n@pytest.mark.skip\ndef test_b(): pass", 1e6, None),
+        ("@pytest.mark.skip\ndef test_a(): pass", 1e6, "no test passed"),
+        ("def test_a(): pass\ndef test_b(absent): pass", 1e6, "1 failed"),
+        ("import time\ndef test_a(): time.sleep(60)", 0, "the tests did not end in time"),
     ],
 )
-def test_what_counts_as_green(counts: str, ended: bool, problem: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_report(call: list[str], timeout: float) -> tuple[str, bool]:
-        path = next(word.partition("=")[2] for word in call if word.startswith("--junitxml="))
-        Path(path).write_text(f"<testsuites><testsuite {counts}/></testsuites>")
-        return "", ended
-
-    monkeypatch.setattr(correctness, "_pytest", write_report)
-    found = correctness.check(smoke())
+def test_what_counts_as_green(
+    tests: str, seconds: float, problem: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test_it.py").write_text(f"import pytest\n{tests}\n")
+    monkeypatch.setattr(correctness, "SMOKE_TESTS", (str(tmp_path / "test_it.py"),))
+    found = correctness.check(smoke(seconds))
     assert found.green is (problem is None)
     assert (problem or "") in found.row.get("problem", "")
 

@@ -12,7 +12,7 @@ from benchmarks.operator import cpu
 from benchmarks.operator.peers import PEERS, check, oracle
 
 PLAN = InterpolationPlan.sequence([0, 0.2, 0.7, 1])
-TINY = cpu.Case(frames=4, heads=2, query_length=16, key_length=16, head_dim=8, peers=cpu.ALL, rounds=2)
+TINY = cpu.PeerCase(frames=4, heads=2, query_length=16, key_length=16, head_dim=8, peers=cpu.ALL, rounds=2)
 
 
 def tensors() -> list[torch.Tensor]:

@@ -10,13 +10,13 @@ from benchmarks.common import timing
 from benchmarks.common.settings import Settings
 from benchmarks.operator import gpu
 from benchmarks.operator.peers import PEERS, check_sample, missing
-from benchmarks.operator.shapes import FRAMES, SHAPES, Shape, Work, works
+from benchmarks.operator.shapes import FRAMES, SHAPES, LayerShape, Work, works
 
 CPU = torch.device("cpu")
 
 
 def test_useful_flops_by_hand() -> None:
-    shape = Shape("by hand", 10, 4096, 77, 64)
+    shape = LayerShape("by hand", 10, 4096, 77, 64)
     unit = 2 * 2 * 10 * 4096 * 77 * 64  # Q K^T and P V, a multiplication and an addition each
     assert Work(shape, "outer", 7).useful_flops() == (2 * 1 + 5 * 3) * unit
     assert Work(shape, "inner", 7).useful_flops() == (2 * 1 + 5 * 2) * unit
@@ -81,7 +81,7 @@ def test_peers_that_are_not_installed_are_named() -> None:
 
 
 def test_rows_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = Work(Shape("tiny", 2, 16, 16, 8), "outer", 3)
+    work = Work(LayerShape("tiny", 2, 16, 16, 8), "outer", 3)
     monkeypatch.setattr(gpu, "works", lambda smoke: [work])
     monkeypatch.setattr(gpu, "peers_of", lambda work, smoke: ("sdpa", "plain", "absent"))
     monkeypatch.setattr(gpu, "matmul_flops_per_second", lambda settings: 1e9)

@@ -8,7 +8,7 @@ from benchmarks.paper.unit import Unit
 
 
 def drawn_units(count: int, better: float, size: int = 4) -> list[Unit]:
-    """Units in which AID-O's steps are `better` times TEI's, and its frames lie where the ends do."""
+    """Units in which AID-O's steps are `better` times TEI's, and its frames lie where the endpoints do."""
     generator = torch.Generator().manual_seed(0)
     units = []
     for index in range(count):

@@ -67,7 +67,7 @@ def test_folders_that_cannot_be_compared(tmp_path):
     fill(tmp_path / "warm", "float32", warmup=1.0)
     fill(tmp_path / "none", "float32", pairs=0)
     for other, said in (
-        ("same", "both folders were made in bfloat16"),
+        ("same", "both folders were sampled in bfloat16"),
         ("warm", "differ in more than the dtype: warmup"),
         ("none", "holds no sequences yet"),
         ("absent", "not a folder of benchmarks.paper"),

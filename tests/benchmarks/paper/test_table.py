@@ -1,6 +1,7 @@
 """The table of made-up units: verdicts, what counts, the page, the paper's claims."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from aid_pipeline.errors import MetricsError
 from aid_pipeline.metrics.step_distances import StepMeasures
 from aid_pipeline.studies.comparison.methods import all_methods, pick
 from benchmarks.paper.claims import CLAIMS, EQUAL_SPACING, PAPER_TABLE, check_claims
-from benchmarks.paper.table import _beside_the_cross_fade, page, sequences_csv, summarise
+from benchmarks.paper.table import page, sequences_csv, summarise
 
 from .drawn import drawn_units
 
@@ -27,6 +28,17 @@ def test_verdicts(better, verdict):
     assert found["smoothness"]["verdict"] == "not decided"  # equal but for the scale
 
 
+def written(summary: dict[str, Any]) -> str:
+    """The page of a comparison with that summary."""
+    said = {"distance": "LPIPS-VGG16", "features": "Inception v3", "frames": "as they are"}
+    settings = {
+        "model": {"name": "a model"}, "prompts": "world", "frames": 4, "num_inference_steps": 2, "guidance_scale": 5.0,
+        "warmup": 0.5, "noise": "one", "beta": "3,3", "beta_from": "given", "instruments": said,
+    }  # fmt: skip
+    asked = {"pairs": 3, "trials": 1}
+    return page({"summary": summary, "settings": settings, "asked": asked, "machine_line": "m", "command": "c"})
+
+
 def test_only_complete_pairs_count():
     methods = pick(["tei", "aid-o"], METHODS)
     units = drawn_units(6, 0.5)
@@ -37,7 +49,7 @@ def test_only_complete_pairs_count():
     assert summary["methods"]["tei"]["consistency"]["value"] == pytest.approx(sum(tei) / 5)
     assert summary["methods"]["aid-o"]["consistency"]["value"] == pytest.approx(sum(tei) / 10)
     assert sequences_csv(units, methods).count("\n") == 12
-    with pytest.raises(MetricsError, match="no pair has been made with every method"):
+    with pytest.raises(MetricsError, match="no pair has been sampled with every method"):
         summarise(units[-1:], methods, "drawn")
 
 
@@ -46,22 +58,15 @@ def test_what_the_cross_fade_wins_is_read_from_the_figures():
     for unit in units:
         unit.steps["cross-fade"] = StepMeasures((0.9, 0.9, 0.9), 2.0, "drawn")
         unit.interior["cross-fade"] = unit.interior["tei"]
-    rows = summarise(units, pick(["tei", "aid-o", "cross-fade"], METHODS), "drawn", resamples=0)["methods"]
-    assert "beats every method on smoothness:" in _beside_the_cross_fade(rows)[0]
-    rows["cross-fade"]["consistency"]["value"] = 0.0
-    assert "on smoothness and consistency:" in _beside_the_cross_fade(rows)[0]
+    summary = summarise(units, pick(["tei", "aid-o", "cross-fade"], METHODS), "drawn", resamples=0)
+    assert "cross-fade beats every method on smoothness:" in written(summary)
+    summary["methods"]["cross-fade"]["consistency"]["value"] = 0.0
+    assert "cross-fade beats every method on smoothness and consistency:" in written(summary)
 
 
 def test_the_papers_own_figures_stand_apart():
     methods = pick(["tei", "aid-o"], METHODS)
-    summary = summarise(drawn_units(3, 0.5), methods, "drawn", resamples=0)
-    said = {"distance": "LPIPS-VGG16", "features": "Inception v3", "frames": "as they are"}
-    settings = {
-        "model": {"name": "a model"}, "prompts": "world", "frames": 4, "num_inference_steps": 2, "guidance_scale": 5.0,
-        "warmup": 0.5, "noise": "one", "beta": "3,3", "beta_from": "given", "instruments": said,
-    }  # fmt: skip
-    asked = {"pairs": 3, "trials": 1}
-    text = page({"summary": summary, "settings": settings, "asked": asked, "machine_line": "m", "command": "c"})
+    text = written(summarise(drawn_units(3, 0.5), methods, "drawn", resamples=0))
     ours, _, papers = text.partition("## The paper's own figures")
     assert "These are not LPIPS" not in ours
     assert "**another model, other prompts, another" in papers

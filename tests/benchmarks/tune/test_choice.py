@@ -76,7 +76,7 @@ def test_outer_needs_few_and_many_sources() -> None:
 
 
 def test_the_file_is_one_that_the_package_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "gpu_name", lambda device: "NVIDIA H200")
+    monkeypatch.setattr(machines, "result_name", lambda device: "NVIDIA H200")
     settings, machine = Settings(device=torch.device("cpu")), {"commit": "abc"}
     rows = row(BEST, 0.9) + row(None, 1.0) + row(BEST, 1.9, sources=3) + row(None, 2.5, sources=3)
     assert tune.write(tmp_path, [], machine, settings) is None
@@ -137,11 +137,11 @@ def test_more_sources_keep_the_order_of_sums() -> None:
 COMPILES = """
 from dataclasses import replace
 from benchmarks.compile_report import compiled_kernel
-from benchmarks.operator.shapes import Shape
+from benchmarks.operator.shapes import LayerShape
 from benchmarks.tune.compile import problem_of
 from benchmarks.tune.space import usual
 
-shape = Shape("tiny", 2, 64, 64, 16)
+shape = LayerShape("tiny", 2, 64, 64, 16)
 first = usual("inner", "sm_90", 2, 16, 64)
 assert problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, replace(first, mix="before")) is None
 compiled_kernel.ARCHITECTURES["sm_90"] = replace(compiled_kernel.ARCHITECTURES["sm_90"], shared_limit=16)

@@ -18,7 +18,7 @@ from aid_kernels.interpolated_attention.tuning import settled
 from aid_kernels.interpolated_attention.tuning.measure import DeviceLost
 from tests.kernels.tuning import pretended
 from tests.kernels.tuning.pretended import Machine, arguments
-from tests.testing import OPS, assert_accepted, bundled
+from tests.testing import OPS, assert_accepted
 
 
 @pytest.fixture
@@ -214,6 +214,9 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
 
 
 def test_a_lost_gpu_is_said_and_not_risked_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_process(process: int, signal: int) -> None:
+        raise ProcessLookupError
+
     def lost() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -224,7 +227,7 @@ def test_a_lost_gpu_is_said_and_not_risked_again(machine: Machine, monkeypatch: 
     crashed = machine.ran[-1]
     new_process()
     machine.behaviour = pretended.honest
-    monkeypatch.setattr("aid_kernels.interpolated_attention.tuning.cache._alive", lambda process: False)
+    monkeypatch.setattr(os, "kill", no_such_process)
     monkeypatch.setattr(os, "getpid", lambda: 1)
     machine.ran.clear()
     outer_attention(**arguments())
@@ -233,13 +236,16 @@ def test_a_lost_gpu_is_said_and_not_risked_again(machine: Machine, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_buckets_that_differ_in_sources_alone_add_in_one_order(machine: Machine) -> None:
+def test_buckets_that_differ_in_sources_alone_add_in_one_order(machine: Machine, tmp_path: Path) -> None:
     narrow = {}
     machine.milliseconds = lambda choice: narrow.get(choice, 2.0)
     call = arguments(length=520, dtype=torch.bfloat16)
-    candidates = auto._candidates(auto.bucket_of("outer", bundled(call)), bundled(call))
-    fastest = next(choice for choice in candidates if choice.config and choice.config.block_n == 64)
+    outer_attention(**call)
+    fastest = next(choice for choice in machine.ran if choice.config and choice.config.block_n == 64)
     narrow[fastest] = 1.0
+    (path,) = cached(tmp_path)
+    path.unlink()
+    new_process()
     outer_attention(**call)
     assert explain(**call).choice == fastest
     three = call | dict(
