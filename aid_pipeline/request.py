@@ -198,6 +198,8 @@ def _request(document: dict[str, Any], path: Path) -> Request:
     threads = document["machine"]["threads"]
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"machine.threads is {threads!r}, not a whole number >= 1")
+    if document["coefficients"] is None:
+        raise ValueError("coefficients is null, not one number for each frame")
     if "frames" not in arguments:
         arguments["frames"] = len(document["coefficients"])
     arguments |= {"coefficients": document["coefficients"], "chunk": document["chunk_used"]}
