@@ -12,20 +12,22 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ..errors import ArgumentError, OutputFolderError
+from ..models import MINIATURE
 
 Model = Annotated[str, typer.Option(help="miniature, a local folder or a hub id; see `aid models`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")]
-Frames = Annotated[int, typer.Option(help="How many, both ends included.")]
-Steps = Annotated[int, typer.Option(help="Denoising steps.")]
-Guidance = Annotated[float, typer.Option(help="Strength of the prompts; 1 is off.")]
-Warmup = Annotated[float, typer.Option(help="Share of the steps with interpolated attention, 0 to 1.")]
 Beta = Annotated[str | None, typer.Option(help='Spacing by a Beta prior, "alpha,beta" such as "3,3".')]
 Preset = Annotated[str, typer.Option(help="What measures: miniature, standard or paper-compat; see docs/metrics.md.")]
 Distance = Annotated[str | None, typer.Option(help="Of steps: miniature, clip:FOLDER, dino:FOLDER or lpips:FILE.")]
 Features = Annotated[str | None, typer.Option(help="Of fidelity: miniature, clip:FOLDER or inception:FILE.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the files: new, empty, or of this very command.")]
 
+PromptA = Annotated[str, typer.Argument(metavar="A", help="What the first frame shows.")]
+PromptB = Annotated[str, typer.Argument(metavar="B", help="What the last frame shows.")]
+
+PLACE: list[tuple[str, Any, Any]] = [("model", Model, MINIATURE), ("device", Device, "auto"), ("dtype", Dtype, "auto")]
+"""Options of every command that loads a pipeline, as `make_dataclass` takes them."""
 REQUEST = ".aid-command.json"
 
 
@@ -82,7 +84,7 @@ def command_from(options: type[Any]) -> Callable[[Callable[..., None]], Callable
 
         @app.command()
         @command_from(CompareOptions)
-        def compare(options: CompareOptions) -> None: ...
+        def compare(options: Any) -> None: ...
     """
     hints = get_type_hints(options, include_extras=True)
     parameters = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]

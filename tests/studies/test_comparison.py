@@ -72,7 +72,7 @@ def test_compare_on_the_command_line(miniature, tmp_path, monkeypatch):
         image.load()
     for wrong, said in (
         (["--methods", "tei,morph"], "got morph"),
-        (["--methods", "cross-fade"], "has no ends"),
+        (["--methods", "cross-fade"], "has no endpoints"),
         (["--frames", "2"], "at least 3"),
         (["--seed", "4"], "every seed once"),
         (["--beta", "3"], "two numbers"),
@@ -90,7 +90,7 @@ def test_compare_keeps_the_seeds_it_has_made(miniature, tmp_path, monkeypatch):
     for error, code, said in faults:
 
         def second_fails(*arguments, error=error, **more):
-            if arguments[5] == 4:  # the seed
+            if arguments[1].seed == 4:
                 raise error
             return sample_methods(*arguments, **more)
 
