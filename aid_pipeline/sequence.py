@@ -96,10 +96,10 @@ class Sequence:
         self,
         folder: str | Path,
         *,
-        gif: bool = False,
-        webp: bool = False,
-        video: bool | None = None,
-        fps: float = 8.0,
+        gif: bool = Formats.gif,
+        webp: bool = Formats.webp,
+        video: bool | None = Formats.video,
+        fps: float = Formats.fps,
     ) -> Path:
         """Write `000.png` ..., `sequence.png` (a strip), `sequence.mp4` and, last, `sequence.json`.
 

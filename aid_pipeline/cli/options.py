@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, field, fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ..errors import ArgumentError, OutputFolderError
+from ..io.formats import Formats
 from ..models import MINIATURE
 
 Model = Annotated[str, typer.Option(help="miniature, a local folder or a hub id; see `aid models`.")]
@@ -28,6 +29,11 @@ PromptB = Annotated[str, typer.Argument(metavar="B", help="What the last frame s
 
 PLACE: list[tuple[str, Any, Any]] = [("model", Model, MINIATURE), ("device", Device, "auto"), ("dtype", Dtype, "auto")]
 """Options of every command that loads a pipeline, as `make_dataclass` takes them."""
+FORMATS: list[tuple[str, Any, Any]] = [
+    (entry.name, get_type_hints(Formats)[entry.name], field(default=entry.default, metadata=entry.metadata))
+    for entry in fields(Formats)
+]
+"""Options of every command that writes a sequence, likewise."""
 REQUEST = ".aid-command.json"
 
 

@@ -70,8 +70,8 @@ def all_methods(prior: BetaPrior, warmup: float = AIDConfig.warmup, impl: str = 
         warmup, impl: as `AIDConfig`.
     """
 
-    def config(mode: str, fuse_self: bool = True) -> AIDConfig:
-        return AIDConfig(mode=mode, fuse_self=fuse_self, warmup=warmup, impl=impl)
+    def config(mode: str, fused: bool = True) -> AIDConfig:
+        return AIDConfig(mode=mode, fuse_self=fused, warmup=warmup, impl=impl)
 
     return {
         "tei": Method("TEI", config("none")),

@@ -22,7 +22,7 @@ class PromptPair:
 
     prompt_a: str
     prompt_b: str
-    seed: int = 0
+    seed: int | tuple[int, int] = InterpolationSpec.seed
     guide: str | None = None
     negative_prompt: str | None = None
 
