@@ -1,4 +1,4 @@
-"""Coefficients t of the frames between two endpoints, from 0 to 1 (arXiv 2403.17924, section 3)."""
+"""Coefficients t of frames from one endpoint to the other, from 0 to 1 (arXiv 2403.17924, section 3)."""
 
 from __future__ import annotations
 
@@ -155,5 +155,5 @@ def check_frames(frames: int) -> int:
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 2:
         raise CoefficientsError(f"frames must be a whole number >= 2 (both endpoints are frames), got {frames!r}")
     if frames > MOST_FRAMES:
-        raise CoefficientsError(f"frames must be at most {MOST_FRAMES}, got {frames}; make several sequences")
+        raise CoefficientsError(f"frames must be at most {MOST_FRAMES}, got {frames}; generate several sequences")
     return frames

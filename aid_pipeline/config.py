@@ -12,7 +12,7 @@ MODES = ("outer", "inner", "none", "denoising")
 
 @dataclass(frozen=True)
 class AIDConfig:
-    """How the frames between the endpoints attend (arXiv 2403.17924, section 4).
+    """How interior frames attend (arXiv 2403.17924, section 4).
 
     Args:
         mode: "outer" (AID-O: a weighted sum of attentions to each endpoint), "inner" (AID-I: attention to a weighted

@@ -183,7 +183,7 @@ def _denoising(pipe: Any, spec: InterpolationSpec, do_classifier_free_guidance: 
 
 
 def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBucket]]) -> list[dict[str, Any]]:
-    """Every kind of attention call with the choice that served it and the layers that made it, as JSON holds it."""
+    """Every kind of attention call with the choice that served it and the layers that call it, as JSON holds it."""
     layers = [[name for name, seen in calls.items() if bucket in seen] for bucket in used]
     return [{**item, "layers": names} for item, names in zip(choices_to_json(used), layers, strict=True)]
 

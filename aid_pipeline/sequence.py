@@ -63,7 +63,7 @@ class Sequence:
             lines.append(f"frame(s) {_numbers(self.flagged)} were blacked out by the model's safety checker")
         return lines
 
-    def pictures(self) -> list[Image.Image]:
+    def pil_images(self) -> list[Image.Image]:
         """The frames as PIL images, whatever `output_type` was.
 
         Raises:
@@ -118,7 +118,7 @@ class Sequence:
             OutputFolderError: the folder holds something else or cannot be written to, latents instead of images,
                 or a video that was asked for without the extra.
         """
-        return save_frames(self.pictures(), self.document(), folder, Formats(gif, webp, video, fps), self.latents)
+        return save_frames(self.pil_images(), self.document(), folder, Formats(gif, webp, video, fps), self.latents)
 
 
 FrameSequence = Sequence  # inside the package, where `Sequence` is that of `collections.abc`

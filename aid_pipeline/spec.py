@@ -26,7 +26,7 @@ class _DefaultCount(int):
 DEFAULT_FRAMES = _DefaultCount(7)  # or as many as there are coefficients
 DEFAULT_STEPS = 25
 DEFAULT_GUIDANCE = 5.0
-MOST_STEPS = 10_000  # schedulers make a list of them before the first
+MOST_STEPS = 10_000  # schedulers list all of them before the first
 # arguments of `interpolate` or of the class beside its fields; the stock call is not given them
 NOT_STOCK = ("pipe", "prompt_a", "prompt_b", "progress", "keyframes", "stock")
 SIZE_DIVISOR = 8  # of height and width, in pixels; every stock call asks that, some models more
@@ -51,25 +51,25 @@ class InterpolationSpec:
     """
 
     keyframes: tuple[Keyframe, ...]
-    frames: int = field(default=DEFAULT_FRAMES, metadata={"help": "How many, both ends included."})
+    frames: int = field(default=DEFAULT_FRAMES, metadata={"help": "How many, both endpoints included."})
     config: AIDConfig = field(default_factory=AIDConfig)
     guide: str | tuple[str, ...] | None = field(
-        default=None, metadata={"help": "Text of the frames between; once, or once per such frame."}
+        default=None, metadata={"help": "Text of the interior frames; once, or once per such frame."}
     )
     coefficients: BetaPrior | tuple[float, ...] | None = field(
         default=None, metadata={"help": 'Where the frames lie, such as "0,0.3,0.5,0.7,1".'}
     )
     latents: Tensor | None = field(
-        default=None, metadata={"help": "safetensors file with the noise of both ends, or of all frames."}
+        default=None, metadata={"help": "safetensors file with the noise of both endpoints, or of all frames."}
     )
-    seed: int | tuple[int, int] = field(default=0, metadata={"help": 'Of the noise; "0,1" for one per end.'})
+    seed: int | tuple[int, int] = field(default=0, metadata={"help": 'Of the noise; "0,1" for one per endpoint.'})
     chunk: int | Literal["auto"] = field(
         default="auto", metadata={"help": "Rows per denoiser call, or auto; less needs less memory."}
     )
     num_inference_steps: int = field(default=DEFAULT_STEPS, metadata={"help": "Denoising steps."})
     guidance_scale: float = field(default=DEFAULT_GUIDANCE, metadata={"help": "Strength of the prompts; 1 is off."})
     negative_prompt: str | tuple[str, str] | None = field(
-        default=None, metadata={"help": "What to avoid; once, or once per end."}
+        default=None, metadata={"help": "What to avoid; once, or once per endpoint."}
     )
     height: int | None = field(default=None, metadata={"help": "Pixels; default: the model's."})
     width: int | None = field(default=None, metadata={"help": "Pixels; default: the model's."})

@@ -19,7 +19,7 @@ from .console import errors, report_errors
 from .options import command_from, given
 from .spec_options import spec_of, spec_options
 
-HELP = """Make a sequence of frames between two prompts.
+HELP = """Generate a sequence of frames between two prompts.
 
 [bold]Examples[/bold]
 
@@ -56,7 +56,7 @@ _PROMPT_A = Annotated[str | None, typer.Argument(metavar="A", help="What the fir
 _PROMPT_B = Annotated[str | None, typer.Argument(metavar="B", help="What the last frame shows.")]
 _OUT = Annotated[Path | None, typer.Option(help="Folder for the files: new or empty.")]
 _REVISION = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
-_FROM = Annotated[Path | None, typer.Option("--from", help="Make the sequence of this sequence.json again.")]
+_FROM = Annotated[Path | None, typer.Option("--from", help="Generate the sequence of this sequence.json again.")]
 
 
 Options = make_dataclass(
@@ -102,4 +102,4 @@ def _refuse_beside_from(context: typer.Context) -> None:
     for name in context.params:
         if name not in BESIDE_FROM and given(context, name):
             option = name.replace("_", "-")
-            raise ArgumentError(f"--from makes the sequence again as it was; leave {option} out, or leave --from out")
+            raise ArgumentError(f"--from repeats the sequence as it was; leave {option} out, or leave --from out")

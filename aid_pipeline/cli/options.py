@@ -1,4 +1,4 @@
-"""Options of the commands: those that several share, and a command made from a dataclass of options."""
+"""Options of the commands: those that several share, and a command from a dataclass of options."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
 
 
 def command_from(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator that makes a typer command of a function over one dataclass: each field is an argument or an option.
+    """Decorator that turns a function into a typer command over one dataclass: each field is an argument or an option.
 
     A field's type is what typer would read from a parameter, `Annotated[int, typer.Option(help=...)]`; a plain type
     takes its help, and its option where that has another name, from the field's metadata,

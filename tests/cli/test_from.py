@@ -36,8 +36,8 @@ def test_a_sequence_from_python_can_be_made_again(model, tmp_path):
     pipe = load_model(model, device="cpu")
     pipe.scheduler = diffusers.EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config)
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-    made = interpolate(pipe, "a", "b", frames=3, latents=latents, height=16, width=16, num_inference_steps=3)
-    made.save(tmp_path / "first", video=False)
+    sequence = interpolate(pipe, "a", "b", frames=3, latents=latents, height=16, width=16, num_inference_steps=3)
+    sequence.save(tmp_path / "first", video=False)
     result = aid("interpolate", "--from", str(tmp_path / "first"), "--out", str(tmp_path / "again"))
     assert result.exit_code == 0, result.output
     assert frames_of(tmp_path / "again") == frames_of(tmp_path / "first")
@@ -88,7 +88,7 @@ def test_other_weights_do_not_make_the_same_sequence(model, tmp_path):
     path.write_text(json.dumps(document))
     result = aid("interpolate", "--from", str(path), "--out", str(tmp_path / "again"))
     assert result.exit_code == 2
-    assert "not the model the sequence was made with" in result.stderr
+    assert "not the model the sequence was sampled with" in result.stderr
 
 
 def test_frames_follow_from_coefficients(finished, tmp_path):

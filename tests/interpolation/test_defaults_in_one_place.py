@@ -17,7 +17,7 @@ HOMES = {"spec.py": InterpolationSpec, "config.py": AIDConfig, "io/formats.py": 
 NAMES = {entry.name for home in HOMES.values() for entry in fields(home)}
 # rooms in which these names are not a sequence's: a seed of resampling, the warm-up of a training
 OTHER_MEANING = ("metrics", "miniature", "selection")
-# the model card is made with settings of its own, by name
+# the model card has settings of its own, by name
 NUMBERS = {25, 5.0}
 NUMBERS_OF_THEIR_OWN = ("miniature/",)
 

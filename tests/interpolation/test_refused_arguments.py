@@ -30,7 +30,7 @@ REFUSED = {
         (e.CoefficientsError, "whole number >= 2 .* got 1$", {"frames": 1}),
         (e.CoefficientsError, "whole number >= 2 .* got 7.0$", {"frames": 7.0}),
         (e.CoefficientsError, "whole number >= 2 .* got '7'$", {"frames": "7"}),
-        (e.CoefficientsError, "at most 10000, got 1000000000; make several", {"frames": 10**9}),
+        (e.CoefficientsError, "at most 10000, got 1000000000; generate several", {"frames": 10**9}),
         (e.CoefficientsError, "at most 10000, got 1000000000", {"frames": 10**9, "guide": "x"}),
         (e.CoefficientsError, "at most 10000, got 1000000000", {"frames": 10**9, "coefficients": BetaPrior(3, 3)}),
         (e.CoefficientsError, "got 3 .* frames=4; pass frames=3", {"frames": 4, "coefficients": [0, 0.5, 1]}),
