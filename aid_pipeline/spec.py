@@ -26,6 +26,7 @@ class _DefaultCount(int):
 DEFAULT_FRAMES = _DefaultCount(7)  # or as many as there are coefficients
 DEFAULT_STEPS = 25
 DEFAULT_GUIDANCE = 5.0
+LARGEST = 10**300  # of a number that is an argument; above, a float is infinite
 MOST_STEPS = 10_000  # schedulers list all of them before the first
 # arguments of `interpolate` or of the class beside its fields; the stock call is not given them
 NOT_STOCK = ("pipe", "prompt_a", "prompt_b", "progress", "keyframes", "stock")
@@ -91,6 +92,8 @@ class InterpolationSpec:
             raise PromptError(f"a sequence lies between two keyframes, got {len(self.keyframes)}")
         if not isinstance(self.config, AIDConfig):
             raise ConfigError(f"config must be an AIDConfig, got {self.config!r}; for example AIDConfig(mode='outer')")
+        for name in ("num_inference_steps", "guidance_scale", "output_type", "chunk"):
+            _check_single(name, getattr(self, name))
         check_numbers(self.num_inference_steps, self.guidance_scale, self.output_type, self.chunk)
         if self.num_inference_steps > MOST_STEPS:
             raise ArgumentError(
@@ -206,11 +209,18 @@ def _keyframes(given: Any) -> tuple[Keyframe, ...]:
     Raises:
         PromptError: a value that is no `Keyframe`.
     """
-    keyframes = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    several = _texts(given)
+    keyframes: tuple[Any, ...] = several if isinstance(several, tuple) else (given,)
     for keyframe in keyframes:
         if not isinstance(keyframe, Keyframe):
             raise PromptError(f'a keyframe must be a Keyframe, got {keyframe!r}; for example Keyframe("a red sphere")')
     return keyframes
+
+
+def _check_single(name: str, value: Any) -> None:
+    """Raise ArgumentError for an array, whose comparison is not one answer, and for a number that no float holds."""
+    if hasattr(value, "shape") or (isinstance(value, int) and not -LARGEST <= value <= LARGEST):
+        raise ArgumentError(f"{name} must be a single value, up to {LARGEST:g}, got {value!r}")
 
 
 def _check_size(name: str, value: Any) -> None:
@@ -261,4 +271,6 @@ def _check_finite(name: str, value: Any) -> None:
 
 def _texts(value: Any) -> Any:
     """Several texts as a tuple, so that an iterator is read once; anything else as it is, to be checked."""
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return (value,) if getattr(value, "ndim", 1) == 0 else tuple(value)  # an array of one number is not iterable

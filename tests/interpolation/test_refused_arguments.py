@@ -3,6 +3,7 @@
 import tracemalloc
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 
@@ -137,6 +138,34 @@ def test_a_wrong_value_is_named_with_what_to_do(name, error, said, wrong):
         assert tracemalloc.get_traced_memory()[1] < MEMORY
     finally:
         tracemalloc.stop()
+
+
+ODD = [
+    *(True, 0, -1, 10**400, -(10**400), 1.5, NAN, INFINITY, 1j, "", "x", b"ab", range(3), object(), type, len),
+    *([], {}, set(), [None], ["x"], {"a": 1}, [[1, 2]], [NAN]),
+    *(np.array(3), np.array([1, 2]), np.zeros((2, 2)), torch.tensor(3), torch.zeros(2)),
+]
+
+
+def refusals(build) -> int:
+    """How many odd values are refused, each with an error of the package."""
+    refused = 0
+    for value in ODD:
+        try:
+            build(value)
+        except e.AIDError:
+            refused += 1
+    return refused
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_value_of_any_kind_is_taken_or_refused_with_an_error_of_the_package(name):
+    assert refusals(lambda value: InterpolationSpec(**{**TWO, name: value})) > len(ODD) / 2
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in fields(AIDConfig)])
+def test_a_configuration_takes_or_refuses_a_value_of_any_kind_likewise(name):
+    assert refusals(lambda value: AIDConfig(**{name: value})) >= len(ODD) - 2
 
 
 def test_every_argument_has_a_wrong_value():
