@@ -1,4 +1,4 @@
-"""Coefficients t of the frames between two endpoints, from 0 to 1 (arXiv 2403.17924, section 3)."""
+"""Coefficients t of frames from one endpoint to the other, from 0 to 1 (arXiv 2403.17924, section 3)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from .errors import ArgumentError, CoefficientsError
 from .extras import naming_extra
+
+MOST_FRAMES = 10_000  # of one sequence: all of its frames are in memory
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,13 @@ def frame_coefficients(coefficients: BetaPrior | Iterable[Any] | None, frames: i
         m floats, the first exactly 0 and the last exactly 1.
 
     Raises:
-        CoefficientsError: fewer than 2 frames, a count that differs from `frames`, NaN, numbers that do not go
-            from 0 to 1 or that decrease.
+        CoefficientsError: fewer than 2 frames or coefficients, a count that differs from `frames`, NaN, numbers that
+            do not go from 0 to 1 or that decrease.
     """
-    check_frames(frames)
     coefficients = given_coefficients(coefficients)
+    if isinstance(coefficients, tuple) and len(coefficients) < 2:
+        raise CoefficientsError(f"coefficients must be at least two numbers, 0 and 1, got {list(coefficients)}")
+    check_frames(frames)
     if coefficients is None:
         return uniform(frames)
     if isinstance(coefficients, BetaPrior):
@@ -139,7 +143,7 @@ def given_coefficients(value: BetaPrior | Iterable[Any] | None) -> BetaPrior | t
         raise CoefficientsError(f"coefficients must be numbers from 0 to 1 or a BetaPrior, got {value!r}")
     try:
         return tuple(float(number) for number in value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         got = " ".join(repr(value).split())
         raise CoefficientsError(f"coefficients must be numbers from 0 to 1, got {got}") from error
 
@@ -148,8 +152,10 @@ def check_frames(frames: int) -> int:
     """`frames` itself.
 
     Raises:
-        CoefficientsError: not a whole number >= 2.
+        CoefficientsError: not a whole number from 2 to `MOST_FRAMES`.
     """
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 2:
-        raise CoefficientsError(f"frames must be a whole number >= 2 (both ends are frames), got {frames!r}")
+        raise CoefficientsError(f"frames must be a whole number >= 2 (both endpoints are frames), got {frames!r}")
+    if frames > MOST_FRAMES:
+        raise CoefficientsError(f"frames must be at most {MOST_FRAMES}, got {frames}; generate several sequences")
     return frames

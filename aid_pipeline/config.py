@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from .errors import ConfigError
@@ -12,7 +11,7 @@ MODES = ("outer", "inner", "none", "denoising")
 
 @dataclass(frozen=True)
 class AIDConfig:
-    """How the frames between the endpoints attend (arXiv 2403.17924, section 4).
+    """How interior frames attend (arXiv 2403.17924, section 4).
 
     Args:
         mode: "outer" (AID-O: a weighted sum of attentions to each endpoint), "inner" (AID-I: attention to a weighted
@@ -37,15 +36,15 @@ class AIDConfig:
     def __post_init__(self) -> None:
         from aid_kernels import IMPLEMENTATIONS  # loads torch
 
-        if self.mode not in MODES:
+        if not isinstance(self.mode, str) or self.mode not in MODES:
             raise ConfigError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if not isinstance(self.fuse_self, bool):
             raise ConfigError(f"fuse_self must be True or False, got {self.fuse_self!r}")
-        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int | float) or not math.isfinite(self.warmup):
+        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int | float):
             raise ConfigError(f"warmup must be a number from 0 to 1, got {self.warmup!r}")
-        if not 0 <= self.warmup <= 1:
+        if not 0 <= self.warmup <= 1:  # catches NaN too
             raise ConfigError(f"warmup is a share of the steps, from 0 to 1, got {self.warmup!r}")
-        if self.impl not in ("auto", *IMPLEMENTATIONS):
+        if not isinstance(self.impl, str) or self.impl not in ("auto", *IMPLEMENTATIONS):
             raise ConfigError(f"impl must be one of auto, {', '.join(IMPLEMENTATIONS)}, got {self.impl!r}")
 
     def active_steps(self, num_steps: int) -> int:

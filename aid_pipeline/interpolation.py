@@ -43,14 +43,14 @@ def interpolate(
     guide: str | SequenceOf[str] | None = None,
     coefficients: BetaPrior | Iterable[float] | None = None,
     latents: Tensor | None = None,
-    seed: int | tuple[int, int] = 0,
-    chunk: int | Literal["auto"] = "auto",
+    seed: int | tuple[int, int] = InterpolationSpec.seed,
+    chunk: int | Literal["auto"] = InterpolationSpec.chunk,
     num_inference_steps: int = DEFAULT_STEPS,
     guidance_scale: float = DEFAULT_GUIDANCE,
     negative_prompt: str | tuple[str, str] | None = None,
     height: int | None = None,
     width: int | None = None,
-    output_type: str = "pil",
+    output_type: str = InterpolationSpec.output_type,
     *,
     select: str | Selection | None = None,
     progress: Progress | None = None,
@@ -123,24 +123,12 @@ def sample_sequence(
         AIDError: as `interpolate`, of what depends on the pipeline.
     """
     began = time.perf_counter()
-    prompts, t = spec.prompts(), spec.frame_coefficients()
-    warn_if_prompts_equal(prompts)
+    t = spec.frame_coefficients()
     do_classifier_free_guidance = _check_pipeline(pipe, spec)
     measure = None if spec.select is None else distance(spec.select.distance)
     family, choice = find_family(pipe), None
-    with _exclusive(find_denoiser(pipe)), recorded_choices(choices) as used:
-        encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
-        denoising = Denoising(
-            pipe=pipe,
-            config=spec.config,
-            encoded=encoded,
-            has_guide=spec.guide is not None,
-            seeds=spec.seeds(),
-            latents=spec.latents,
-            chunk=spec.chunk,
-            call=spec.stock_call(),
-            output_type=spec.output_type,
-        )
+    with exclusive(find_denoiser(pipe)), recorded_choices(choices) as used:
+        denoising = _denoising(pipe, spec, do_classifier_free_guidance)
         encoded_at = time.perf_counter()
         if spec.select is None or measure is None:
             sampled = denoising.sample(t, progress)
@@ -167,14 +155,42 @@ def sample_sequence(
     return sequence
 
 
+def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
+    """The stock calls of a specification, its prompts encoded. Who samples them holds `exclusive` meanwhile.
+
+    Raises:
+        AIDError: as `interpolate`, of what depends on the pipeline.
+    """
+    do_classifier_free_guidance = _check_pipeline(pipe, spec)
+    with exclusive(find_denoiser(pipe)):
+        return _denoising(pipe, spec, do_classifier_free_guidance)
+
+
+def _denoising(pipe: Any, spec: InterpolationSpec, do_classifier_free_guidance: bool) -> Denoising:
+    return Denoising(
+        pipe=pipe,
+        config=spec.config,
+        encoded=encode_prompts(
+            private_copy(pipe), find_family(pipe), spec.prompts(), do_classifier_free_guidance, dict(spec.stock)
+        ),
+        has_guide=spec.guide is not None,
+        seeds=spec.seeds(),
+        latents=spec.latents,
+        chunk=spec.chunk,
+        call=spec.stock_call(),
+        output_type=spec.output_type,
+    )
+
+
 def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBucket]]) -> list[dict[str, Any]]:
-    """Every kind of attention call with the choice that served it and the layers that made it, as JSON holds it."""
+    """Every kind of attention call with the choice that served it and the layers that call it, as JSON holds it."""
     layers = [[name for name, seen in calls.items() if bucket in seen] for bucket in used]
     return [{**item, "layers": names} for item, names in zip(choices_to_json(used), layers, strict=True)]
 
 
 def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
     """Check what depends on the pipeline; whether its calls are under classifier-free guidance."""
+    warn_if_prompts_equal(spec.prompts())
     family, stock = find_family(pipe), dict(spec.stock)
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
@@ -202,7 +218,7 @@ _running_lock = threading.Lock()
 
 
 @contextmanager
-def _exclusive(denoiser: nn.Module) -> Iterator[None]:
+def exclusive(denoiser: nn.Module) -> Iterator[None]:
     """One sequence at a time on a denoiser: its processors are replaced meanwhile, and tokenizers are not thread-safe.
 
     Raises:
@@ -211,8 +227,8 @@ def _exclusive(denoiser: nn.Module) -> Iterator[None]:
     with _running_lock:
         if denoiser in _running:
             raise BusyError(
-                "this pipeline already makes a sequence, in another thread or around this call; wait for it or load a "
-                "second pipeline"
+                "this pipeline already samples a sequence, in another thread or around this call; wait for it or load "
+                "a second pipeline"
             )
         _running.add(denoiser)
     try:

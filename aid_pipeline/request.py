@@ -122,7 +122,7 @@ class Request:
         for name in ("fingerprint", "pipeline"):
             if before[name] != now[name]:
                 raise ModelError(
-                    f"{self.model} is not the model the sequence was made with: its {name} is {now[name]}, "
+                    f"{self.model} is not the model the sequence was sampled with: its {name} is {now[name]}, "
                     f"the sequence's {before[name]}"
                 )
         for kind, current in (("versions", versions()), ("machine", machine(pipe.device))):
@@ -190,14 +190,16 @@ def _request(document: dict[str, Any], path: Path) -> Request:
     lost = [name for name in document["unrecorded"] if name != "select"]
     lost += ["LoRA adapters"] if model["adapters"] else []
     if lost:
-        raise ArgumentError(f"{path} does not hold {', '.join(lost)}; make this sequence again from Python")
+        raise ArgumentError(f"{path} does not hold {', '.join(lost)}; generate this sequence again from Python")
     if model["id"] is None:
-        raise ArgumentError(f"{path} does not say which model it was made with; make this sequence again from Python")
+        raise ArgumentError(f"{path} does not say which model sampled it; generate this sequence again from Python")
     if arguments.pop("output_type") == "latent":
-        raise ArgumentError(f"{path} holds latents, not pictures")
+        raise ArgumentError(f"{path} holds latents, not images")
     threads = document["machine"]["threads"]
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"machine.threads is {threads!r}, not a whole number >= 1")
+    if document["coefficients"] is None:
+        raise ValueError("coefficients is null, not one number for each frame")
     if "frames" not in arguments:
         arguments["frames"] = len(document["coefficients"])
     arguments |= {"coefficients": document["coefficients"], "chunk": document["chunk_used"]}
@@ -231,8 +233,8 @@ def _selected_before(document: dict[str, Any]) -> dict[str, Any]:
         return {"select": None}
     if "select" in document["unrecorded"]:
         logger.warning(
-            "the distance %s was given from Python and is not in the file: the frames are made at the coefficients it "
-            "chose, and may differ in their last bits",
+            "the distance %s was given from Python and is not in the file: the frames are sampled at the coefficients "
+            "it chose, and may differ in their last bits",
             choice["distance"],
         )
         return {"select": None}
@@ -257,6 +259,6 @@ def _scheduler(recorded: dict[str, Any]) -> Any:
     name = recorded["class"]
     cls = getattr(diffusers, name, None) if name.isidentifier() else None
     if not (isinstance(cls, type) and issubclass(cls, diffusers.SchedulerMixin)):
-        raise ArgumentError(f"the sequence was made with scheduler {name}, which diffusers does not have")
+        raise ArgumentError(f"the sequence was sampled with scheduler {name}, which diffusers does not have")
     scheduler_class: Any = cls
     return scheduler_class.from_config(recorded["config"])

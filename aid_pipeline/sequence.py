@@ -63,7 +63,7 @@ class Sequence:
             lines.append(f"frame(s) {_numbers(self.flagged)} were blacked out by the model's safety checker")
         return lines
 
-    def pictures(self) -> list[Image.Image]:
+    def pil_images(self) -> list[Image.Image]:
         """The frames as PIL images, whatever `output_type` was.
 
         Raises:
@@ -96,10 +96,10 @@ class Sequence:
         self,
         folder: str | Path,
         *,
-        gif: bool = False,
-        webp: bool = False,
-        video: bool | None = None,
-        fps: float = 8.0,
+        gif: bool = Formats.gif,
+        webp: bool = Formats.webp,
+        video: bool | None = Formats.video,
+        fps: float = Formats.fps,
     ) -> Path:
         """Write `000.png` ..., `sequence.png` (a strip), `sequence.mp4` and, last, `sequence.json`.
 
@@ -118,7 +118,7 @@ class Sequence:
             OutputFolderError: the folder holds something else or cannot be written to, latents instead of images,
                 or a video that was asked for without the extra.
         """
-        return save_frames(self.pictures(), self.document(), folder, Formats(gif, webp, video, fps), self.latents)
+        return save_frames(self.pil_images(), self.document(), folder, Formats(gif, webp, video, fps), self.latents)
 
 
 FrameSequence = Sequence  # inside the package, where `Sequence` is that of `collections.abc`

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .coefficients import BetaPrior, frame_coefficients, given_coefficients
 from .config import AIDConfig
-from .errors import ConfigError, PromptError
+from .errors import ArgumentError, ConfigError, PromptError
 from .keyframes import Keyframe
 from .selection.settings import Selection, as_selection
 
@@ -25,6 +26,11 @@ class _DefaultCount(int):
 DEFAULT_FRAMES = _DefaultCount(7)  # or as many as there are coefficients
 DEFAULT_STEPS = 25
 DEFAULT_GUIDANCE = 5.0
+LARGEST = 10**300  # of a number that is an argument; above, a float is infinite
+MOST_STEPS = 10_000  # schedulers list all of them before the first
+# arguments of `interpolate` or of the class beside its fields; the stock call is not given them
+NOT_STOCK = ("pipe", "prompt_a", "prompt_b", "progress", "keyframes", "stock")
+SIZE_DIVISOR = 8  # of height and width, in pixels; every stock call asks that, some models more
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,25 +52,25 @@ class InterpolationSpec:
     """
 
     keyframes: tuple[Keyframe, ...]
-    frames: int = field(default=DEFAULT_FRAMES, metadata={"help": "How many, both ends included."})
+    frames: int = field(default=DEFAULT_FRAMES, metadata={"help": "How many, both endpoints included."})
     config: AIDConfig = field(default_factory=AIDConfig)
     guide: str | tuple[str, ...] | None = field(
-        default=None, metadata={"help": "Text of the frames between; once, or once per such frame."}
+        default=None, metadata={"help": "Text of the interior frames; once, or once per such frame."}
     )
     coefficients: BetaPrior | tuple[float, ...] | None = field(
         default=None, metadata={"help": 'Where the frames lie, such as "0,0.3,0.5,0.7,1".'}
     )
     latents: Tensor | None = field(
-        default=None, metadata={"help": "safetensors file with the noise of both ends, or of all frames."}
+        default=None, metadata={"help": "safetensors file with the noise of both endpoints, or of all frames."}
     )
-    seed: int | tuple[int, int] = field(default=0, metadata={"help": 'Of the noise; "0,1" for one per end.'})
+    seed: int | tuple[int, int] = field(default=0, metadata={"help": 'Of the noise; "0,1" for one per endpoint.'})
     chunk: int | Literal["auto"] = field(
         default="auto", metadata={"help": "Rows per denoiser call, or auto; less needs less memory."}
     )
     num_inference_steps: int = field(default=DEFAULT_STEPS, metadata={"help": "Denoising steps."})
     guidance_scale: float = field(default=DEFAULT_GUIDANCE, metadata={"help": "Strength of the prompts; 1 is off."})
     negative_prompt: str | tuple[str, str] | None = field(
-        default=None, metadata={"help": "What to avoid; once, or once per end."}
+        default=None, metadata={"help": "What to avoid; once, or once per endpoint."}
     )
     height: int | None = field(default=None, metadata={"help": "Pixels; default: the model's."})
     width: int | None = field(default=None, metadata={"help": "Pixels; default: the model's."})
@@ -86,7 +92,17 @@ class InterpolationSpec:
             raise PromptError(f"a sequence lies between two keyframes, got {len(self.keyframes)}")
         if not isinstance(self.config, AIDConfig):
             raise ConfigError(f"config must be an AIDConfig, got {self.config!r}; for example AIDConfig(mode='outer')")
+        for name in ("num_inference_steps", "guidance_scale", "output_type", "chunk"):
+            _check_single(name, getattr(self, name))
         check_numbers(self.num_inference_steps, self.guidance_scale, self.output_type, self.chunk)
+        if self.num_inference_steps > MOST_STEPS:
+            raise ArgumentError(
+                f"num_inference_steps must be at most {MOST_STEPS}, got {self.num_inference_steps}; {DEFAULT_STEPS} "
+                "will do"
+            )
+        for name in ("height", "width"):
+            _check_size(name, getattr(self, name))
+        _check_stock(self.stock, {*self.names(), *NOT_STOCK})
         self.frame_coefficients()
         self.prompts()
         self.seeds()
@@ -101,18 +117,18 @@ class InterpolationSpec:
 
     def _normalise(self) -> None:
         values = {
-            "keyframes": tuple(self.keyframes),
+            "keyframes": _keyframes(self.keyframes),
             "config": AIDConfig() if self.config is None else self.config,
             "guide": _texts(self.guide),
             "negative_prompt": _texts(self.negative_prompt),
             "coefficients": given_coefficients(self.coefficients),
             "seed": tuple(self.seed) if isinstance(self.seed, list) else self.seed,
             "select": as_selection(self.select),
-            "stock": dict(self.stock),
+            "stock": dict(self.stock) if isinstance(self.stock, Mapping) else self.stock,
         }
-        if isinstance(self.frames, _DefaultCount):
+        if isinstance(self.frames, _DefaultCount):  # and stays one, for a copy with other coefficients
             given = values["coefficients"]
-            values["frames"] = len(given) if isinstance(given, tuple) else int(self.frames)
+            values["frames"] = _DefaultCount(len(given)) if isinstance(given, tuple) else DEFAULT_FRAMES
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -187,6 +203,74 @@ class InterpolationSpec:
         return {**self.stock, **named, **sizes}
 
 
+def _keyframes(given: Any) -> tuple[Keyframe, ...]:
+    """Keyframes as a tuple.
+
+    Raises:
+        PromptError: a value that is no `Keyframe`.
+    """
+    several = _texts(given)
+    keyframes: tuple[Any, ...] = several if isinstance(several, tuple) else (given,)
+    for keyframe in keyframes:
+        if not isinstance(keyframe, Keyframe):
+            raise PromptError(f'a keyframe must be a Keyframe, got {keyframe!r}; for example Keyframe("a red sphere")')
+    return keyframes
+
+
+def _check_single(name: str, value: Any) -> None:
+    """Raise ArgumentError for an array, whose comparison is not one answer, and for a number that no float holds."""
+    if hasattr(value, "shape") or (isinstance(value, int) and not -LARGEST <= value <= LARGEST):
+        raise ArgumentError(f"{name} must be a single value, up to {LARGEST:g}, got {value!r}")
+
+
+def _check_size(name: str, value: Any) -> None:
+    """Raise ArgumentError for a side that no pipeline takes; None means the model's own."""
+    if value is None:
+        return
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < 1 or value % SIZE_DIVISOR:
+        number = whole or (isinstance(value, float) and math.isfinite(value))
+        near = max(1, round(value / SIZE_DIVISOR)) * SIZE_DIVISOR if number and value > 0 else 512
+        raise ArgumentError(f"{name} must be a multiple of {SIZE_DIVISOR} pixels, got {value!r}; try {near}")
+
+
+def _check_stock(stock: Any, own: set[str]) -> None:
+    """Check what can be said of the stock call's arguments before there is a pipeline.
+
+    Args:
+        own: names that are no argument of the stock call.
+
+    Raises:
+        ArgumentError: no mapping, a name that is not the stock call's to give, NaN or infinity.
+    """
+    from .sampling.stock_arguments import SET_HERE
+
+    if not isinstance(stock, Mapping):
+        raise ArgumentError(f'stock must be arguments of the stock call by name, such as {{"eta": 0.5}}, got {stock!r}')
+    for name, value in stock.items():
+        if not isinstance(name, str):
+            raise ArgumentError(f'stock takes names of arguments, such as "eta", got {name!r}')
+        if name in own:
+            raise ArgumentError(f"stock is for arguments of the pipeline, got {name}={value!r}; pass {name} by itself")
+        if name in SET_HERE and not (name == "num_images_per_prompt" and value == 1):
+            raise ArgumentError(f"interpolate sets {name} itself, got {value!r}; {SET_HERE[name]}")
+        _check_finite(name, value)
+
+
+def _check_finite(name: str, value: Any) -> None:
+    """Raise ArgumentError for NaN or infinity, on its own or among others."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError(f"{name} must be a finite number, got {value!r}")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_finite(f"{name}[{key!r}]", inner)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _check_finite(f"{name}[{index}]", inner)
+
+
 def _texts(value: Any) -> Any:
     """Several texts as a tuple, so that an iterator is read once; anything else as it is, to be checked."""
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return (value,) if getattr(value, "ndim", 1) == 0 else tuple(value)  # an array of one number is not iterable

@@ -11,7 +11,7 @@ from .commands import register
 from .console import errors
 
 app = typer.Typer(
-    help="Sequences of pictures between two prompts, by attention interpolation (AID).",
+    help="Sequences of images between two prompts, by attention interpolation (AID).",
     epilog='Start with:  aid interpolate "a red sphere" "a blue cube" --out runs/first',
     no_args_is_help=True,
     add_completion=False,

@@ -1,42 +1,43 @@
-"""`aid compare`."""
+"""Command `aid compare`: methods of the paper side by side, a row each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import make_dataclass
+from typing import Annotated, Any
 
 import typer
 
-from ..spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS
 from . import options as shared
 from .console import console, errors, report_errors
 from .options import claim, command_from, needed
 from .progress import progress_bar, quiet_libraries
+from .spec_options import spec_of, spec_options
 
-_METHODS = "Rows: tei, di, aid-o, aid-i, cross-fade and the ablation's; see docs/metrics.md."
+# methods decide the mode and the spacing, `--seed` is repeated, and rows share neither a guide nor noise from a file
+_WITHOUT = ("mode", "fuse_self", "coefficients", "select", "seed", "guide", "latents")
+_METHODS = Annotated[
+    str, typer.Option(help="Rows: tei, di, aid-o, aid-i, cross-fade and the ablation's; see docs/metrics.md.")
+]
+_SEED = Annotated[list[int] | None, typer.Option(help="Of the noise; may be repeated for more sets of rows.")]
 
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """Options of `aid compare`."""
-
-    prompt_a: Annotated[str, typer.Argument(metavar="A", help="What the first frame shows.")]
-    prompt_b: Annotated[str, typer.Argument(metavar="B", help="What the last frame shows.")]
-    out: shared.Out = None
-    methods: Annotated[str, typer.Option(help=_METHODS)] = "tei,di,aid-o,aid-i,cross-fade"
-    seed: Annotated[list[int] | None, typer.Option(help="Of the noise; may be repeated for more sets of rows.")] = None
-    frames: shared.Frames = int(DEFAULT_FRAMES)
-    beta: shared.Beta = "3,3"
-    warmup: shared.Warmup = 0.5
-    num_inference_steps: shared.Steps = DEFAULT_STEPS
-    guidance_scale: shared.Guidance = DEFAULT_GUIDANCE
-    model: shared.Model = "miniature"
-    device: shared.Device = "auto"
-    dtype: shared.Dtype = "auto"
+CompareOptions = make_dataclass(
+    "CompareOptions",
+    [
+        ("prompt_a", shared.PromptA),
+        ("prompt_b", shared.PromptB),
+        ("out", shared.Out, None),
+        ("methods", _METHODS, "tei,di,aid-o,aid-i,cross-fade"),
+        ("seed", _SEED, None),
+        ("beta", shared.Beta, "3,3"),
+        *spec_options(without=_WITHOUT),
+        *shared.PLACE,
+    ],
+    frozen=True,
+)
 
 
 @command_from(CompareOptions)
-def compare(options: CompareOptions) -> None:
+def compare(options: Any) -> None:
     """Show methods side by side: a row each, from the same noise, to choose by eye.
 
     For figures instead, with fidelity among them, use `aid evaluate`.
@@ -54,15 +55,10 @@ def compare(options: CompareOptions) -> None:
 
         folder = needed(options.out)
         settings = ComparisonSettings(
-            prompt_a=options.prompt_a,
-            prompt_b=options.prompt_b,
-            seeds=tuple(options.seed or (0,)),
-            frames=options.frames,
+            spec_of(options, without=_WITHOUT),
             methods=tuple(name.strip() for name in options.methods.split(",")),
+            seeds=tuple(options.seed or (0,)),
             beta=options.beta,
-            warmup=options.warmup,
-            num_inference_steps=options.num_inference_steps,
-            guidance_scale=options.guidance_scale,
         )
         check_model(options.model)
         quiet_libraries()

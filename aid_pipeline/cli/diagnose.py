@@ -1,44 +1,43 @@
-"""`aid diagnose`."""
+"""Command `aid diagnose`: a study of what self- and cross-attention of a model carry."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import make_dataclass
+from typing import Annotated, Any
 
 import typer
 
-from ..spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS
 from . import options as shared
 from .console import console, errors, report_errors
 from .options import claim, command_from, needed
 from .progress import progress_bar, quiet_libraries
+from .spec_options import spec_of, spec_options
 
+# the sequences' modes and spacing are the study's, each noise has a seed of its own, and nothing has a guide
+_WITHOUT = ("mode", "fuse_self", "coefficients", "select", "guide", "latents")
+_NOISES = Annotated[int, typer.Option(help="Repetitions with other noise; each is a dot in the plots.")]
 
-@dataclass(frozen=True)
-class DiagnoseOptions:
-    """Options of `aid diagnose`."""
-
-    prompt_a: Annotated[str, typer.Argument(metavar="A", help="What the first picture shows.")]
-    prompt_b: Annotated[str, typer.Argument(metavar="B", help="What the second picture shows.")]
-    out: shared.Out = None
-    noises: Annotated[int, typer.Option(help="Repetitions with other noise; each is a dot in the plots.")] = 4
-    seed: Annotated[int, typer.Option(help="Of the first noise.")] = 0
-    frames: shared.Frames = int(DEFAULT_FRAMES)
-    warmup: shared.Warmup = 0.5
-    num_inference_steps: shared.Steps = DEFAULT_STEPS
-    guidance_scale: shared.Guidance = DEFAULT_GUIDANCE
-    distance: shared.Distance = None
-    model: shared.Model = "miniature"
-    device: shared.Device = "auto"
-    dtype: shared.Dtype = "auto"
+DiagnoseOptions = make_dataclass(
+    "DiagnoseOptions",
+    [
+        ("prompt_a", shared.PromptA),
+        ("prompt_b", shared.PromptB),
+        ("out", shared.Out, None),
+        ("noises", _NOISES, 4),
+        *spec_options(without=_WITHOUT),
+        ("distance", shared.Distance, None),
+        *shared.PLACE,
+    ],
+    frozen=True,
+)
 
 
 @command_from(DiagnoseOptions)
-def diagnose(options: DiagnoseOptions) -> None:
-    """Study a model's attention as the paper did: one picture's keys and values replaced by another's.
+def diagnose(options: Any) -> None:
+    """Study a model's attention as the paper did: one image's keys and values replaced by another's.
 
     Self-attention and cross-attention are replaced apart, during the whole generation; box plots show how far the
-    result is from both pictures. Beside it the adjacent distances of TEI, AID-O and AID-I along t.
+    result is from both images. Beside it the adjacent distances of TEI, AID-O and AID-I along t.
 
         aid diagnose "a red sphere" "a blue cube" --out runs/diagnosis
 
@@ -50,8 +49,7 @@ def diagnose(options: DiagnoseOptions) -> None:
         from ..studies.diagnosis.run import diagnose as run
 
         folder = needed(options.out)
-        names = DiagnosisSettings.__dataclass_fields__
-        settings = DiagnosisSettings(**{name: getattr(options, name) for name in names})
+        settings = DiagnosisSettings(spec_of(options, without=_WITHOUT), options.noises)
         check_model(options.model)
         from ..metrics.distances import distance
         from ..studies.plots import check_matplotlib

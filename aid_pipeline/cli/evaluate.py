@@ -1,50 +1,51 @@
-"""`aid evaluate`."""
+"""Command `aid evaluate`: measures of sequences in folders, or of those of a file of prompts, as a report."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS
 from . import options as shared
 from .console import console, errors, report_errors
 from .options import claim, command_from, needed, refuse
 from .progress import progress_bar, quiet_libraries
+from .spec_options import spec_arguments, spec_options
 
+# prompts, guide and seed are columns of the file, noise is not a file's; --distance is that of the measures
+_WITHOUT = ("guide", "negative_prompt", "seed", "latents", "select")
+_SOURCE = Annotated[str, typer.Argument(metavar="DIR|PROMPTS.csv", help="Frames, or prompts to sample them from.")]
+_RESAMPLES = Annotated[int, typer.Option(help="Bootstrap resamples for the intervals of FID and KID.")]
+_PLOTS = Annotated[bool, typer.Option(help="Also draw distances.png, boxes.png and strips.png.")]
+_SPEC = spec_options(without=_WITHOUT)
 
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Options of `aid evaluate`."""
-
-    source: Annotated[str, typer.Argument(metavar="DIR|PROMPTS.csv", help="Frames, or prompts to make them of.")]
-    out: shared.Out = None
-    preset: shared.Preset = "miniature"
-    distance: shared.Distance = None
-    features: shared.Features = None
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals of FID and KID.")] = 200
-    plots: Annotated[bool, typer.Option(help="Also draw distances.png, boxes.png and strips.png.")] = True
-    model: shared.Model = "miniature"
-    device: shared.Device = "auto"
-    dtype: shared.Dtype = "auto"
-    frames: shared.Frames = int(DEFAULT_FRAMES)
-    mode: Annotated[str, typer.Option(help="outer, inner, none (TEI) or denoising (DI).")] = "outer"
-    fuse_self: Annotated[bool, typer.Option(help="Frames also attend to themselves.")] = True
-    warmup: shared.Warmup = 0.5
-    beta: shared.Beta = None
-    num_inference_steps: shared.Steps = DEFAULT_STEPS
-    guidance_scale: shared.Guidance = DEFAULT_GUIDANCE
-    chunk: Annotated[int | None, typer.Option(help="Rows per denoiser call; less needs less memory.")] = None
+EvaluateOptions = make_dataclass(
+    "EvaluateOptions",
+    [
+        ("source", _SOURCE),
+        ("out", shared.Out, None),
+        ("preset", shared.Preset, "miniature"),
+        ("distance", shared.Distance, None),
+        ("features", shared.Features, None),
+        ("resamples", _RESAMPLES, 200),
+        ("plots", _PLOTS, True),
+        *shared.PLACE,
+        *_SPEC,
+    ],
+    frozen=True,
+)
+# of sequences that are generated from prompts; a folder's frames are there already
+_GENERATION = tuple(name for name, *_ in (*shared.PLACE, *_SPEC))
 
 
 @command_from(EvaluateOptions)
-def evaluate(context: typer.Context, options: EvaluateOptions) -> None:
+def evaluate(context: typer.Context, options: Any) -> None:
     """Measure sequences: smoothness, consistency, fidelity, CLIP scores, beside a pixel cross-fade.
 
     DIR holds the frames of one sequence, or folders that do. PROMPTS.csv has a first line prompt_a,prompt_b and, if
-    wanted, seed, guide, negative_prompt; its sequences are made into --out/sequences, and a stopped command goes on.
+    wanted, seed, guide, negative_prompt; its sequences are sampled into --out/sequences, and a stopped command goes on.
 
         aid evaluate runs/first --out runs/first-measured
 
@@ -54,7 +55,7 @@ def evaluate(context: typer.Context, options: EvaluateOptions) -> None:
     """
     with report_errors(errors):
         from ..errors import ArgumentError
-        from ..studies.evaluation.run import GENERATION, requests_of
+        from ..studies.evaluation.run import requests_of
 
         out, source = needed(options.out), Path(options.source)
         if options.resamples < 0:
@@ -63,11 +64,11 @@ def evaluate(context: typer.Context, options: EvaluateOptions) -> None:
         request |= {name: getattr(options, name) for name in ("preset", "distance", "features")}
         from_prompts = source.suffix.lower() == ".csv"
         if from_prompts:
-            generation = {name: getattr(options, name) for name in GENERATION}
-            request |= generation
-            requests = requests_of(source, generation)
+            request |= {name: getattr(options, name) for name in _GENERATION}
+            where = {name: getattr(options, name) for name, *_ in shared.PLACE}
+            requests = requests_of(source, spec_arguments(options, without=_WITHOUT), **where)
         else:
-            refuse(context, GENERATION, "is for a CSV of prompts; a folder's frames are as they are")
+            refuse(context, _GENERATION, "is for a CSV of prompts; a folder's frames are as they are")
             from ..metrics.frame_folder import sequence_folders
 
             folders = sequence_folders(options.source, out)

@@ -6,9 +6,9 @@ likewise; what is not of the sequence is written below.
 
 from __future__ import annotations
 
-from dataclasses import field, fields, make_dataclass, replace
+from dataclasses import make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ from .console import errors, report_errors
 from .options import command_from, given
 from .spec_options import spec_of, spec_options
 
-HELP = """Make a sequence of frames between two prompts.
+HELP = """Generate a sequence of frames between two prompts.
 
 [bold]Examples[/bold]
 
@@ -49,22 +49,14 @@ The same sequence again, bit for bit:
 Exit codes: 0 done, 2 bad input, 1 failure.
 """
 
-_FORMATS = fields(Formats)
 # options that do not change what is generated, and so may stand beside --from
-BESIDE_FROM = {"again", "out", *(entry.name for entry in _FORMATS)}
+BESIDE_FROM = {"again", "out", *(name for name, *_ in shared.FORMATS)}
 
 _PROMPT_A = Annotated[str | None, typer.Argument(metavar="A", help="What the first frame shows.")]
 _PROMPT_B = Annotated[str | None, typer.Argument(metavar="B", help="What the last frame shows.")]
 _OUT = Annotated[Path | None, typer.Option(help="Folder for the files: new or empty.")]
 _REVISION = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
-_FROM = Annotated[Path | None, typer.Option("--from", help="Make the sequence of this sequence.json again.")]
-
-
-def _format_options() -> list[tuple[str, Any, Any]]:
-    hints = get_type_hints(Formats)
-    return [
-        (entry.name, hints[entry.name], field(default=entry.default, metadata=entry.metadata)) for entry in _FORMATS
-    ]
+_FROM = Annotated[Path | None, typer.Option("--from", help="Generate the sequence of this sequence.json again.")]
 
 
 Options = make_dataclass(
@@ -74,12 +66,11 @@ Options = make_dataclass(
         ("prompt_b", _PROMPT_B, None),
         ("out", _OUT, None),
         *spec_options(),
-        ("model", shared.Model, "miniature"),
+        *shared.PLACE[:1],
         ("revision", _REVISION, None),
-        ("device", shared.Device, "auto"),
-        ("dtype", shared.Dtype, "auto"),
+        *shared.PLACE[1:],
         ("again", _FROM, None),
-        *_format_options(),
+        *shared.FORMATS,
     ],
     frozen=True,
 )
@@ -92,7 +83,7 @@ def interpolate(context: typer.Context, options: Any) -> None:
 
         if options.out is None:
             raise ArgumentError("say where the files go with --out DIR")
-        asked = {entry.name: getattr(options, entry.name) for entry in _FORMATS if given(context, entry.name)}
+        asked = {name: getattr(options, name) for name, *_ in shared.FORMATS if given(context, name)}
         if options.again is not None:
             _refuse_beside_from(context)
             request, formats = read_request(options.again)
@@ -111,4 +102,4 @@ def _refuse_beside_from(context: typer.Context) -> None:
     for name in context.params:
         if name not in BESIDE_FROM and given(context, name):
             option = name.replace("_", "-")
-            raise ArgumentError(f"--from makes the sequence again as it was; leave {option} out, or leave --from out")
+            raise ArgumentError(f"--from repeats the sequence as it was; leave {option} out, or leave --from out")

@@ -1,9 +1,9 @@
-"""Options of the commands: those that several share, and a command made from a dataclass of options."""
+"""Options of the commands: those that several share, and a command from a dataclass of options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, field, fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -12,20 +12,28 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ..errors import ArgumentError, OutputFolderError
+from ..io.formats import Formats
+from ..models import MINIATURE
 
 Model = Annotated[str, typer.Option(help="miniature, a local folder or a hub id; see `aid models`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")]
-Frames = Annotated[int, typer.Option(help="How many, both ends included.")]
-Steps = Annotated[int, typer.Option(help="Denoising steps.")]
-Guidance = Annotated[float, typer.Option(help="Strength of the prompts; 1 is off.")]
-Warmup = Annotated[float, typer.Option(help="Share of the steps with interpolated attention, 0 to 1.")]
 Beta = Annotated[str | None, typer.Option(help='Spacing by a Beta prior, "alpha,beta" such as "3,3".')]
 Preset = Annotated[str, typer.Option(help="What measures: miniature, standard or paper-compat; see docs/metrics.md.")]
 Distance = Annotated[str | None, typer.Option(help="Of steps: miniature, clip:FOLDER, dino:FOLDER or lpips:FILE.")]
 Features = Annotated[str | None, typer.Option(help="Of fidelity: miniature, clip:FOLDER or inception:FILE.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the files: new, empty, or of this very command.")]
 
+PromptA = Annotated[str, typer.Argument(metavar="A", help="What the first frame shows.")]
+PromptB = Annotated[str, typer.Argument(metavar="B", help="What the last frame shows.")]
+
+PLACE: list[tuple[str, Any, Any]] = [("model", Model, MINIATURE), ("device", Device, "auto"), ("dtype", Dtype, "auto")]
+"""Options of every command that loads a pipeline, as `make_dataclass` takes them."""
+FORMATS: list[tuple[str, Any, Any]] = [
+    (entry.name, get_type_hints(Formats)[entry.name], field(default=entry.default, metadata=entry.metadata))
+    for entry in fields(Formats)
+]
+"""Options of every command that writes a sequence, likewise."""
 REQUEST = ".aid-command.json"
 
 
@@ -72,7 +80,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
 
 
 def command_from(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator that makes a typer command of a function over one dataclass: each field is an argument or an option.
+    """Decorator that turns a function into a typer command over one dataclass: each field is an argument or an option.
 
     A field's type is what typer would read from a parameter, `Annotated[int, typer.Option(help=...)]`; a plain type
     takes its help, and its option where that has another name, from the field's metadata,
@@ -82,7 +90,7 @@ def command_from(options: type[Any]) -> Callable[[Callable[..., None]], Callable
 
         @app.command()
         @command_from(CompareOptions)
-        def compare(options: CompareOptions) -> None: ...
+        def compare(options: Any) -> None: ...
     """
     hints = get_type_hints(options, include_extras=True)
     parameters = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]

@@ -78,7 +78,7 @@ def _sample(request: Request, folder: OutputFolder, formats: Formats) -> FrameSe
                 bar.update(task, description="decoding and saving")
 
         sequence = request.sample(pipe, step)
-        save_frames(sequence.pictures(), sequence.document(), folder, formats, sequence.latents)
+        save_frames(sequence.pil_images(), sequence.document(), folder, formats, sequence.latents)
         bar.update(task, description="done")
     return sequence
 
@@ -106,4 +106,4 @@ def _what_is_saved(folder: OutputFolder) -> str:
     if not saved:
         return "nothing is saved yet, and nothing is left behind"
     listed = saved[0] if len(saved) == 1 else f"{saved[0]} to {saved[-1]} ({len(saved)} files)"
-    return f"{folder.path} holds {listed}, each whole; the same command makes the sequence anew"
+    return f"{folder.path} holds {listed}, each whole; the same command generates the sequence anew"

@@ -1,68 +1,126 @@
-"""Options of `aid interpolate` from the fields of `InterpolationSpec`, and the specification from their texts.
+"""Options of the commands from the fields of `InterpolationSpec`, and the specification from their texts.
 
-A field with a help text is an option of the same name and type, with no line here. Those of another type on the command
-line are in `TEXTS`; `config` and `select` are objects, whose own fields are the options.
+A field with a help text is an option of the same name and type, with no line here; a tuple of any length is an option
+that may be repeated. Those of another type on the command line are in `TEXTS`; `config` and `select` are objects, whose
+own fields are the options. A command that decides some of them itself names those in `without`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from types import GenericAlias
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from ..coefficients import BetaPrior
 from ..config import AIDConfig
 from ..errors import ArgumentError
 from ..selection.settings import Selection
-from ..spec import InterpolationSpec
+from ..spec import NOT_STOCK, InterpolationSpec
 from .options import Beta
 
 Option = tuple[str, Any, Any]  # name, type and `field` of a dataclass, as `make_dataclass` takes them
 
 
-def spec_options(spec: type[InterpolationSpec] = InterpolationSpec) -> list[Option]:
-    """The options of every field, in the order of `aid interpolate --help`."""
-    return [option for entry in fields(spec) for option in _options(entry, spec)]
+def spec_options(spec: type[InterpolationSpec] = InterpolationSpec, without: Collection[str] = ()) -> list[Option]:
+    """The options of every field, in the order of `aid interpolate --help`.
+
+    Args:
+        without: fields, and options of `config`, that the command decides itself or does not take.
+    """
+    return [
+        option
+        for entry in fields(spec)
+        for owner, option in _options(entry, spec)
+        if owner not in without and option[0] not in without
+    ]
 
 
-def spec_of(options: Any, spec: type[InterpolationSpec] = InterpolationSpec) -> InterpolationSpec:
+def spec_of(
+    options: Any, spec: type[InterpolationSpec] = InterpolationSpec, without: Collection[str] = ()
+) -> InterpolationSpec:
     """The specification of an object with the options of `spec_options`, `prompt_a` and `prompt_b`.
 
     Raises:
         ArgumentError: a text that is no value of its option.
         AIDError: as `InterpolationSpec`.
     """
-    values: dict[str, Any] = {"config": AIDConfig(**{entry.name: getattr(options, entry.name) for entry in _CONFIG})}
-    values["coefficients"] = _coefficients(options.coefficients, options.beta)
-    values["select"] = _selection(options)
+    return spec.between(options.prompt_a, options.prompt_b, **spec_arguments(options, spec, without))
+
+
+def spec_arguments(
+    options: Any, spec: type[InterpolationSpec] = InterpolationSpec, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """Arguments of `interpolate`, but the prompts, from an object with the options of `spec_options`.
+
+    Args:
+        without: as `spec_options`; these keep their defaults.
+
+    Raises:
+        ArgumentError: a text that is no value of its option.
+        AIDError: as `AIDConfig`, `BetaPrior` and `Selection`.
+    """
+    config = {entry.name: getattr(options, entry.name) for entry in _CONFIG if entry.name not in without}
+    values: dict[str, Any] = {"config": AIDConfig(**config)}
+    if "coefficients" not in without:
+        values["coefficients"] = _coefficients(options.coefficients, options.beta)
+    if "select" not in without:
+        values["select"] = _selection(options)
     for entry in fields(spec):
-        if entry.name not in values and "help" in entry.metadata:
+        if entry.name not in {*values, *without} and "help" in entry.metadata:
             given = getattr(options, entry.name)
-            values[entry.name] = TEXTS[entry.name].read(given) if entry.name in TEXTS and given is not None else given
-    stock = values.pop("stock") or {}
-    return spec.between(options.prompt_a, options.prompt_b, **values, **stock)
+            if entry.name in TEXTS and given is not None:
+                given = TEXTS[entry.name].read(given)
+            elif _repeated(_hints(spec)[entry.name]) is not None:
+                if not given:
+                    continue
+                given = tuple(given)
+            values[entry.name] = given
+    stock = values.pop("stock", None) or {}
+    return {**values, **stock}
 
 
-def _options(entry: Field[Any], spec: type[InterpolationSpec]) -> Iterator[Option]:
+def _options(entry: Field[Any], spec: type[InterpolationSpec]) -> Iterator[tuple[str, Option]]:
+    """Options of one field, each with the field that it belongs to."""
     name = entry.name
     if name == "config":
         hints = get_type_hints(AIDConfig)
-        yield from ((own.name, hints[own.name], _option(own.default, own.metadata["help"])) for own in _CONFIG)
+        for own in _CONFIG:
+            yield name, (own.name, hints[own.name], _option(own.default, own.metadata["help"]))
     elif name == "coefficients":
-        yield name, str | None, _option(None, entry.metadata["help"])
-        yield "beta", Beta, None
-        yield from _selection_options(spec)
-    elif name in TEXTS:
-        default = None if entry.default in (None, MISSING) else str(entry.default)
-        yield name, TEXTS[name].type, _option(default, entry.metadata["help"])
+        yield name, (name, str | None, _option(None, entry.metadata["help"]))
+        yield name, ("beta", Beta, None)
+        for option in _selection_options(spec):
+            yield "select", option
     elif "help" in entry.metadata and name != "select":
-        yield (
-            name,
-            get_type_hints(spec, localns={"Tensor": object})[name],
-            _option(entry.default, entry.metadata["help"]),
-        )
+        yield name, (name, *_type_and_default(entry, spec))
+
+
+def _type_and_default(entry: Field[Any], spec: type[InterpolationSpec]) -> tuple[Any, Any]:
+    """Those of a field that is one option; one of any number of values is an option that may be repeated."""
+    help_text = entry.metadata["help"]
+    if entry.name in TEXTS:
+        default = None if entry.default in (None, MISSING) else str(entry.default)
+        return TEXTS[entry.name].type, _option(default, help_text)
+    hint = _hints(spec)[entry.name]
+    item = _repeated(hint)
+    if item is None:
+        return hint, _option(entry.default, help_text)
+    return GenericAlias(list, (item,)) | None, _option(None, help_text)
+
+
+def _hints(spec: type[InterpolationSpec]) -> dict[str, Any]:
+    return get_type_hints(spec, localns={"Tensor": object})
+
+
+def _repeated(hint: Any) -> Any:
+    """X of `tuple[X, ...]`, or of that and None; None is any other type, which typer reads itself."""
+    for part in (hint, *get_args(hint)):
+        if get_origin(part) is tuple and get_args(part)[1:] == (...,):
+            return get_args(part)[0]
+    return None
 
 
 def _selection_options(spec: type[InterpolationSpec]) -> Iterator[Option]:
@@ -156,11 +214,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _own_arguments() -> set[str]:
-    import inspect
-
-    from ..interpolation import interpolate
-
-    return set(inspect.signature(interpolate).parameters)
+    return {*InterpolationSpec.names(), *NOT_STOCK}
 
 
 class Text(NamedTuple):

@@ -11,6 +11,7 @@ from aid_pipeline.coefficients import BetaPrior
 from aid_pipeline.errors import MetricsError
 from aid_pipeline.metrics.presets import Instruments
 from aid_pipeline.selection.beta_fit import fit_beta
+from aid_pipeline.spec import InterpolationSpec
 from aid_pipeline.studies.comparison.methods import all_methods, pick, sample_methods
 from aid_pipeline.studies.evaluation.time_left import TimeLeft
 
@@ -36,11 +37,12 @@ def fit_prior(
     shares: list[list[float]] = []
     coefficients: tuple[float, ...] = ()
     for pair in pairs:
-        made = dict(sample_methods(pipe, pair.prompt_a, pair.prompt_b, methods, seed=pair.seed, **call))[METHOD]
-        distances = instruments.steps(made.images).distances
+        spec = InterpolationSpec.between(pair.prompt_a, pair.prompt_b, seed=pair.seed, **call)
+        frames = dict(sample_methods(pipe, spec, methods))[METHOD]
+        distances = instruments.steps(frames.images).distances
         if sum(distances) > 0:  # else the two prompts look alike, and say nothing of where to be
             shares.append([step / sum(distances) for step in distances])
-        coefficients = made.coefficients
+        coefficients = frames.coefficients
         print(f"prior, other pair {left.advance()}", flush=True)
     if not shares:
         raise MetricsError("no pair to fit the prior to changes at all")

@@ -9,6 +9,7 @@ from typing import Any
 
 from aid_pipeline.coefficients import BetaPrior
 from aid_pipeline.metrics.presets import Instruments
+from aid_pipeline.spec import InterpolationSpec
 from aid_pipeline.studies.comparison.methods import Method, all_methods, pick, rows, sample_methods
 from aid_pipeline.studies.evaluation.time_left import TimeLeft, duration
 
@@ -56,11 +57,12 @@ def measure_pair(
         wanted = {"tei": all_methods(BetaPrior(1, 1))["tei"], **wanted}
     pair, noise = unit.pair, dict(arguments)
     seed = (2 * pair.seed, 2 * pair.seed + 1) if noise.pop("two_seeds") else pair.seed
-    for name, made in sample_methods(pipe, pair.prompt_a, pair.prompt_b, wanted, seed=seed, **noise):
+    spec = InterpolationSpec.between(pair.prompt_a, pair.prompt_b, seed=seed, **noise)
+    for name, frames in sample_methods(pipe, spec, wanted):
         if unit.endpoints is None:
-            unit.endpoints = instruments.embed(made.images[[0, -1]])
-        unit.steps[name] = instruments.steps(made.images)
-        unit.interior[name] = instruments.embed(made.images[1:-1])
+            unit.endpoints = instruments.embed(frames.images[[0, -1]])
+        unit.steps[name] = instruments.steps(frames.images)
+        unit.interior[name] = instruments.embed(frames.images[1:-1])
         store.write(unit)
 
 
@@ -72,7 +74,8 @@ def estimate(pipe: Any, pair: Pair, methods: Mapping[str, Method], arguments: di
 
     def seconds(steps: int) -> float:
         began = time.perf_counter()
-        list(sample_methods(pipe, pair.prompt_a, pair.prompt_b, one, **call | {"num_inference_steps": steps}))
+        spec = InterpolationSpec.between(pair.prompt_a, pair.prompt_b, **call | {"num_inference_steps": steps})
+        list(sample_methods(pipe, spec, one))
         return time.perf_counter() - began
 
     seconds(1)  # the first call of a process is slow

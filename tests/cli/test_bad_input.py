@@ -63,6 +63,7 @@ WRONG = [
     *(["--frames", "1"], ["--mode", "both"], ["--coefficients", "0,1,0.5"], ["--beta", "0,1"], ["--guide", ""]),
     *(["--seed", "-1"], ["--chunk", "0"], ["--num-inference-steps", "0"], ["--guidance-scale", "nan"]),
     *(["--select", "best"], ["--select", "dynamic", "--explore", "3"], ["--fps", "0"], ["--revision", "main"]),
+    *(["--height", "20"], ["--width", "-8"], ["--frames", "1000000000"], ["--stock", 'prompt="x"']),
 ]
 
 

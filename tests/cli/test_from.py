@@ -36,8 +36,8 @@ def test_a_sequence_from_python_can_be_made_again(model, tmp_path):
     pipe = load_model(model, device="cpu")
     pipe.scheduler = diffusers.EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config)
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-    made = interpolate(pipe, "a", "b", frames=3, latents=latents, height=16, width=16, num_inference_steps=3)
-    made.save(tmp_path / "first", video=False)
+    sequence = interpolate(pipe, "a", "b", frames=3, latents=latents, height=16, width=16, num_inference_steps=3)
+    sequence.save(tmp_path / "first", video=False)
     result = aid("interpolate", "--from", str(tmp_path / "first"), "--out", str(tmp_path / "again"))
     assert result.exit_code == 0, result.output
     assert frames_of(tmp_path / "again") == frames_of(tmp_path / "first")
@@ -63,10 +63,11 @@ def test_other_json_is_not_a_sequence(text, tmp_path):
         (lambda document: document["machine"].update(threads=0), "threads is 0"),
         (lambda document: document.update(fps="x"), "fps must be"),
         (lambda document: document.update(model=3), "is not the sequence.json"),
+        (lambda document: document.update(coefficients=None), "coefficients is null"),
         (lambda document: document["choices"][0]["choice"].update(route="scenic"), "route must be one of"),
         (lambda document: document["choices"][0]["call"].pop("mode"), "a bucket must be an object of mode"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_an_edited_sequence_json_is_read_with_care(change, said, finished, tmp_path):
     document = json.loads((finished / "sequence.json").read_text())
@@ -87,7 +88,7 @@ def test_other_weights_do_not_make_the_same_sequence(model, tmp_path):
     path.write_text(json.dumps(document))
     result = aid("interpolate", "--from", str(path), "--out", str(tmp_path / "again"))
     assert result.exit_code == 2
-    assert "not the model the sequence was made with" in result.stderr
+    assert "not the model the sequence was sampled with" in result.stderr
 
 
 def test_frames_follow_from_coefficients(finished, tmp_path):
@@ -98,6 +99,18 @@ def test_frames_follow_from_coefficients(finished, tmp_path):
     result = aid("interpolate", "--from", str(tmp_path / "edited.json"), "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     assert len(frames_of(tmp_path / "out")) == 3
+
+
+def test_coefficients_that_were_left_out_are_those_of_the_frames(finished, tmp_path):
+    document = json.loads((finished / "sequence.json").read_text())
+    assert document["arguments"]["coefficients"] is None
+    last = len(document["coefficients"]) - 1
+    document["coefficients"] = [(index / last) ** 2 for index in range(last + 1)]
+    (tmp_path / "edited.json").write_text(json.dumps(document))
+    result = aid("interpolate", "--from", str(tmp_path / "edited.json"), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    again = json.loads((tmp_path / "out" / "sequence.json").read_text())
+    assert again["coefficients"] == again["arguments"]["coefficients"] == document["coefficients"]
 
 
 def test_threads_are_put_back(finished, tmp_path):

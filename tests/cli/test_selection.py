@@ -32,14 +32,14 @@ def test_a_selected_sequence_and_the_same_again(model, tmp_path):
 
 def test_a_distance_from_python_leaves_the_coefficients(model, tmp_path):
     pipe = load_model(model, device="cpu")
-    made = interpolate(
+    sequence = interpolate(
         pipe, "a", "b", frames=4, height=16, width=16, num_inference_steps=2, select=Selection(distance=colours)
     )
-    made.save(tmp_path / "first", video=False)
+    sequence.save(tmp_path / "first", video=False)
     result = aid("interpolate", "--from", str(tmp_path / "first"), "--out", str(tmp_path / "again"))
     assert result.exit_code == 0, result.output
     again = json.loads((tmp_path / "again" / "sequence.json").read_text())
-    assert again["coefficients"] == list(made.coefficients)
+    assert again["coefficients"] == list(sequence.coefficients)
     assert len(frames_of(tmp_path / "again")) == 4
 
 

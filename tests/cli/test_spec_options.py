@@ -56,9 +56,12 @@ def test_fields_of_the_objects_are_options(owner):
 
 @dataclass(frozen=True, eq=False)
 class Extended(InterpolationSpec):
-    """One argument more, in one place."""
+    """More arguments, each in one place."""
 
     sharpness: float = field(default=0.25, metadata={"help": "How sharp."})
+    marks: tuple[float, ...] = field(default=(0.5,), metadata={"help": "Any number."})
+    labels: tuple[str, ...] | None = field(default=None, metadata={"help": "Any number, or none."})
+    pair: tuple[int, int] = field(default=(1, 2), metadata={"help": "Two."})
 
 
 def test_a_new_field_is_an_option_and_reaches_the_specification():
@@ -69,6 +72,20 @@ def test_a_new_field_is_an_option_and_reaches_the_specification():
     assert result.exit_code == 0, result.output
     assert specs[0].sharpness == 0.5
     assert "How sharp." in invoke(command, "--help").output
+    assert (specs[0].marks, specs[0].labels, specs[0].pair) == ((0.5,), None, (1, 2))
+    several = ["--marks", "1", "--marks", "2", "--labels", "x", "--pair", "3", "4"]
+    assert invoke(command, *several).exit_code == 0
+    assert (specs[1].marks, specs[1].labels, specs[1].pair) == ((1.0, 2.0), ("x",), (3, 4))
+
+
+def test_a_command_may_leave_options_out():
+    left_out = ("mode", "seed", "select", "sharpness", "marks", "labels", "pair", "coefficients")
+    shown = {option[0] for option in spec_options(Extended, left_out)}
+    assert not shown & {*left_out, "beta", "explore"}
+    assert {"fuse_self", "frames", "stock"} <= shown
+    values = [("prompt_a", str, "a"), ("prompt_b", str, "b"), *spec_options(Extended, left_out)]
+    options = make_dataclass("Options", [*values, ("seed", str, "mine")])
+    assert spec_of(options(frames=4), Extended, left_out).to_json() == Extended.between("a", "b", frames=4).to_json()
 
 
 @pytest.mark.parametrize(

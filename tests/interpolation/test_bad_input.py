@@ -10,7 +10,6 @@ from aid_pipeline import interpolate
 from ..support.families import FAMILIES
 from ..support.stock_pipelines import clip_tokenizer, image_vae
 
-NAN = float("nan")
 SIZE = {"height": 16, "width": 16}
 
 
@@ -37,18 +36,12 @@ def pipe():
         (e.PromptError, "same embedding", {"negative_prompt": ("x", "b")}),
         (e.LatentsError, r"\(2, 4, 8, 8\) or \(7, 4, 8, 8\)", {"latents": torch.zeros(2, 4, 8, 9)}),
         (e.LatentsError, "opposite", {"latents": torch.ones(2, 4, 8, 8) * torch.tensor([1, -1]).view(2, 1, 1, 1)}),
-        (e.ArgumentError, "height.* 20; try 16", {"height": 20}),
-        (e.ArgumentError, "width.* -8", {"width": -8}),
-        (e.ArgumentError, "height.* nan", {"height": NAN}),
-        (e.ArgumentError, "guidance_rescale.* nan", {"guidance_rescale": NAN}),
         (e.ArgumentError, "eta.* 'x'", {"eta": "x"}),
         (e.ArgumentError, "clip_skip=50", {"clip_skip": 50}),
         (e.ArgumentError, "StableDiffusionPipeline refuses the call", {"num_inference_steps": 2000}),
         (e.ArgumentError, "guidance_scale=1", {"negative_prompt": "x", "guidance_scale": 1}),
         (e.ArgumentError, "did you mean guidance_rescale", {"guidance_recale": 0.5}),
         (e.ArgumentError, "did you mean negative_prompt", {"negativ_prompt": "x"}),
-        (e.ArgumentError, "use seed", {"generator": torch.Generator()}),
-        (e.ArgumentError, "another seed", {"num_images_per_prompt": 2}),
         (e.ArgumentError, "prompt_2", {"prompt_2": "x"}),
     ],
     ids=lambda value: str(value).split(" object at ")[0][:60] if isinstance(value, dict) else "",

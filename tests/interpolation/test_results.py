@@ -20,25 +20,26 @@ SD1 = FAMILIES["sd1"]
 @pytest.mark.parametrize("output_type", ["pil", "pt", "np", "latent"])
 def test_output_types_are_those_of_the_stock_call(output_type):
     pipe, wanted = SD1.pipeline(), arguments(SD1) | {"output_type": output_type}
-    made = interpolate(pipe, *PROMPTS, frames=3, config=TEI, chunk=100, **wanted).images
-    assert len(made) == 3
+    images = interpolate(pipe, *PROMPTS, frames=3, config=TEI, chunk=100, **wanted).images
+    assert len(images) == 3
     alone = pipe(prompt=PROMPTS[0], generator=torch.Generator().manual_seed(0), **wanted).images
-    assert type(made) is type(alone)
-    assert getattr(made[0], "shape", None) == getattr(alone[0], "shape", None)
+    assert type(images) is type(alone)
+    assert getattr(images[0], "shape", None) == getattr(alone[0], "shape", None)
 
 
 @pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3", "flux", "pixart_sigma"])
-def test_pictures_are_bit_equal_to_a_stock_call_that_decodes_in_slices(name):
-    """The two ends, with interpolation on for a third frame: one batch of the same shape, decoded one by one."""
+def test_frames_are_bit_equal_to_a_stock_call_that_decodes_in_slices(name):
+    """The two endpoints, with interpolation on for a third frame: one batch of the same shape, decoded one by one."""
     family = FAMILIES[name]
     pipe, wanted = family.fresh(), arguments(family, cfg=False)
-    made = interpolate(pipe, *PROMPTS, frames=3, config=AIDConfig(warmup=1.0, impl="sdpa"), chunk=100, **wanted).images
+    config = AIDConfig(warmup=1.0, impl="sdpa")
+    images = interpolate(pipe, *PROMPTS, frames=3, config=config, chunk=100, **wanted).images
     pipe.vae.enable_slicing()
     same = [torch.Generator().manual_seed(0) for _ in range(3)]
     each = [embed(pipe, prompt, None) for prompt in (PROMPTS[0], GUIDE, PROMPTS[1])]  # batches differ in last bits
     rows = {key: torch.cat([one[key] for one in each]) for key in each[0]}
     alone = pipe(**rows, generator=same, **wanted).images
-    assert torch.equal(made[[0, 2]], alone[[0, 2]])
+    assert torch.equal(images[[0, 2]], alone[[0, 2]])
 
 
 def test_the_same_call_gives_the_same_bits_and_settings_that_json_holds():
@@ -88,10 +89,10 @@ def test_frames_that_are_not_finite_are_named(output_type):
 
     pipe.unet.register_forward_hook(overflow)
     with pytest.warns(FrameWarning, match=r"frame\(s\) 1 hold NaN"):
-        made = interpolate(
+        sequence = interpolate(
             pipe, *PROMPTS, frames=4, config=TEI, chunk=100, **arguments(SD1) | {"output_type": output_type}
         )
-    assert made.not_finite == (1,)
+    assert sequence.not_finite == (1,)
 
 
 def test_frames_that_the_safety_checker_blacks_out_are_named():
@@ -109,12 +110,12 @@ def test_frames_that_the_safety_checker_blacks_out_are_named():
     )
     pipe.set_progress_bar_config(disable=True)
     with pytest.warns(FrameWarning, match=r"frame\(s\) 0, 1, 2 were blacked out"):
-        made = interpolate(pipe, *PROMPTS, frames=3, config=TEI, **arguments(SD1))
-    assert made.flagged == (0, 1, 2)
+        sequence = interpolate(pipe, *PROMPTS, frames=3, config=TEI, **arguments(SD1))
+    assert sequence.flagged == (0, 1, 2)
 
 
 def test_sound_frames_are_not_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error", FrameWarning)
-        made = interpolate(SD1.pipeline(), *PROMPTS, frames=2, **arguments(SD1))
-    assert made.faults == []
+        sequence = interpolate(SD1.pipeline(), *PROMPTS, frames=2, **arguments(SD1))
+    assert sequence.faults == []

@@ -1,8 +1,8 @@
-"""`InterpolationSpec`: defaults and signature, every check without a pipeline, JSON, and frames from coefficients."""
+"""`InterpolationSpec`: defaults and signature, JSON, and frames from coefficients."""
 
 import inspect
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pytest
@@ -10,10 +10,8 @@ import torch
 
 from aid_pipeline import AIDConfig, BetaPrior, Selection, interpolate
 from aid_pipeline import errors as e
-from aid_pipeline.keyframes import Keyframe
 from aid_pipeline.spec import InterpolationSpec
 
-NAN = float("nan")
 SIGNATURE = (
     *("pipe", "prompt_a", "prompt_b", "frames", "config", "guide", "coefficients", "latents", "seed", "chunk"),
     *("num_inference_steps", "guidance_scale", "negative_prompt", "height", "width", "output_type"),
@@ -97,52 +95,17 @@ def test_frames_and_coefficients_that_differ(frames):
         between(frames=frames, coefficients=[0, 0.5, 1])
 
 
-# ---------------------------------------------------------------- checks
+def test_a_copy_with_other_coefficients_has_as_many_frames():
+    given = between(coefficients=[0, 0.5, 1])
+    assert replace(given, coefficients=(0, 0.2, 0.9, 1)).frames == 4
+    assert replace(given, coefficients=None).frames == 7
+    assert replace(between(), coefficients=(0, 1)).frames == 2
+    assert replace(given, guidance_scale=1).frames == 3
 
 
-@pytest.mark.parametrize(
-    ("error", "said", "wrong"),
-    [
-        (e.PromptError, "prompt_a", {"prompt_a": " "}),
-        (e.PromptError, "prompt_b .* 3", {"prompt_b": 3}),
-        (e.PromptError, "guide .* 3", {"guide": 3}),
-        (e.PromptError, "5 interior frames; got 2", {"guide": ["x", "y"]}),
-        (e.PromptError, "frames=2", {"guide": "x", "frames": 2}),
-        (e.PromptError, "guide 2", {"guide": ["x", "", "x", "x", "x"]}),
-        (e.PromptError, "reads no guide", {"guide": "x", "config": AIDConfig(mode="denoising")}),
-        (e.PromptError, "negative_prompt .* 3", {"negative_prompt": 3}),
-        (e.PromptError, "negative_prompt", {"negative_prompt": ["x", "y", "z"]}),
-        (e.ConfigError, "config .* 'outer'", {"config": "outer"}),
-        (e.ConfigError, "config .* {'mode'", {"config": {"mode": "outer"}}),
-        (e.CoefficientsError, "frames .* 1$", {"frames": 1}),
-        (e.CoefficientsError, "frames .* 1$", {"coefficients": [0.5]}),
-        (e.CoefficientsError, "number 1 is nan", {"coefficients": [0, NAN, 1]}),
-        (e.CoefficientsError, "number 2 is 0.5", {"coefficients": [0, 0.6, 0.5, 1]}),
-        (e.CoefficientsError, "tensor", {"coefficients": torch.eye(2)}),
-        (e.LatentsError, r"\(3, 4, 8, 8\)", {"latents": torch.zeros(3, 4, 8, 8)}),
-        (e.LatentsError, "NaN", {"latents": torch.full((2, 4, 8, 8), NAN)}),
-        (e.LatentsError, "torch.int64", {"latents": torch.zeros(2, 4, 8, 8, dtype=torch.int64)}),
-        (e.LatentsError, "seed .* -1", {"seed": -1}),
-        (e.LatentsError, r"seed .* \(1, 2, 3\)", {"seed": (1, 2, 3)}),
-        (e.LatentsError, "seed .* 0.5", {"seed": 0.5}),
-        (e.ArgumentError, "num_inference_steps .* 0", {"num_inference_steps": 0}),
-        (e.ArgumentError, "guidance_scale .* nan", {"guidance_scale": NAN}),
-        (e.ArgumentError, "output_type .* 'jpeg'", {"output_type": "jpeg"}),
-        (e.ArgumentError, "chunk .* 0", {"chunk": 0}),
-        (e.ArgumentError, "chunk .* 'all'", {"chunk": "all"}),
-        (e.SelectionError, "select .* 'best'", {"select": "best"}),
-        (e.SelectionError, "coefficients", {"select": "dynamic", "coefficients": BetaPrior(3, 3)}),
-    ],
-    ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
-)
-def test_each_wrong_value_is_named_without_a_pipeline(error, said, wrong):
-    with pytest.raises(error, match=said):
-        InterpolationSpec.between(**{"prompt_a": "a", "prompt_b": "b", **wrong})
-
-
-def test_three_keyframes_are_not_accepted_yet():
-    with pytest.raises(e.PromptError, match="two keyframes, got 3"):
-        InterpolationSpec(keyframes=[Keyframe("a"), Keyframe("b"), Keyframe("c")])
+def test_a_copy_keeps_frames_that_were_asked_for():
+    with pytest.raises(e.CoefficientsError, match="frames=7"):
+        replace(between(frames=7), coefficients=(0, 1))
 
 
 # ---------------------------------------------------------------- JSON

@@ -1,4 +1,4 @@
-"""Stock call of `interpolate`: embeddings, noise and schedulers, against calls made by hand."""
+"""Stock call of `interpolate`: embeddings, noise and schedulers, against calls by hand."""
 
 import gc
 
@@ -23,7 +23,7 @@ def test_rows_are_those_of_a_call_made_by_hand(family, guide, cfg):
     """Embeddings, pooled and negative ones, masks and slerped latents, against an independent maker of the call."""
     pipe = family.pipeline()
     call = family.call(pipe, UNEVEN, guide=guide, cfg=cfg, steps=STEPS)
-    made = interpolate(
+    sequence = interpolate(
         pipe,
         *PROMPTS,
         frames=len(UNEVEN),
@@ -33,7 +33,7 @@ def test_rows_are_those_of_a_call_made_by_hand(family, guide, cfg):
         latents=call["latents"][[0, -1]],
         **arguments(family, cfg, output_type="latent"),
     )
-    assert distance(made.images, stock(pipe, call)) < 1e-4
+    assert distance(sequence.images, stock(pipe, call)) < 1e-4
 
 
 def test_endpoints_are_the_stock_call_of_their_prompt_and_seed(family):

@@ -9,10 +9,12 @@ from typer.testing import CliRunner
 
 from aid_pipeline.cli.app import app
 from aid_pipeline.errors import UnsupportedPipelineError
+from aid_pipeline.spec import InterpolationSpec
 from aid_pipeline.studies.diagnosis.replacement import ROWS, replaced_images
 from tests.support.families import FAMILIES
 
 pytest.importorskip("matplotlib")
+between = InterpolationSpec.between
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ class Recorder:
 def test_replaced_attention_is_the_other_images(pipe, kind):
     """Against a batch of a and b in which a's conditional row reads b's keys and values."""
     prompts, seeds = ("a red sphere", "the blue cube on sand"), (5, 9)
-    images = replaced_images(pipe, *prompts, seeds, num_inference_steps=3, guidance_scale=4.0)
+    images = replaced_images(pipe, between(*prompts, seed=seeds, num_inference_steps=3, guidance_scale=4.0))
     assert images.shape == (4, 3, 16, 16)
     for index in range(2):  # both originals are what the stock call makes
         torch.testing.assert_close(images[index], stock(pipe, prompts[index], seeds[index]), atol=1e-4, rtol=0)
@@ -68,21 +70,31 @@ def test_replaced_attention_is_the_other_images(pipe, kind):
 
 
 def test_cross_attention_of_equal_noise_is_the_other_picture(pipe):
-    images = replaced_images(pipe, "a", "b", (4, 4), num_inference_steps=2)
+    images = replaced_images(pipe, between("a", "b", seed=(4, 4), num_inference_steps=2))
     torch.testing.assert_close(images[ROWS.index("a, cross from b")], images[1], atol=1e-4, rtol=0)
 
 
 def test_the_study_leaves_the_pipeline_as_it_was(pipe):
     before = {name: module.processor for name, module in pipe.unet.named_modules() if hasattr(module, "processor")}
-    replaced_images(pipe, "a", "b", (1, 2), num_inference_steps=1, guidance_scale=1.0)
+    replaced_images(pipe, between("a", "b", seed=(1, 2), num_inference_steps=1, guidance_scale=1.0))
     after = {name: module.processor for name, module in pipe.unet.named_modules() if hasattr(module, "processor")}
     assert all(after[name] is processor for name, processor in before.items())
     assert not pipe.unet._forward_pre_hooks
 
 
+def test_size_negative_prompt_and_stock_arguments_reach_the_images(pipe):
+    """Both originals are what the stock call generates with the same arguments."""
+    size, more = {"height": 24, "width": 16}, {"negative_prompt": "a grey box", "guidance_rescale": 0.5}
+    call = {**size, **more, "num_inference_steps": 2, "guidance_scale": 4.0}
+    images = replaced_images(pipe, between("a red sphere", "a blue cube", seed=(5, 9), **call))
+    noise = torch.randn(1, 4, 12, 8, generator=torch.Generator().manual_seed(9))
+    alone = pipe("a blue cube", latents=noise, output_type="pt", **call).images[0]
+    torch.testing.assert_close(images[1], alone, atol=1e-4, rtol=0)
+
+
 def test_other_families_are_refused():
     with pytest.raises(UnsupportedPipelineError, match="SD3Transformer2DModel does not have"):
-        replaced_images(FAMILIES["sd3"].fresh(), "a", "b", (1, 2))
+        replaced_images(FAMILIES["sd3"].fresh(), between("a", "b", seed=(1, 2)))
 
 
 def test_diagnose_on_the_command_line(miniature, tmp_path):
@@ -98,7 +110,13 @@ def test_diagnose_on_the_command_line(miniature, tmp_path):
     for name in ("replacement", "profile", "pictures"):
         with Image.open(tmp_path / "out" / f"{name}.png") as image:
             image.load()
-    for wrong, said in ((["--noises", "0"], "noises must be at least 1"), (["--warmup", "2"], "warmup")):
+    for wrong, said in (
+        (["--noises", "0"], "noises must be at least 1"),
+        (["--warmup", "2"], "warmup"),
+        (["--seed", "1,2"], "seed must be one number"),
+        (["--seed", str(2**63 - 3)], "2**63 - 1"),
+        (["--frames", "2"], "at least 3"),
+    ):
         result = CliRunner().invoke(app, [*command, *wrong])
         assert result.exit_code == 2
         assert said in result.stderr

@@ -116,13 +116,13 @@ def test_prompts_are_made_once(miniature, tmp_path, monkeypatch):
     small = ["--frames", "3", "--num-inference-steps", "1", "--guidance-scale", "1", "--no-plots"]
     command = ["evaluate", str(source), "--out", str(tmp_path / "out"), "--model", str(miniature), *small]
     command += measured_by(miniature)
-    made, sample = [], Request.sample
+    sampled, sample = [], Request.sample
 
     def interrupted(self, pipe, progress=None):
-        if made and len(made) < 2:
-            made.append("interrupted")
+        if sampled and len(sampled) < 2:
+            sampled.append("interrupted")
             raise KeyboardInterrupt
-        made.append(self.spec.keyframes[0].prompt)
+        sampled.append(self.spec.keyframes[0].prompt)
         return sample(self, pipe, progress)
 
     monkeypatch.setattr(Request, "sample", interrupted)
@@ -132,7 +132,7 @@ def test_prompts_are_made_once(miniature, tmp_path, monkeypatch):
     result = aid(*command)
     assert result.exit_code == 0, result.output
     assert "1 of 2 sequences are there already" in result.output
-    assert made == ["a red sphere", "interrupted", "a ring"]
+    assert sampled == ["a red sphere", "interrupted", "a ring"]
     with monkeypatch.context() as patch:
 
         def stop(*_):
@@ -143,7 +143,7 @@ def test_prompts_are_made_once(miniature, tmp_path, monkeypatch):
         assert result.exit_code == 1
         assert "all sequences are kept" in result.stderr
     assert aid(*command).exit_code == 0
-    assert len(made) == 3
+    assert len(sampled) == 3
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert document["sequences"][0]["prompts"] == ["a red sphere", "a blue cube"]
     assert set(document["sequences"][0]["clip_scores"]) == {"a", "b"}

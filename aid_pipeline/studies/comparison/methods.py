@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...attention.endpoint_cache import EndpointCache
 from ...coefficients import BetaPrior, frame_coefficients
 from ...config import AIDConfig
 from ...errors import ArgumentError, MetricsError
+from ...families import find_denoiser
+from ...interpolation import exclusive, prepare
 from ...metrics.images import cross_fade
-from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
+from ...spec import InterpolationSpec
 
 CROSS_FADE = "cross-fade"
 MAIN = ("tei", "di", "aid-o", "aid-i", CROSS_FADE)
 """Rows of the paper's Table 1, and what none of them may be compared without."""
 ABLATION = ("tei+beta", "aid-o-unfused", "aid-o-uniform", "aid-i-unfused", "aid-i-uniform")
 """Attention interpolation, fusion and the Beta prior, on and off, as far as `MAIN` does not hold it already."""
+UNSHARED = ("guide", "latents", "coefficients", "select")
+"""Arguments of a sequence that methods side by side do not share: each method has its own spacing."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Method:
 
     Attributes:
         title: in tables.
-        config: None for the pixel cross-fade between the ends.
+        config: None for the pixel cross-fade between the endpoints.
         prior: where its frames lie; None for evenly spaced.
     """
 
@@ -57,7 +62,7 @@ class MethodFrames:
     coefficients: tuple[float, ...]
 
 
-def all_methods(prior: BetaPrior, warmup: float = 0.5, impl: str = "auto") -> dict[str, Method]:
+def all_methods(prior: BetaPrior, warmup: float = AIDConfig.warmup, impl: str = AIDConfig.impl) -> dict[str, Method]:
     """Every method by name. The paper's AID has all three parts: interpolated attention, fusion and the Beta prior.
 
     Args:
@@ -65,8 +70,8 @@ def all_methods(prior: BetaPrior, warmup: float = 0.5, impl: str = "auto") -> di
         warmup, impl: as `AIDConfig`.
     """
 
-    def config(mode: str, fuse_self: bool = True) -> AIDConfig:
-        return AIDConfig(mode=mode, fuse_self=fuse_self, warmup=warmup, impl=impl)
+    def config(mode: str, fused: bool = True) -> AIDConfig:
+        return AIDConfig(mode=mode, fuse_self=fused, warmup=warmup, impl=impl)
 
     return {
         "tei": Method("TEI", config("none")),
@@ -95,18 +100,19 @@ def pick(names: list[str] | tuple[str, ...], methods: Mapping[str, Method]) -> d
 
 
 def runs(methods: Mapping[str, Method], frames: int) -> dict[AIDConfig, tuple[tuple[float, ...], tuple[str, ...]]]:
-    """Which calls make these methods: by configuration, the coefficients of all its frames, and the methods served.
+    """Which calls sample these methods: by configuration, the coefficients of all its frames, and the methods served.
 
-    A frame depends on its own coefficient and the ends alone, so methods that differ only in spacing share one call
-    and every coefficient they have in common. The ends are those of the first call, which must leave keys and values
-    for all others: outer comes before inner, which may leave cross-attention plain, and both before plain attention.
+    A frame depends on its own coefficient and the endpoints alone, so methods that differ only in spacing share one
+    call and every coefficient they have in common. The endpoints are those of the first call, which must leave keys and
+    values for all others: outer comes before inner, which may leave cross-attention plain, and both before plain
+    attention.
     """
     grouped: dict[AIDConfig, list[str]] = {}
     for name, method in methods.items():
         if method.config is not None:
             grouped.setdefault(method.config, []).append(name)
     if not grouped:
-        raise ArgumentError("a cross-fade alone has no ends; add a method that makes them, such as tei")
+        raise ArgumentError("a cross-fade alone has no endpoints; add a method that samples them, such as tei")
     order = ("outer", "inner", "none", "denoising")
     return {
         config: (
@@ -118,77 +124,74 @@ def runs(methods: Mapping[str, Method], frames: int) -> dict[AIDConfig, tuple[tu
 
 
 def rows(methods: Mapping[str, Method], frames: int) -> int:
-    """Frames denoised to make these methods once: both ends, and those between of every call."""
+    """Frames denoised to sample these methods once: both endpoints, and the interior frames of every call."""
     return 2 + sum(len(coefficients) - 2 for coefficients, _ in runs(methods, frames).values())
+
+
+def check_shared(spec: InterpolationSpec) -> None:
+    """Check that these arguments are those of every method.
+
+    Raises:
+        ArgumentError: one of `UNSHARED`; fewer than 3 frames.
+    """
+    for name in UNSHARED:
+        if getattr(spec, name) is not None:
+            raise ArgumentError(f"methods are compared without {name}, got {getattr(spec, name)!r}; leave it out")
+    if spec.frames < 3:
+        raise ArgumentError(f"frames must be at least 3 to compare interior frames, got {spec.frames}")
+
+
+def shared_arguments(spec: InterpolationSpec) -> dict[str, Any]:
+    """The arguments of every method, as JSON holds them."""
+    arguments: dict[str, Any] = spec.to_json()["arguments"]
+    decided = (*UNSHARED, "seed", "output_type")
+    shared = {name: value for name, value in arguments.items() if name not in decided}
+    return {**shared, "warmup": spec.config.warmup, "impl": spec.config.impl}
 
 
 def sample_methods(
     pipe: Any,
-    prompt_a: str,
-    prompt_b: str,
+    spec: InterpolationSpec,
     methods: Mapping[str, Method],
-    frames: int = 7,
-    seed: int | tuple[int, int] = 0,
-    num_inference_steps: int = DEFAULT_STEPS,
-    guidance_scale: float = DEFAULT_GUIDANCE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[str, MethodFrames]]:
-    """Every method's frames, in the order they are ready, from equal prompts and noise; the ends are denoised once.
+    """Every method's frames, in the order they are ready, from equal prompts and noise; endpoints are denoised once.
 
     Args:
-        methods: by name, with one share of interpolated steps; a cross-fade is made of the ends of the first call.
-        seed, num_inference_steps, guidance_scale: as `interpolate`.
+        spec: of every method but for `config` and `coefficients`, which are a method's own.
+        methods: by name, with one share of interpolated steps; a cross-fade is of the endpoints of the first call.
         progress: called with (frames times steps done, in all).
 
     Raises:
         MetricsError: frames that are not finite or that the model's safety checker blacked out.
-        AIDError: as `interpolate`.
+        AIDError: as `check_shared` and `interpolate`.
     """
-    from ...attention.endpoint_cache import EndpointCache
-    from ...conditioning.encoding import check_guidance, encode_prompts
-    from ...conditioning.latents import check_seed
-    from ...conditioning.prompts import check_prompts
-    from ...families import find_family
-    from ...sampling.denoising import Denoising
-    from ...sampling.stock_call import private_copy
-
-    prompts, family = check_prompts(prompt_a, prompt_b, None, None, frames), find_family(pipe)
-    call = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
-    do_classifier_free_guidance = check_guidance(pipe, family, call, False)
-    encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, {})
-    memory, total, done = EndpointCache(), rows(methods, frames), 0
-    ends: Tensor | None = None
-    for config, (coefficients, names) in runs(methods, frames).items():
-        count = len(coefficients) - (2 if memory.filled else 0)
+    check_shared(spec)
+    denoiser, common = find_denoiser(pipe), prepare(pipe, replace(spec, output_type="pt"))
+    cache, total, done = EndpointCache(), rows(methods, spec.frames), 0
+    endpoints: Tensor | None = None
+    for config, (coefficients, names) in runs(methods, spec.frames).items():
+        count = len(coefficients) - (2 if cache.filled else 0)
 
         def step(steps_done: int, steps: int, done: int = done, count: int = count) -> None:
             if progress is not None:
                 progress(done * steps + count * steps_done, total * steps)
 
-        denoising = Denoising(
-            pipe=pipe,
-            config=config,
-            encoded=encoded,
-            has_guide=False,
-            seeds=check_seed(seed),
-            latents=None,
-            chunk="auto",
-            call=call,
-            output_type="pt",
-        )
-        made = denoising.sample(coefficients, step, memory)
-        if made.not_finite or made.flagged:
-            wrong = "not finite" if made.not_finite else "blacked out by the safety checker"
-            raise MetricsError(f"{names[0]} of {prompt_a!r} and {prompt_b!r}: frames are {wrong}")
-        images = (made.images.detach().float().cpu() * 255).round() / 255
+        with exclusive(denoiser):
+            sampled = replace(common, config=config).sample(coefficients, step, cache)
+        if sampled.not_finite or sampled.flagged:
+            wrong = "not finite" if sampled.not_finite else "blacked out by the safety checker"
+            prompts = " and ".join(repr(keyframe.prompt) for keyframe in spec.keyframes)
+            raise MetricsError(f"{names[0]} of {prompts}: frames are {wrong}")
+        images = (sampled.images.detach().float().cpu() * 255).round() / 255
         done += count
-        if ends is None:
-            ends = torch.stack([images[0], images[-1]])
+        if endpoints is None:
+            endpoints = torch.stack([images[0], images[-1]])
         for name in names:
-            wanted = frame_coefficients(methods[name].prior, frames)
+            wanted = frame_coefficients(methods[name].prior, spec.frames)
             yield name, MethodFrames(images[[coefficients.index(t) for t in wanted]], wanted)
-    assert ends is not None
+    assert endpoints is not None
     for name, method in methods.items():
         if method.config is None:
-            faded = cross_fade(torch.cat([ends[:1].expand(frames - 1, -1, -1, -1), ends[1:]]))
-            yield name, MethodFrames((faded * 255).round() / 255, frame_coefficients(None, frames))
+            faded = cross_fade(torch.cat([endpoints[:1].expand(spec.frames - 1, -1, -1, -1), endpoints[1:]]))
+            yield name, MethodFrames((faded * 255).round() / 255, frame_coefficients(None, spec.frames))

@@ -53,8 +53,8 @@ def html_page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(settings)}. All rows of a seed start from the same noise and have the same ends; t is below each "
-        "frame.</p>",
+        f"<p>{escape(settings)}. All rows of a seed start from the same noise and have the same endpoints; t is below "
+        "each frame.</p>",
     ]
     for seed, rows in sampled.items():
         parts.append(f'<h2>Seed {seed}</h2><div class="scroll"><table>')

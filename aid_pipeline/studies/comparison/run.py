@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ...atomic_files import write_atomically, write_json
 from ...coefficients import BetaPrior
-from ...conditioning.latents import check_seed
-from ...conditioning.prompts import check_prompts
 from ...errors import ArgumentError
 from ...io.machine import versions
 from ...io.provenance import model_identity
-from ...sampling.stock_arguments import check_numbers
-from .methods import Method, all_methods, pick, runs, sample_methods
+from ...spec import InterpolationSpec
+from .methods import Method, all_methods, check_shared, pick, runs, sample_methods, shared_arguments
 from .page import Rows, html_page, sheet
 
 
@@ -25,54 +23,46 @@ class ComparisonSettings:
     """What `aid compare` shows.
 
     Args:
+        spec: what all rows have in common; mode, spacing and seed are each row's own.
         methods: names of the rows, in their order; see `all_methods`.
+        seeds: of the noise, one set of rows each.
         beta: "alpha,beta" of the methods with a Beta prior; None or empty means uniform.
-
-    The others are those of `interpolate`.
 
     Raises:
         AIDError: everything that can be said before a model is loaded.
     """
 
-    prompt_a: str
-    prompt_b: str
-    seeds: tuple[int, ...]
-    frames: int
+    spec: InterpolationSpec
     methods: tuple[str, ...]
+    seeds: tuple[int, ...]
     beta: str | None
-    warmup: float
-    num_inference_steps: int
-    guidance_scale: float
 
     def __post_init__(self) -> None:
-        if self.frames < 3:
-            raise ArgumentError(f"frames must be at least 3 to compare what lies between, got {self.frames}")
+        check_shared(self.spec)
         if len(set(self.seeds)) < len(self.seeds):
             raise ArgumentError(f"every seed once, got {', '.join(map(str, self.seeds))}")
         for seed in self.seeds:
-            check_seed(seed)
-        runs(self.rows, self.frames)
-        check_prompts(self.prompt_a, self.prompt_b, None, None, 2)
-        check_numbers(self.num_inference_steps, self.guidance_scale, "pt", "auto")
+            replace(self.spec, seed=seed)
+        runs(self.rows, self.spec.frames)
 
     @cached_property
     def rows(self) -> dict[str, Method]:
         """The methods by name."""
-        return pick(self.methods, all_methods(BetaPrior.parse(self.beta or "1,1"), self.warmup))
+        config = self.spec.config
+        return pick(self.methods, all_methods(BetaPrior.parse(self.beta or "1,1"), config.warmup, config.impl))
 
     def to_json(self) -> dict[str, Any]:
         """The "arguments" of `comparison.json`."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._fields().items()}
+        own = {"methods": list(self.methods), "seeds": list(self.seeds), "beta": self.beta}
+        return {**shared_arguments(self.spec), **own}
 
     def line(self) -> str:
         """The settings in one line."""
+        spec = self.spec
         return (
-            f"{self.num_inference_steps} steps, guidance {self.guidance_scale:g}, warm-up {self.warmup:g}, "
+            f"{spec.num_inference_steps} steps, guidance {spec.guidance_scale:g}, warm-up {spec.config.warmup:g}, "
             f"Beta prior {self.beta}"
         )
-
-    def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def compare(
@@ -102,14 +92,9 @@ def compare(
         sampled[seed] = dict(
             sample_methods(
                 pipe,
-                settings.prompt_a,
-                settings.prompt_b,
+                replace(settings.spec, seed=seed),
                 settings.rows,
-                settings.frames,
-                seed,
-                settings.num_inference_steps,
-                settings.guidance_scale,
-                progress=lambda done, total, seed=seed: progress(seed, done, total),  # type: ignore[misc]
+                lambda done, total, seed=seed: progress(seed, done, total),  # type: ignore[misc]
             )
         )
         files = _write(folder, settings, sampled, f"{identity['pipeline']}, {settings.line()}")
@@ -120,7 +105,7 @@ def compare(
 
 
 def _write(folder: Path, settings: ComparisonSettings, sampled: Mapping[int, Rows], line: str) -> list[str]:
-    a, b = settings.prompt_a, settings.prompt_b
+    a, b = (keyframe.prompt for keyframe in settings.spec.keyframes)
     files = {
         "comparison.html": html_page(a, b, settings.rows, sampled, line),
         "comparison.png": sheet(a, b, settings.rows, sampled),

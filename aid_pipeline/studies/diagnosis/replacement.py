@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,13 +18,13 @@ from aid_kernels import InterpolationPlan
 
 from ...attention.layers import attention_layers
 from ...attention.processors import InterpolatedAttnProcessor
-from ...conditioning.encoding import check_guidance, encode_prompts
-from ...conditioning.prompts import check_prompts
+from ...conditioning.encoding import ENCODER_TEXTS
 from ...config import AIDConfig
 from ...errors import MetricsError, RowsError, UnsupportedPipelineError
-from ...families import find_denoiser, find_family, has_separate_cross_attention
+from ...families import find_denoiser, has_separate_cross_attention
+from ...interpolation import exclusive, prepare
 from ...sampling.stock_call import private_copy
-from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
+from ...spec import InterpolationSpec
 
 ROWS = ("a", "b", "a, self from b", "a, cross from b")
 """Rows of the batch: both images, and the first with one kind of attention reading the second."""
@@ -40,28 +41,21 @@ def replacement_plans() -> dict[str, InterpolationPlan]:
 
 
 @torch.no_grad()
-def replaced_images(
-    pipe: Any,
-    prompt_a: str,
-    prompt_b: str,
-    seeds: tuple[int, int],
-    num_inference_steps: int = DEFAULT_STEPS,
-    guidance_scale: float = DEFAULT_GUIDANCE,
-    impl: str = "auto",
-) -> Tensor:
+def replaced_images(pipe: Any, spec: InterpolationSpec) -> Tensor:
     """The four images of `ROWS`: (4, 3, height, width) float32 in [0, 1] on the CPU.
 
     Args:
         pipe: a Stable Diffusion 1.x, 2.x or XL pipeline with stock attention processors.
-        seeds: of the noise of a and of b. With equal ones "a, cross from b" is b itself, since keys and values of text
-            do not depend on the image.
-        impl: of the operator.
+        spec: the prompts of a and b, the arguments of their stock call, and the operator's implementation. Its seeds
+            are of the noise of a and of b. With equal ones "a, cross from b" is b itself, since keys and values of
+            text do not depend on the image.
 
     Raises:
         UnsupportedPipelineError: another family, or processors that are not stock.
         PromptError: an empty or too long prompt.
         RowsError: the pipeline orders its rows in a way that is not known here.
         MetricsError: an image that is not finite or that the safety checker blacked out.
+        AIDError: as `interpolate`, of what else depends on the pipeline.
     """
     denoiser = find_denoiser(pipe)
     if not has_separate_cross_attention(denoiser):
@@ -69,22 +63,18 @@ def replaced_images(
             f"the study replaces self- and cross-attention apart, which {type(denoiser).__name__} does not have; use a "
             "Stable Diffusion 1.x, 2.x or XL model"
         )
-    family = find_family(pipe)
-    do_classifier_free_guidance = check_guidance(pipe, family, {"guidance_scale": guidance_scale}, False)
-    own = private_copy(pipe)
-    encoded = encode_prompts(
-        own, family, check_prompts(prompt_a, prompt_b, None, None, 2), do_classifier_free_guidance, {}
-    )
+    denoising = prepare(pipe, spec)
     # every row but b's has a's text: cross-attention "from b" reads b's keys through the plan
     rows = [1 if name == "b" else 0 for name in ROWS]
-    embeddings = {name: value[rows] for name, value in encoded.arguments_for((0.0, 1.0)).items()}
-    with _replacing(denoiser, embeddings["prompt_embeds"], AIDConfig(mode="outer", fuse_self=False, impl=impl)):
+    embeddings = {name: value[rows] for name, value in denoising.encoded.arguments_for((0.0, 1.0)).items()}
+    config = replace(spec.config, mode="outer", fuse_self=False)
+    own, seeds = private_copy(pipe), [denoising.seeds[row] for row in rows]
+    call = {name: value for name, value in denoising.call.items() if name not in ENCODER_TEXTS}
+    with exclusive(denoiser), _replacing(denoiser, embeddings["prompt_embeds"], config):
         output = own(
-            **embeddings,
-            latents=_noise(own, denoiser, [seeds[row] for row in rows]),
-            generator=[torch.Generator("cpu").manual_seed(seeds[0]) for _ in rows],
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
+            **{**call, **embeddings},
+            latents=_noise(own, denoiser, seeds, spec.height, spec.width),
+            generator=[torch.Generator("cpu").manual_seed(denoising.seeds[0]) for _ in rows],
             output_type="pt",
         )
     images: Tensor = output.images.detach().float().cpu()
@@ -128,10 +118,14 @@ def _replacing(denoiser: nn.Module, embeds: Tensor, config: AIDConfig) -> Iterat
             module.set_processor(originals[name])
 
 
-def _noise(pipe: Any, denoiser: Any, seeds: Sequence[int]) -> Tensor:
-    """Unscaled noise (rows, C, h, w), drawn on the CPU, in the model's own size."""
+def _noise(pipe: Any, denoiser: Any, seeds: Sequence[int], height: int | None, width: int | None) -> Tensor:
+    """Unscaled noise (rows, C, h, w), drawn on the CPU, of images of this size in pixels; None means the model's."""
     size = denoiser.config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
-    shape = (denoiser.config.in_channels, height, width)
+    own = (size, size) if isinstance(size, int) else tuple(size)
+    sides = [
+        side if pixels is None else pixels // pipe.vae_scale_factor
+        for side, pixels in zip(own, (height, width), strict=True)
+    ]
+    shape = (denoiser.config.in_channels, *sides)
     drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(drawn).to(pipe.device, denoiser.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,10 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...coefficients import BetaPrior
+from ...errors import ArgumentError
 from ...metrics.distances import Distance, distance_name, measured
 from ...metrics.images import as_images
 from ...metrics.step_distances import StepMeasures, step_measures
-from ...spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
+from ...spec import InterpolationSpec
 from .. import plots
 from ..comparison.methods import all_methods, pick, sample_methods
 from .replacement import ROWS, replaced_images
@@ -78,43 +79,50 @@ class Study:
         }
 
 
+def noise_seeds(spec: InterpolationSpec, noise: int) -> tuple[int, int]:
+    """Seeds of a noise: of a (and the sequences), and of b.
+
+    Raises:
+        ArgumentError: the specification has a seed for each endpoint.
+        LatentsError: a seed that is too large.
+    """
+    if not isinstance(spec.seed, int):
+        raise ArgumentError(f"seed must be one number, that of the first noise, got {spec.seed!r}")
+    first = spec.seed + 2 * noise
+    return replace(spec, seed=(first, first + 1)).seeds()
+
+
 def study(
     pipe: Any,
-    prompt_a: str,
-    prompt_b: str,
+    spec: InterpolationSpec,
     distance: Distance,
-    noises: int = 4,
-    frames: int = 7,
-    seed: int = 0,
-    warmup: float = 0.5,
-    num_inference_steps: int = DEFAULT_STEPS,
-    guidance_scale: float = DEFAULT_GUIDANCE,
+    noises: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
-    """Make and measure the images of the study.
+    """Sample and measure the images of the study.
 
     Args:
+        spec: what all images have in common; its seed is that of the first noise.
         noises: repetitions; noise k has the seeds seed + 2k for a (and the sequences) and seed + 2k + 1 for b.
         progress: called with (noises done, in all).
 
     Raises:
-        AIDError: as `replaced_images` and `interpolate`.
+        AIDError: as `replaced_images` and `sample_methods`.
     """
     found = Study(distance_name(distance))
-    methods = pick(PROFILED, all_methods(BetaPrior(1, 1), warmup))
-    call: dict[str, Any] = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+    methods = pick(PROFILED, all_methods(BetaPrior(1, 1), spec.config.warmup, spec.config.impl))
     for noise in range(noises):
         if progress is not None:
             progress(noise, noises)
-        seeds = seed + 2 * noise, seed + 2 * noise + 1
-        images = replaced_images(pipe, prompt_a, prompt_b, seeds, **call)
+        seeds = noise_seeds(spec, noise)
+        images = replaced_images(pipe, replace(spec, seed=seeds))
         for name, (first, second) in DISTANCES.items():
             pair = (images[[ROWS.index(one)]] for one in (first, second))
             found.distances[name].append(float(measured(distance, *pair)[0]))
         found.images.append(images)
-        for name, made in sample_methods(pipe, prompt_a, prompt_b, methods, frames, seeds[0], **call):
-            found.steps.setdefault(methods[name].title, []).append(step_measures(distance, made.images))
-            found.coefficients = made.coefficients
+        for name, frames in sample_methods(pipe, replace(spec, seed=seeds[0]), methods):
+            found.steps.setdefault(methods[name].title, []).append(step_measures(distance, frames.images))
+            found.coefficients = frames.coefficients
     if progress is not None:
         progress(noises, noises)
     return found

@@ -28,9 +28,9 @@ class Measured:
     Attributes:
         name, coefficients, prompts, guide: as `FrameSet`.
         small: the frames, none larger than `SMALL`, to draw.
-        steps, faded: of the sequence, and of a pixel cross-fade between its ends.
+        steps, faded: of the sequence, and of a pixel cross-fade between its endpoints.
         endpoints: (2, d) features.
-        interior, faded_interior: (m - 2, d) features of the frames between.
+        interior, faded_interior: (m - 2, d) features of the interior frames.
         clip: CLIP score of each frame with each prompt (a, b and the guide if there is one), where the features are a
             CLIP's and the prompts are known.
         clip_missing: why there are none although the prompts are known.

@@ -22,7 +22,7 @@ class PromptPair:
 
     prompt_a: str
     prompt_b: str
-    seed: int = 0
+    seed: int | tuple[int, int] = InterpolationSpec.seed
     guide: str | None = None
     negative_prompt: str | None = None
 
@@ -72,11 +72,11 @@ def generate_sequences(
     progress: Callable[[int, int], None],
     steps: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Make what is not there yet; returns the sequences' folders, in order.
+    """Generate what is not there yet; returns the sequences' folders, in order.
 
     Args:
         out: sequence k goes to its folder `000k`.
-        progress: called before each sequence with (made, to be made); sequences that were there do not count.
+        progress: called before each sequence with (generated, to be generated); sequences that were there do not count.
         steps: called with (steps done, steps in all) of the sequence under way.
 
     Raises:
@@ -100,7 +100,7 @@ def generate_sequences(
                 pipe = requests[index].load()
                 pipe.set_progress_bar_config(disable=True)
             sequence = requests[index].sample(pipe, steps)
-            save_frames(sequence.pictures(), sequence.document(), folder, Formats(video=False), sequence.latents)
+            save_frames(sequence.pil_images(), sequence.document(), folder, Formats(video=False), sequence.latents)
         finally:
             folder.release()
     progress(len(todo), len(todo))

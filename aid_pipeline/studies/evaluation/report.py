@@ -53,13 +53,13 @@ def page(result: dict[str, Any], images: Sequence[str] = ()) -> str:
         f"**{said['distance']}** (reads {said['distance_reads']}), fidelity by **{said['features']}**; frames "
         f"{said['frames']}. Figures of other distances or features cannot be compared with these. Intervals are 95 %.",
         "",
-        "| | smoothness ↑ | consistency ↓ | largest step ↓ | way / ends | FID ↓ | KID x 1000 ↓ |",
+        "| | smoothness ↑ | consistency ↓ | largest step ↓ | path / endpoints | FID ↓ | KID x 1000 ↓ |",
         "|---|---|---|---|---|---|---|",
         _line("these", rows["sequences"]),
         _line("*pixel cross-fade*", rows["cross-fade"]),
         "",
         "A cross-fade is likely to be the smoother and more consistent one: only fidelity tells it apart. FID and KID "
-        f"compare {counts[1]} frames between with {counts[0]} ends.",
+        f"compare {counts[1]} interior frames with {counts[0]} endpoints.",
     ]
     if rows["sequences"]["few_pictures"]:
         lines.append("That is fewer than there are features: FID is far from its limit here and says little.")
@@ -68,7 +68,7 @@ def page(result: dict[str, Any], images: Sequence[str] = ()) -> str:
             f"{'prompt ' if name != 'guide' else ''}{name} {Estimate(**figures).text(2)}"
             for name, figures in summary["clip_scores"].items()
         )
-        lines += ["", f"CLIP score (100 cos) of the frames between with {scores}."]
+        lines += ["", f"CLIP score (100 cos) of the interior frames with {scores}."]
     missing = [sequence for sequence in result["sequences"] if "clip_scores_missing" in sequence]
     if missing:
         lines += ["", f"No CLIP scores of {len(missing)} sequence(s): {_cell(missing[0]['clip_scores_missing'])}."]
@@ -99,7 +99,7 @@ def _line(title: str, row: dict[str, Any]) -> str:
     cells = (
         title,
         *(Estimate(**row[name]).text() for name in ("smoothness", "consistency", "largest_step")),
-        Estimate(**row["path_ratio"]).text(2) if row["path_ratio"] else "ends are equal",
+        Estimate(**row["path_ratio"]).text(2) if row["path_ratio"] else "endpoints are equal",
         Estimate(**row["fid"]).text(2),
         Estimate(**kid).text(2),
     )

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...coefficients import BetaPrior
-from ...config import AIDConfig
 from ...errors import ArgumentError
 from ...metrics.frame_folder import read_frames
 from ...metrics.presets import Instruments
 from ...request import Request
+from ...spec import InterpolationSpec
 from .measure import measure, summarise
 from .prompts_file import read_prompts, requests_for
 from .report import write_report
 
-GENERATION = (
-    *("model", "device", "dtype", "frames", "mode", "fuse_self", "warmup", "beta"),
-    *("num_inference_steps", "guidance_scale", "chunk"),
-)
-"""Settings of sequences that are generated from prompts; a folder's frames have none."""
 
-
-def requests_of(source: Path, generation: Mapping[str, Any]) -> list[Request]:
+def requests_of(source: Path, arguments: dict[str, Any], **where: Any) -> list[Request]:
     """The sequences of a CSV of prompts.
 
     Args:
         source: the CSV.
-        generation: every one of `GENERATION` by name; "beta" as the text of a Beta prior, "chunk" None for auto.
+        arguments: of `interpolate`, but those of a line; the same for all sequences.
+        where: `model`, `device` and `dtype` of a `Request`.
 
     Raises:
-        AIDError: settings or lines that no sequence can have.
+        AIDError: arguments or lines that no sequence can have.
     """
-    chosen = dict(generation)
-    if chosen["frames"] < 3:
-        raise ArgumentError(f"frames must be at least 3 to be measured, got {chosen['frames']}: nothing lies between")
-    where = {name: chosen.pop(name) for name in ("model", "device", "dtype")}
-    config = AIDConfig(**{name: chosen.pop(name) for name in ("mode", "fuse_self", "warmup")})
-    chunk, beta = chosen.pop("chunk"), chosen.pop("beta")
-    chosen |= {"chunk": "auto" if chunk is None else chunk, "config": config}
-    chosen |= {"coefficients": None if beta is None else BetaPrior.parse(beta)}
-    return requests_for(read_prompts(source), chosen, **where)
+    frames = InterpolationSpec.between("a", "b", **arguments).frames  # says what is wrong before the file is read
+    if frames < 3:
+        raise ArgumentError(f"frames must be at least 3 to be measured, got {frames}: nothing lies between")
+    return requests_for(read_prompts(source), arguments, **where)
 
 
 def evaluate(

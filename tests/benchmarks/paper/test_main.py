@@ -7,6 +7,7 @@ import pytest
 from aid_pipeline import BetaPrior, load_model
 from aid_pipeline.metrics.presets import preset
 from aid_pipeline.selection.beta_fit import fit_beta
+from aid_pipeline.spec import InterpolationSpec
 from aid_pipeline.studies.comparison.methods import all_methods, pick, sample_methods
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper import run as work
@@ -83,11 +84,11 @@ def test_a_prior_fitted_to_other_pairs(loaded_once, tmp_path, capsys):
     assert settings["beta_from"] == "fitted to 1 other pairs"
     assert f"({settings['beta']}) was fitted to 1 other pairs" in (tmp_path / "out" / "paper.md").read_text()
     alpha, beta = map(float, settings["beta"].split(","))
-    made = dict(sample_methods(
-        paper.load_model(), *_prompts(draw_pairs("world", 1, 1, first=work.FITTED_TRIAL)[0]),
-        pick(["aid-o-uniform"], METHODS), 4, work.FITTED_TRIAL * 1000, 1, 1.0,
-    ))  # fmt: skip
-    steps = paper.preset().steps(made["aid-o-uniform"].images).distances
+    call = {"frames": 4, "seed": work.FITTED_TRIAL * 1000, "num_inference_steps": 1, "guidance_scale": 1.0}
+    pair = draw_pairs("world", 1, 1, first=work.FITTED_TRIAL)[0]
+    spec = InterpolationSpec.between(*_prompts(pair), **call)
+    samples = dict(sample_methods(paper.load_model(), spec, pick(["aid-o-uniform"], METHODS)))
+    steps = paper.preset().steps(samples["aid-o-uniform"].images).distances
     expected = fit_beta((0, 1 / 3, 2 / 3, 1), steps)
     assert (alpha, beta) == pytest.approx((expected.alpha, expected.beta), rel=0.05)
     assert "and 1 pairs to fit the prior to: about" in capsys.readouterr().out

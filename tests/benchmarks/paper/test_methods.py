@@ -5,9 +5,11 @@ import torch
 
 from aid_pipeline import BetaPrior, interpolate, load_model
 from aid_pipeline.errors import ArgumentError
+from aid_pipeline.spec import InterpolationSpec
 from aid_pipeline.studies.comparison.methods import all_methods, pick, rows, runs, sample_methods
 
 METHODS = all_methods(BetaPrior(3, 3))
+PROMPTS = "a red sphere", "a blue cube"
 
 
 @pytest.mark.slow
@@ -19,18 +21,15 @@ def test_methods_that_share_a_call_get_their_own_frames(miniature):
     assert len(runs(wanted, 4)) == 4
     assert rows(wanted, 4) == 2 + 2 + 2 + 4 + 2
     reports: list[tuple[int, int]] = []
-    made = dict(
-        sample_methods(
-            pipe, "a red sphere", "a blue cube", wanted, 4, 3, **call, progress=lambda *done: reports.append(done)
-        )
-    )
+    spec = InterpolationSpec.between(*PROMPTS, frames=4, seed=3, **call)
+    made = dict(sample_methods(pipe, spec, wanted, lambda *done: reports.append(done)))
     assert reports[-1] == (24, 24)
     assert reports == sorted(reports)
     assert list(made)[:2] == ["aid-o", "aid-o-uniform"]
     for name in ("tei", "di", "aid-o", "aid-o-uniform", "aid-i-unfused"):
         method = METHODS[name]
         alone = interpolate(
-            pipe, "a red sphere", "a blue cube", frames=4, config=method.config, coefficients=method.prior, seed=3,
+            pipe, *PROMPTS, frames=4, config=method.config, coefficients=method.prior, seed=3,
             output_type="pt", **call,
         )  # fmt: skip
         names = list(made)
@@ -50,8 +49,8 @@ def test_any_methods_may_be_missing_from_a_pair(miniature):
     pipe = load_model(str(miniature), device="cpu")
     call = {"frames": 3, "num_inference_steps": 2, "guidance_scale": 3.0}
     missing = pick(["tei", "aid-i", "aid-i-unfused", "aid-o-unfused"], METHODS)
-    made = dict(sample_methods(pipe, "a red sphere", "a blue cube", missing, **call))
-    whole = dict(sample_methods(pipe, "a red sphere", "a blue cube", METHODS, **call))
+    spec = InterpolationSpec.between(*PROMPTS, **call)
+    made, whole = (dict(sample_methods(pipe, spec, methods)) for methods in (missing, METHODS))
     assert set(made) == set(missing)
     for name in missing:
         assert (made[name].images - whole[name].images).abs().max() < 2 / 255, name
@@ -60,5 +59,5 @@ def test_any_methods_may_be_missing_from_a_pair(miniature):
 def test_unknown_methods_and_a_cross_fade_alone():
     with pytest.raises(ArgumentError, match="got morph"):
         pick(["tei", "morph"], METHODS)
-    with pytest.raises(ArgumentError, match="has no ends"):
+    with pytest.raises(ArgumentError, match="has no endpoints"):
         runs(pick(["cross-fade"], METHODS), 7)
