@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aid_kernels import CallBucket, Choice, choices_to_json, recorded_choices
 
 from .attention.memory import CPU_ROWS
+from .attention.step_caches import check_step_caches
 from .coefficients import BetaPrior
 from .conditioning.encoding import check_guidance, encode_prompts
 from .conditioning.prompts import warn_if_prompts_equal
@@ -181,7 +182,10 @@ def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
     check_size(pipe, spec.height, spec.width, binned)
     guidance = {"guidance_scale": spec.guidance_scale, **stock}
     do_classifier_free_guidance = check_guidance(pipe, family, guidance, spec.negative_prompt is not None)
-    check_image_prompts(pipe, stock, _rows_per_frame(family, do_classifier_free_guidance))
+    rows = _rows_per_frame(family, do_classifier_free_guidance)
+    check_image_prompts(pipe, stock, rows)
+    dynamic = spec.select is not None and spec.select.method == "dynamic"
+    check_step_caches(find_denoiser(pipe), spec.chunk, rows * spec.frames, dynamic)
     return do_classifier_free_guidance
 
 

@@ -59,6 +59,19 @@ def rebind(processor: Any, state: DenoiserState, layer: LayerCache, linear_cross
     return rebound
 
 
+def advice(processor_class: type) -> str:
+    """What to do about a processor without a primitive: the class of diffusers that takes its place, if any."""
+    from diffusers.models import attention_processor
+
+    plain = processor_class.__name__.removeprefix("XFormers").removeprefix("Sliced").removesuffix("2_0")
+    if hasattr(attention_processor, f"{plain}2_0") and plain + "2_0" != processor_class.__name__:
+        return (
+            f"set diffusers' {plain}2_0 first: denoiser.set_attn_processor({plain}2_0()), on the pipeline's unet or "
+            "transformer"
+        )
+    return "diffusers has no other processor for it: load the pipeline again, or use a model without linear attention"
+
+
 def is_rebound(processor: Any) -> bool:
     """Whether a processor is a rebound one."""
     return hasattr(type(processor), LAYER_SLOT)
@@ -73,8 +86,8 @@ def _rebound_class(cls: type, state: DenoiserState, linear_cross: bool, denoiser
             methods[name] = copier.copy(function)
     if not methods:
         raise UnsupportedPipelineError(
-            f"{cls.__name__} does not call {' or '.join(PRIMITIVES)}, so its attention cannot be interpolated; switch "
-            "to the default processors first (no xFormers, no attention slicing, no linear attention)"
+            f"{cls.__name__} does not call {' or '.join(PRIMITIVES)}, so its attention cannot be interpolated; "
+            f"{advice(cls)}"
         )
     call = methods.get("__call__", cls.__call__)
 

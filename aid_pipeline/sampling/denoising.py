@@ -16,14 +16,16 @@ from ..attention.apply import aid
 from ..attention.endpoint_cache import EndpointCache
 from ..attention.frames import Frames
 from ..conditioning.embeddings import Encoded
-from ..conditioning.encoding import ENCODER_TEXTS
+from ..conditioning.encoding import ENCODER_TEXTS, REFUSALS
 from ..conditioning.latents import FrameNoise, image_of_each_frame
 from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError
 from ..families import find_denoiser, find_family
 from .embedding_handover import stub_embeddings
 from .prompt_switch import PromptSwitch
+from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
+from .step_callback import with_frame_rows
 from .stock_arguments import stock_parameters
 from .stock_call import CallMonitor, Progress, private_copy
 
@@ -93,7 +95,7 @@ class Denoising:
         call, monitor = run.arguments(), run.monitor
         try:
             output = run.pipe(**call)
-        except (ValueError, TypeError) as error:
+        except REFUSALS as error:
             if monitor.started or isinstance(error, AIDError):
                 raise
             raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
@@ -138,8 +140,10 @@ class _SamplingRun:
         self._family = find_family(denoising.pipe)
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
+        if getattr(self.pipe, "scheduler", None) is not None:
+            share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
         self.monitor = CallMonitor(self._interpolating, progress)
-        self.monitor.install(self.pipe)
+        self.monitor.install(self.pipe, denoising.pipe)
         self._switch = None
         if denoising.config.mode == "denoising":
             self._switch = PromptSwitch(denoising.encoded, coefficients, self._family, lambda: self.monitor.steps_done)
@@ -154,7 +158,7 @@ class _SamplingRun:
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
         if "negative_prompt" in stock_parameters(self.pipe):
             call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
-        return call
+        return with_frame_rows(call, len(self._coefficients), fixed_prompts=self._switch is not None)
 
     def _embeddings(self) -> dict[str, Tensor]:
         """Every frame's, by the stock call's argument names."""

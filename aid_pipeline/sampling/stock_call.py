@@ -50,9 +50,20 @@ class CallMonitor:
     ended: float = 0.0
     steps_done: int = 0
     not_finite: set[int] = field(default_factory=set)
+    _stop: Callable[[], None] | None = None
 
-    def install(self, pipe: Any) -> None:
-        """Put the monitor on `pipe`, which must be a private copy."""
+    def install(self, pipe: Any, original: Any) -> None:
+        """Put the monitor on `pipe`, which must be a private copy of `original`.
+
+        A stop button sets `_interrupt` on the pipeline that its owner holds; the copy then stops as that would.
+        """
+
+        def stop() -> None:
+            pipe._interrupt = pipe._interrupt or original._interrupt
+
+        if hasattr(type(original), "interrupt"):
+            original._interrupt = False  # as the stock call does when it begins
+            self._stop = stop
         pipe.progress_bar = self._progress_bar(pipe.progress_bar)
         if getattr(pipe, "image_processor", None) is not None:
             processor = copy.copy(pipe.image_processor)
@@ -83,6 +94,8 @@ class CallMonitor:
 
     def _count(self, done: int, steps: int) -> None:
         self.steps_done = done
+        if self._stop is not None:
+            self._stop()
         if self.progress is not None:
             self.progress(done, steps)
 
