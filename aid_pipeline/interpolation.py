@@ -21,6 +21,7 @@ from .attention.step_caches import check_step_caches
 from .coefficients import BetaPrior
 from .conditioning.encoding import check_guidance, encode_prompts
 from .conditioning.prompts import warn_if_prompts_equal
+from .conditioning.replay import check_replay
 from .config import AIDConfig
 from .errors import BusyError, FrameWarning
 from .families import find_denoiser, find_family
@@ -63,7 +64,8 @@ def interpolate(
     the pipeline alone generates from their prompt and seed.
 
     Args:
-        pipe: a pipeline of a supported family (Stable Diffusion 1.x, 2.x, XL, 3.x, FLUX.1, PixArt).
+        pipe: a pipeline for images with `encode_prompt` (Stable Diffusion 1.x, 2.x, XL, 3.x, FLUX.1, PixArt; of others,
+            those whose text reaches the denoiser as embeddings of a row per prompt).
         prompt_a, prompt_b: what the first and the last frame show.
         frames: m >= 2, both endpoints included; by default as many as there are numbers in `coefficients`, else 7.
         config: how to interpolate; None means `AIDConfig()`.
@@ -130,7 +132,9 @@ def sample_sequence(
     measure = None if spec.select is None else distance(spec.select.distance)
     family, choice = find_family(pipe), None
     with _exclusive(find_denoiser(pipe)), recorded_choices(choices) as used:
-        encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
+        encoded: Any = prompts
+        if family.is_known:
+            encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
         denoising = Denoising(
             pipe=pipe,
             config=spec.config,
@@ -180,8 +184,13 @@ def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
     check_size(pipe, spec.height, spec.width, binned)
-    guidance = {"guidance_scale": spec.guidance_scale, **stock}
-    do_classifier_free_guidance = check_guidance(pipe, family, guidance, spec.negative_prompt is not None)
+    if family.is_known:
+        guidance = {"guidance_scale": spec.guidance_scale, **stock}
+        do_classifier_free_guidance = check_guidance(pipe, family, guidance, spec.negative_prompt is not None)
+    else:
+        scale = None if spec.guidance_scale == DEFAULT_GUIDANCE else spec.guidance_scale
+        check_replay(pipe, spec.prompts(), spec.config.mode, scale)
+        do_classifier_free_guidance = True  # the most rows that a call may have
     rows = _rows_per_frame(family, do_classifier_free_guidance)
     check_image_prompts(pipe, stock, rows)
     dynamic = spec.select is not None and spec.select.method == "dynamic"

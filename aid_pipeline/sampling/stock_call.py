@@ -59,7 +59,7 @@ class CallMonitor:
         """
 
         def stop() -> None:
-            pipe._interrupt = pipe._interrupt or original._interrupt
+            pipe._interrupt = getattr(pipe, "_interrupt", False) or original._interrupt
 
         if hasattr(type(original), "interrupt"):
             original._interrupt = False  # as the stock call does when it begins
@@ -90,7 +90,10 @@ class CallMonitor:
                 _wait_for_device()
                 self.ended = time.perf_counter()
 
-        return progress_bar
+        def loop(iterable: Any = None, total: int | None = None) -> _Loop:
+            return _Loop(progress_bar(iterable, total), iterable)
+
+        return loop
 
     def _count(self, done: int, steps: int) -> None:
         self.steps_done = done
@@ -108,6 +111,25 @@ class CallMonitor:
             return stock(*args, **kwargs)
 
         return postprocess
+
+
+class _Loop:
+    """A stock loop's progress bar, which it enters and updates, or iterates over."""
+
+    def __init__(self, bar: AbstractContextManager[_CountedBar], iterable: Any) -> None:
+        self._bar, self._iterable = bar, iterable
+
+    def __enter__(self) -> _CountedBar:
+        return self._bar.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._bar.__exit__(*error)
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._bar as bar:
+            for item in self._iterable:
+                yield item
+                bar.update()
 
 
 class _CountedBar:

@@ -113,3 +113,29 @@ def test_a_text_encoder_that_was_left_out_reads_nothing(name):
     with pytest.raises(AIDError) as raised:
         interpolate(pipe, far + "sphere", far + "cube", config=FULL, **arguments(family, frames=3))
     assert "long" in str(raised.value)
+
+
+@pytest.mark.parametrize("iterates", [False, True])
+def test_a_loop_that_iterates_over_its_progress_bar_is_counted_like_one_that_updates_it(iterates):
+    """Kandinsky's loops, among others, iterate over it."""
+    from contextlib import contextmanager
+
+    from aid_pipeline.sampling.stock_call import CallMonitor
+
+    pipe, steps, running = FAMILIES["sd1"].fresh(), [], []
+
+    @contextmanager
+    def denoising(count):
+        running.append(count)
+        yield
+        running.append("over")
+
+    CallMonitor(denoising, lambda done, total: steps.append((done, total))).install(pipe, FAMILIES["sd1"].pipeline())
+    if iterates:
+        assert list(pipe.progress_bar([5, 4, 3])) == [5, 4, 3]
+    else:
+        with pipe.progress_bar(total=3) as bar:
+            for _ in range(3):
+                bar.update()
+    assert running == [3, "over"]
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
