@@ -72,6 +72,11 @@ class Family:
     separate_cross_attention: bool = False
     packed_patch: int = 1
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it has an entry here; texts of others are encoded by replay."""
+        return bool(self.encoder_outputs)
+
 
 FAMILIES = (
     Family(
@@ -143,20 +148,20 @@ def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
 
 
 def find_family(pipe: Any) -> Family:
-    """The family of a pipeline.
+    """The family of a pipeline: its entry, or one that says nothing but the denoiser's class.
 
     Raises:
-        UnsupportedPipelineError: a pipeline whose text conditions are not known here.
+        UnsupportedPipelineError: a pipeline without `encode_prompt`.
     """
     denoiser = find_denoiser(pipe)
     arguments = inspect.signature(pipe.__call__).parameters
     fitting = [family for family in _with_denoiser(denoiser) if family.call_argument in (None, *arguments)]
-    if not fitting or not hasattr(pipe, "encode_prompt"):
+    if not hasattr(pipe, "encode_prompt"):
         raise UnsupportedPipelineError(
-            f"interpolate does not know how {type(pipe).__name__} ({type(denoiser).__name__}) encodes text; known: "
-            f"{', '.join(family.name for family in FAMILIES)}. Encode it yourself and use `with aid(...)`"
+            f"{type(pipe).__name__} has no encode_prompt to interpolate between texts with; encode them yourself and "
+            "use `with aid(...)`"
         )
-    return fitting[-1]
+    return fitting[-1] if fitting else Family(type(pipe).__name__, type(denoiser).__name__, (), {})
 
 
 def _with_denoiser(denoiser: nn.Module) -> list[Family]:
@@ -205,7 +210,8 @@ def size_divisor(pipe: Any) -> int:
     latent = int(getattr(pipe, "vae_scale_factor", 8))
     patch = find_family(pipe).packed_patch
     if getattr(pipe, "transformer", None) is not None:
-        patch *= int(getattr(find_denoiser(pipe).config, "patch_size", 1))
+        size = getattr(find_denoiser(pipe).config, "patch_size", 1)
+        patch *= int(size if isinstance(size, int) else max(size))  # time, height and width of a video model's
     return math.lcm(8, latent * patch)
 
 

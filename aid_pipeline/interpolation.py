@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from aid_kernels import CallBucket, Choice, choices_to_json, recorded_choices
 
 from .attention.memory import CPU_ROWS
+from .attention.step_caches import check_step_caches
 from .coefficients import BetaPrior
+from .conditioning.embeddings import Encoded
 from .conditioning.encoding import check_guidance, encode_prompts
-from .conditioning.prompts import warn_if_prompts_equal
+from .conditioning.prompts import Prompts, warn_if_prompts_equal
+from .conditioning.replay import check_replay
 from .config import AIDConfig
 from .errors import BusyError, FrameWarning
 from .families import find_denoiser, find_family
@@ -62,7 +65,8 @@ def interpolate(
     the pipeline alone generates from their prompt and seed.
 
     Args:
-        pipe: a pipeline of a supported family (Stable Diffusion 1.x, 2.x, XL, 3.x, FLUX.1, PixArt).
+        pipe: a pipeline for images with `encode_prompt` (Stable Diffusion 1.x, 2.x, XL, 3.x, FLUX.1, PixArt; of others,
+            those whose text reaches the denoiser as embeddings of a row per prompt).
         prompt_a, prompt_b: what the first and the last frame show.
         frames: m >= 2, both endpoints included; by default as many as there are numbers in `coefficients`, else 7.
         config: how to interpolate; None means `AIDConfig()`.
@@ -167,12 +171,14 @@ def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
 
 
 def _denoising(pipe: Any, spec: InterpolationSpec, do_classifier_free_guidance: bool) -> Denoising:
+    family, prompts = find_family(pipe), spec.prompts()
+    encoded: Encoded | Prompts = prompts  # the call of a family without an entry encodes them itself
+    if family.is_known:
+        encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
     return Denoising(
         pipe=pipe,
         config=spec.config,
-        encoded=encode_prompts(
-            private_copy(pipe), find_family(pipe), spec.prompts(), do_classifier_free_guidance, dict(spec.stock)
-        ),
+        encoded=encoded,
         has_guide=spec.guide is not None,
         seeds=spec.seeds(),
         latents=spec.latents,
@@ -195,9 +201,17 @@ def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
     check_size(pipe, spec.height, spec.width, binned)
-    guidance = {"guidance_scale": spec.guidance_scale, **stock}
-    do_classifier_free_guidance = check_guidance(pipe, family, guidance, spec.negative_prompt is not None)
-    check_image_prompts(pipe, stock, _rows_per_frame(family, do_classifier_free_guidance))
+    if family.is_known:
+        guidance = {"guidance_scale": spec.guidance_scale, **stock}
+        do_classifier_free_guidance = check_guidance(pipe, family, guidance, spec.negative_prompt is not None)
+    else:
+        scale = None if spec.guidance_scale == DEFAULT_GUIDANCE else spec.guidance_scale
+        check_replay(pipe, spec.prompts(), spec.config.mode, scale)
+        do_classifier_free_guidance = True  # the most rows that a call may have
+    rows = _rows_per_frame(family, do_classifier_free_guidance)
+    check_image_prompts(pipe, stock, rows)
+    dynamic = spec.select is not None and spec.select.method == "dynamic"
+    check_step_caches(find_denoiser(pipe), spec.chunk, rows * spec.frames, dynamic)
     return do_classifier_free_guidance
 
 

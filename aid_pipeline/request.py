@@ -117,14 +117,22 @@ class Request:
     def _compare(self, pipe: Any) -> None:
         from .io.machine import machine, versions
         from .io.provenance import model_identity
+        from .io.weights import changed_weights
 
         before, now = self.expected["model"], model_identity(pipe)
+        changed = changed_weights(before.get("weights", {}), now["weights"])
         for name in ("fingerprint", "pipeline"):
             if before[name] != now[name]:
                 raise ModelError(
                     f"{self.model} is not the model the sequence was sampled with: its {name} is {now[name]}, "
                     f"the sequence's {before[name]}"
                 )
+        if changed:
+            raise ModelError(
+                f"the sequence was made with other weights of {', '.join(changed)} than {self.model} holds: they were "
+                "changed after loading (a fine-tuned or swapped model, a merged LoRA, a textual inversion), which "
+                "sequence.json does not hold; make this sequence again from Python"
+            )
         for kind, current in (("versions", versions()), ("machine", machine(pipe.device))):
             then = self.expected[kind]
             other = [

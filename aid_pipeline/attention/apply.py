@@ -13,13 +13,13 @@ from torch import nn
 from aid_kernels import CallBucket, Explanation
 
 from ..config import AIDConfig
-from ..errors import BusyError, ConfigError
+from ..errors import BusyError, ConfigError, UnsupportedPipelineError
 from ..families import find_denoiser
 from .denoiser_hook import DenoiserHook
 from .frames import Frames
 from .kv_bank import LayerCache
 from .layers import attention_layers, head_dim, is_lerp_of_endpoints, is_linear_cross_attention
-from .rebinding import rebind
+from .rebinding import has_primitive, has_softmax, rebind
 from .report import expected_service, format_report
 from .state import DenoiserState
 
@@ -28,6 +28,8 @@ logger = logging.getLogger("aid_pipeline")
 PLAIN_CROSS = (
     "inner cross-attention without a guide equals the plain one (keys and values are linear in the text embedding)"
 )
+
+NO_SOFTMAX = "linear attention has no softmax to interpolate"
 
 
 class AIDHandle:
@@ -50,8 +52,11 @@ class AIDHandle:
         self._skips_linear = config.mode == "inner" and not frames.has_guide and is_lerp_of_endpoints(frames)
         self._originals = {name: module.processor for name, module in self._modules.items()}
         # all exist before the first is installed: a refusal leaves the denoiser untouched
+        self._without_softmax = layers_without_softmax(denoiser, self._originals)
         self._rebound = {
-            name: rebind(processor, self._state, self._layers[name], name in self._linear, denoiser)
+            name: processor
+            if name in self._without_softmax
+            else rebind(processor, self._state, self._layers[name], name in self._linear, denoiser)
             for name, processor in self._originals.items()
         }
         self._scheduler = scheduler
@@ -76,11 +81,16 @@ class AIDHandle:
                 (
                     layer,
                     None if layer.served else self._expected(head_dim(self._modules[name])),
-                    PLAIN_CROSS if self._skips_linear and name in self._linear and not layer.served else None,
+                    self._why_plain(name, layer),
                 )
                 for name, layer in self._layers.items()
             ]
         )
+
+    def _why_plain(self, name: str, layer: LayerCache) -> str | None:
+        if name in self._without_softmax:
+            return NO_SOFTMAX
+        return PLAIN_CROSS if self._skips_linear and name in self._linear and not layer.served else None
 
     def calls(self) -> dict[str, list[CallBucket]]:
         """The kinds of call that were seen, by attention layer; none of a compiled denoiser."""
@@ -198,6 +208,19 @@ def aid(pipe_or_denoiser: Any, config: AIDConfig, frames: Frames) -> Iterator[AI
         handle.check_found()
     finally:
         handle.remove()
+
+
+def layers_without_softmax(denoiser: nn.Module, processors: dict[str, Any]) -> set[str]:
+    """Names of the layers whose attention is linear.
+
+    Raises:
+        UnsupportedPipelineError: all of them are.
+    """
+    classes = {type(processor) for processor in processors.values()}
+    linear = {cls for cls in classes if not has_primitive(cls, denoiser) and not has_softmax(cls)}
+    if linear == classes:
+        raise UnsupportedPipelineError(f"no layer of {type(denoiser).__name__} has a softmax: {NO_SOFTMAX}")
+    return {name for name, processor in processors.items() if type(processor) in linear}
 
 
 def _moves_weights(denoiser: nn.Module) -> bool:

@@ -27,8 +27,10 @@ from .frames import Frames
 from .image_embeds import FrameImageEmbeds
 from .masks import MaskChecker
 from .memory import auto_chunk, measure_row
+from .row_checks import check_embedding_rows, check_latent_rows
 from .row_matching import FrameFinder
 from .state import AttentionContext, DenoiserState
+from .step_caches import check_step_caches, step_caches
 from .step_counter import StepCounter
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -74,6 +76,8 @@ class DenoiserHook:
         self._masks = MaskChecker()
         self._images = None if frames.image_embeds is None else FrameImageEmbeds(denoiser, frames)
         self._chunk = frames.chunk
+        self._in_blocks = False  # until latents of a call are seen to be a block of frames each
+        self._one_batch = bool(step_caches(denoiser))
         self._chunks: dict[tuple[Any, ...], tuple[list[Chunk], Tensor | None]] = {}
         self._calls = 0
         self._call = _CallUnderWay()
@@ -142,14 +146,19 @@ class DenoiserHook:
         call = DenoiserCall(self._names, args, kwargs)
         arguments = call.named()
         step = self._advance(arguments)
+        check_embedding_rows(arguments, call.batch)
+        if not self._in_blocks and step > 0:
+            self._in_blocks = check_latent_rows(call.sample, self._finder.rows)
         start = self._find(arguments, first_step=step == 0)
+        if self._one_batch:
+            check_step_caches(self._denoiser, self._chunk, call.batch, self._frames.endpoints is not None)
         if start is not None and self._images is not None:
             call = self._images.inject(call, start)
         active = start if step < self._active_steps else None
         if active is not None:
             self._masks.check(arguments)
         if self._chunk == "auto":
-            self._chunk = self._rows_that_fit(call)
+            self._chunk = call.batch if self._one_batch else self._rows_that_fit(call)
         return self._chunks_of(call, active), call
 
     def _advance(self, arguments: dict[str, Any]) -> int:
@@ -160,6 +169,8 @@ class DenoiserHook:
             )
         before = self._steps.step
         step = self._steps.advance(arguments["timestep"])
+        if step != before:
+            self._finder.start_step()
         if step != before and step == 0:
             self._finder.start_run()
         elif step == 1 and before == 0:
@@ -181,11 +192,12 @@ class DenoiserHook:
         cache, batch, device = self._frames.endpoints, call.batch, call.sample.device
         endpoints = [] if cache is None else self._finder.endpoint_rows(batch)
         cached = endpoints if cache is not None and cache.filled else []
-        key = (batch, active, device)
+        base = replace(self._base, skips_linear_cross=False) if self._finder.by_place else self._base
+        key = (batch, active, device, base.skips_linear_cross)
         if key not in self._chunks:
             plan = None if active is None else self._finder.plan(active, batch, device)
             self._chunks[key] = plan_chunks(
-                batch, self.chunk, plan, self._base, device, saves=cache is not None, cached=cached
+                batch, self.chunk, plan, base, device, saves=cache is not None, cached=cached
             )
         chunks, order = self._chunks[key]
         outputs = [cache.load(self._calls - 1, self._layers, device)] if cache is not None and cached else []

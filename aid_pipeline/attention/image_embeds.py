@@ -27,9 +27,8 @@ class FrameImageEmbeds:
 
     def __init__(self, denoiser: nn.Module, frames: Frames) -> None:
         self._slot = image_slot(denoiser)
-        self._denoiser = denoiser
         self._frames = frames
-        self._placed: dict[tuple[int, int], list[Tensor]] = {}
+        self._placed: dict[tuple[Any, ...], list[Tensor]] = {}
 
     def inject(self, call: DenoiserCall, start: int) -> DenoiserCall:
         """The call with the frames' image embeddings in their rows.
@@ -37,15 +36,17 @@ class FrameImageEmbeds:
         Args:
             start: the frames' first row.
         """
-        key = (start, call.batch)
+        like = call.sample  # weights may be elsewhere, or of another dtype, between calls
+        key = (start, call.batch, like.device, like.dtype)
         if key not in self._placed:
-            self._placed[key] = self._place(start, call.batch)
+            self._placed[key] = self._place(start, call.batch, like)
         value: Any = self._placed[key] if self._slot.takes_list else self._placed[key][0]
         return call.with_entry(self._slot.argument, self._slot.entry, value)
 
-    def _place(self, start: int, batch: int) -> list[Tensor]:
-        """Per adapter, embeddings of all rows: the negative ones, or zeros, around the frames'."""
-        frames, weight = self._frames, next(self._denoiser.parameters())
+    def _place(self, start: int, batch: int, like: Tensor) -> list[Tensor]:
+        """Per adapter, embeddings of all rows, on the device and in the dtype of `like`: negative ones, or zeros,
+        around the frames'."""
+        frames = self._frames
         placed = []
         for index, embeds in enumerate(frames.image_embeds or []):
             rows = embeds.repeat_interleave(frames.num_images_per_prompt, dim=0)
@@ -53,5 +54,5 @@ class FrameImageEmbeds:
             if frames.negative_image_embeds is not None:
                 whole[:] = frames.negative_image_embeds[index]
             whole[start : start + len(rows)] = rows
-            placed.append(whole.to(weight.device, weight.dtype))
+            placed.append(whole.to(like.device, like.dtype))
         return placed

@@ -35,7 +35,8 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
     for name, module in layers.items():
         if isinstance(module.processor, InterpolatedAttnProcessor):
             raise UnsupportedPipelineError(
-                f"layer {name} has an InterpolatedAttnProcessor set by hand; call set_default_attn_processor() first"
+                f"layer {name} has an InterpolatedAttnProcessor set by hand; put back the processor it had: "
+                f"{_processor_before(module)}"
             )
         size = head_dim(module)
         if size is not None and (size % HEAD_DIM_STEP or size > MAX_HEAD_DIM):
@@ -44,6 +45,15 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
                 f"{MAX_HEAD_DIM}"
             )
     return layers
+
+
+def _processor_before(module: Any) -> str:
+    default = getattr(module, "_default_processor_cls", None)
+    if default is None and getattr(module, "added_kv_proj_dim", None) is None:
+        default = AttnProcessor2_0
+    if default is None:
+        return "keep denoiser.attn_processors before it is set, or load the pipeline again"
+    return f"layer.set_processor({default.__name__}()), as every such layer of the denoiser"
 
 
 def head_dim(module: Any) -> int | None:

@@ -37,8 +37,9 @@ def key_mask_of(attn_mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor 
     """(B, Sk) bool, True = visible, of a stock attention mask that hides keys alike for all heads and queries.
 
     Args:
-        attn_mask: (B or 1, any, 1, Sk) bool or additive; the heads' masks are copies in every stock processor. Values
-            are checked where the denoiser is called (`check_mask_values`), not in every layer.
+        attn_mask: (B or 1, any, 1, Sk) bool or additive, or one expanded over the queries; the heads' masks are copies
+            in every stock processor. Values are checked where the denoiser is called (`check_mask_values`), not in
+            every layer.
         query, key: (B, H, S, D).
 
     Raises:
@@ -49,7 +50,7 @@ def key_mask_of(attn_mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor 
     batch, keys = query.shape[0], key.shape[2]
     if (
         attn_mask.ndim != 4
-        or attn_mask.shape[2] != 1
+        or (attn_mask.shape[2] != 1 and attn_mask.stride(2) != 0)
         or attn_mask.shape[3] != keys
         or attn_mask.shape[0] not in (1, batch)
     ):

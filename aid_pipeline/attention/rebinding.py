@@ -34,6 +34,9 @@ from .state import DenoiserState
 
 LAYER_SLOT = "aid_layer"
 
+SIGNS_OF_SOFTMAX = ("softmax", "attention_scores", "memory_efficient", "flash", "fusion_attention", "baddbmm")
+"""Parts of names that attention with a softmax of its own, or of another library's, calls."""
+
 
 def rebind(processor: Any, state: DenoiserState, layer: LayerCache, linear_cross: bool, denoiser: nn.Module) -> Any:
     """A processor that does what `processor` does, with attention as `state` says. The original is not touched.
@@ -59,6 +62,34 @@ def rebind(processor: Any, state: DenoiserState, layer: LayerCache, linear_cross
     return rebound
 
 
+def advice(processor_class: type) -> str:
+    """What to do about a processor without a primitive: the class of diffusers that takes its place, if any."""
+    from diffusers.models import attention_processor
+
+    plain = processor_class.__name__.removeprefix("XFormers").removeprefix("Sliced").removesuffix("2_0")
+    if hasattr(attention_processor, f"{plain}2_0") and plain + "2_0" != processor_class.__name__:
+        return (
+            f"set diffusers' {plain}2_0 first: denoiser.set_attn_processor({plain}2_0()), on the pipeline's unet or "
+            "transformer"
+        )
+    return "diffusers has no other processor for it: load the pipeline again, or use a model without linear attention"
+
+
+def has_softmax(processor_class: type) -> bool:
+    """Whether a processor without a primitive shows that it computes a softmax, by itself or by another library.
+
+    Linear attention does not: nothing in it is interpolated, and it stays as it is.
+    """
+    names = {name for _, function in _methods(processor_class) for name in function.__code__.co_names}
+    return any(sign in name.lower() for name in names for sign in SIGNS_OF_SOFTMAX)
+
+
+def has_primitive(processor_class: type, denoiser: nn.Module) -> bool:
+    """Whether a processor's class visibly calls a primitive."""
+    copier = FunctionCopier(interpolated_primitives(DenoiserState(), False), denoiser)
+    return any(copier.reaches_primitive(function) for _, function in _methods(processor_class))
+
+
 def is_rebound(processor: Any) -> bool:
     """Whether a processor is a rebound one."""
     return hasattr(type(processor), LAYER_SLOT)
@@ -73,8 +104,8 @@ def _rebound_class(cls: type, state: DenoiserState, linear_cross: bool, denoiser
             methods[name] = copier.copy(function)
     if not methods:
         raise UnsupportedPipelineError(
-            f"{cls.__name__} does not call {' or '.join(PRIMITIVES)}, so its attention cannot be interpolated; switch "
-            "to the default processors first (no xFormers, no attention slicing, no linear attention)"
+            f"{cls.__name__} does not call {' or '.join(PRIMITIVES)}, so its attention cannot be interpolated; "
+            f"{advice(cls)}"
         )
     call = methods.get("__call__", cls.__call__)
 

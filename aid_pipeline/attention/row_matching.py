@@ -35,6 +35,12 @@ class FrameFinder:
 
     Pipelines put unconditional rows first, last, or into a call of their own, and repeat rows per image. The rows of
     an embedding that was seen before are remembered by the memory it occupies, so that no step waits for a GPU.
+
+    The first step's calls tell the frames' places. A later call with embeddings never seen before (a callback changed
+    them) has its frames where the call of its turn in the first step had them.
+
+    Attributes:
+        by_place: the last call's rows were known by place, so their embeddings may be anything.
     """
 
     def __init__(self, frames: Frames) -> None:
@@ -44,11 +50,22 @@ class FrameFinder:
         self._first_alone: tuple[Any, ...] | None = None
         self._searched = False
         self._found = False
+        self._layout: list[tuple[int, int | None]] = []  # of the first step's calls: their rows and the frames' first
+        self._others: set[tuple[Any, ...]] = set()  # embeddings of the first step that are not the frames'
+        self._turn = 0
+        self._found_by_value = self._found_by_place = False
+        self.by_place = False
 
     def start_run(self) -> None:
         """A run of denoising steps begins: its embeddings may be other tensors than the last run's."""
         self._first_alone = None
         self._found = False
+        self._layout, self._others = [], set()
+
+    def start_step(self) -> None:
+        """A denoising step begins: its calls come in the order of the first step's."""
+        self._turn = 0
+        self._found_by_value = self._found_by_place = False
 
     def find(self, embeds: Any, first_step: bool) -> int | None:
         """Where the frames' rows start in a call with these embeddings; None means it has none of them.
@@ -58,7 +75,8 @@ class FrameFinder:
             first_step: in the first step two calls must not both be the frames'.
 
         Raises:
-            RowsError: more than one block of rows has the frames' embeddings.
+            RowsError: more than one block of rows has the frames' embeddings, or a later step has neither them nor
+                rows in their place.
         """
         if not isinstance(embeds, Tensor):
             raise RowsError(
@@ -71,8 +89,18 @@ class FrameFinder:
                 del self._seen[next(iter(self._seen))]
             self._seen[key] = (embeds, self._search(embeds))  # holds the tensor, so that its memory is not given away
         start = self._seen[key][1]
-        if first_step and start is not None and embeds.shape[0] == self.rows:
-            self._check_alone(key)
+        if first_step:
+            self._layout.append((embeds.shape[0], start))
+            if start is None:
+                self._others.add(key)
+            elif embeds.shape[0] == self.rows:
+                self._check_alone(key)
+        self.by_place = start is None and not first_step and key not in self._others and not self._found_by_value
+        if self.by_place:
+            start = self._place(embeds.shape[0])
+        elif start is not None:
+            self._check_in_place(first_step)
+        self._turn += 1
         self._found = self._found or start is not None
         return start
 
@@ -122,6 +150,29 @@ class FrameFinder:
                 "use another negative prompt, or no guidance (guidance_scale=1)"
             )
         return starts[0] if starts else None
+
+    def _place(self, rows: int) -> int | None:
+        """The frames' first row in a call whose embeddings were never seen, by its turn; None means none are there."""
+        calls = [layout for layout in self._layout if layout[1] is not None]
+        if not calls:
+            return None
+        known, start = self._layout[self._turn % len(self._layout)]
+        if known != rows:
+            raise RowsError(
+                f"a denoiser call after the first step has {rows} rows of embeddings that are not the frames', where "
+                f"that step's had {known}, so the frames cannot be told; a callback may change the embeddings, not "
+                "their number"
+            )
+        self._found_by_place = self._found_by_place or start is not None
+        return start
+
+    def _check_in_place(self, first_step: bool) -> None:
+        if self._found_by_place:
+            raise RowsError(
+                "a call with changed embeddings stands where the frames were, and another call of that step has the "
+                "frames' embeddings; guidance must be on from the first step on, or the embeddings stay as they are"
+            )
+        self._found_by_value = not first_step
 
     def _check_alone(self, key: tuple[Any, ...]) -> None:
         """Conditional and unconditional calls apart: both must not look the same."""

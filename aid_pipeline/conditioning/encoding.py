@@ -19,6 +19,9 @@ from .prompts import Prompts, check_length
 
 # What one more prompt per text encoder is called; each reads `prompt` where it is not given.
 PROMPT_OF_TOKENIZER = {"tokenizer": "prompt", "tokenizer_2": "prompt_2", "tokenizer_3": "prompt_3"}
+REFUSALS = (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError)
+"""What stock code raises for an option that it cannot serve."""
+
 ENCODER_TEXTS = ("prompt_2", "prompt_3", "negative_prompt_2", "negative_prompt_3")
 
 
@@ -102,7 +105,7 @@ def _encode(
     """One prompt, and with guidance one negative prompt, as the stock call would encode them for one image."""
     for text, prefix in [(prompt, ""), (negative, "negative_")]:
         if text is not None:
-            names = {key: prefix + value for key, value in PROMPT_OF_TOKENIZER.items() if getattr(pipe, key, None)}
+            names = {key: prefix + value for key, value in PROMPT_OF_TOKENIZER.items() if _is_read(pipe, key)}
             texts = {key: options.get(name) or text for key, name in names.items()}
             check_length(pipe, texts, options.get("max_sequence_length"))
     if not family.encodes_negative:
@@ -125,6 +128,12 @@ def _encode(
     }
 
 
+def _is_read(pipe: Any, tokenizer: str) -> bool:
+    """Whether a text encoder reads what a tokenizer makes: either may be left out."""
+    encoder = tokenizer.replace("tokenizer", "text_encoder")
+    return getattr(pipe, tokenizer, None) is not None and getattr(pipe, encoder, tokenizer) is not None
+
+
 def _call_encoder(pipe: Any, family: Family, prompt: str, options: dict[str, Any]) -> dict[str, Tensor]:
     parameters = inspect.signature(pipe.encode_prompt).parameters
     arguments = {name: value for name, value in options.items() if name in parameters}
@@ -133,7 +142,7 @@ def _call_encoder(pipe: Any, family: Family, prompt: str, options: dict[str, Any
             arguments.setdefault(name, None)
     try:
         values = pipe.encode_prompt(prompt, **arguments, device=pipe._execution_device, num_images_per_prompt=1)
-    except (ValueError, TypeError, IndexError) as error:
+    except REFUSALS as error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
         raise ArgumentError(f"{type(pipe).__name__} cannot encode the prompt ({error}); given were {given}") from error
     if len(values) != len(family.encoder_outputs):

@@ -87,7 +87,7 @@ class FrameNoise:
         Raises:
             LatentsError: latents or two seeds for a pipeline whose latents come from an image.
         """
-        if hasattr(pipe, "prepare_latents") and self.starts_from_noise(pipe):
+        if self.starts_from_noise(pipe):
             pipe.prepare_latents = self._wrap(pipe)
         elif self.given is not None or self.seeds[0] != self.seeds[1]:
             what = "latents" if self.given is not None else "two seeds"
@@ -98,7 +98,8 @@ class FrameNoise:
     @staticmethod
     def starts_from_noise(pipe: Any) -> bool:
         """Whether it is text to image; other pipelines' latents come from an image."""
-        return list(inspect.signature(pipe.prepare_latents).parameters) == NOISE_ARGUMENTS
+        method = getattr(pipe, "prepare_latents", None)
+        return method is not None and list(inspect.signature(method).parameters) == NOISE_ARGUMENTS
 
     def _wrap(self, pipe: Any) -> Callable[..., Any]:
         stock = pipe.prepare_latents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -38,8 +39,15 @@ def animation_bytes(images: list[Image.Image], kind: str, fps: float) -> bytes:
     """A gif or webp that repeats for ever; webp is lossless."""
     first, *rest = images
     options: dict[str, Any] = {"lossless": True} if kind == "webp" else {}
-    options |= {"append_images": rest, "duration": round(1000 / fps), "loop": 0}
+    options |= {"append_images": rest, "duration": _durations(len(images), kind, fps), "loop": 0}
     return _encoded(lambda file: first.save(file, kind, save_all=True, **options))
+
+
+def _durations(count: int, kind: str, fps: float) -> list[int]:
+    """Milliseconds of each frame, whole ticks of the format that add up to `count / fps` seconds."""
+    tick = 10 if kind == "gif" else 1
+    ends = [round(1000 * index / (fps * tick)) for index in range(count + 1)]
+    return [tick * (end - start) for start, end in itertools.pairwise(ends)]
 
 
 def video_bytes(images: list[Image.Image], fps: float) -> bytes:

@@ -13,6 +13,9 @@ from ..extras import what_is_missing
 
 logger = logging.getLogger(__name__)
 
+GIF_SLOWEST, GIF_FASTEST = 0.002, 50.0
+"""Frames per second; a gif's delays are 2 bytes of hundredths, and players read 1 hundredth as 10."""
+
 
 @dataclass(frozen=True)
 class Formats:
@@ -24,7 +27,7 @@ class Formats:
         fps: frames per second.
 
     Raises:
-        OutputFolderError: an `fps` that is no positive, finite number.
+        OutputFolderError: an `fps` that is no positive, finite number, or one that a gif cannot have.
     """
 
     gif: bool = field(default=False, metadata={"help": "Also write sequence.gif.", "option": "--gif"})
@@ -38,6 +41,10 @@ class Formats:
         fps = self.fps
         if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < math.inf:
             raise OutputFolderError(f"fps must be a positive number, got {fps!r}")
+        if self.gif and not GIF_SLOWEST <= fps <= GIF_FASTEST:
+            raise OutputFolderError(
+                f"a gif has {GIF_SLOWEST:g} to {GIF_FASTEST:g} frames per second, got fps={fps:g}; write a webp or mp4"
+            )
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Formats:

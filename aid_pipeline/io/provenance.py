@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .machine import machine, versions
+from .weights import weights_digests
 
 LATENTS_FILE = "latents.safetensors"  # beside sequence.json, if latents were given
 FORMAT = 1  # of sequence.json; raised when an older reader would misunderstand a newer file
@@ -16,7 +17,7 @@ _SAMPLES, _SAMPLE_BYTES = 16, 1 << 16
 
 
 def model_identity(pipe: Any) -> dict[str, Any]:
-    """Id or folder of the model, its revision or fingerprint, pipeline class, dtype, scheduler and adapters."""
+    """Id or folder of the model, its revision or fingerprint, pipeline class, dtype, scheduler, adapters, weights."""
     name = getattr(pipe, "name_or_path", None)
     adapters = pipe.get_active_adapters() if _has_adapters(pipe) else []
     scheduler = getattr(pipe, "scheduler", None)
@@ -27,6 +28,7 @@ def model_identity(pipe: Any) -> dict[str, Any]:
         "scheduler": scheduler
         and {"class": type(scheduler).__name__, "config": recorded_arguments(dict(scheduler.config))[0]},
         "adapters": adapters,
+        "weights": weights_digests(pipe),
     }
 
 

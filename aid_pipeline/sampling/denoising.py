@@ -16,14 +16,18 @@ from ..attention.apply import aid
 from ..attention.endpoint_cache import EndpointCache
 from ..attention.frames import Frames
 from ..conditioning.embeddings import Encoded
-from ..conditioning.encoding import ENCODER_TEXTS
+from ..conditioning.encoding import ENCODER_TEXTS, REFUSALS
 from ..conditioning.latents import FrameNoise, image_of_each_frame
+from ..conditioning.prompts import Prompts
+from ..conditioning.replay import Replay, check_mode
 from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError
 from ..families import find_denoiser, find_family
 from .embedding_handover import stub_embeddings
 from .prompt_switch import PromptSwitch
+from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
+from .step_callback import with_frame_rows
 from .stock_arguments import stock_parameters
 from .stock_call import CallMonitor, Progress, private_copy
 
@@ -58,7 +62,7 @@ class Denoising:
     Args:
         pipe: the pipeline; every call works on a private copy.
         config: how to interpolate.
-        encoded: the prompts.
+        encoded: the prompts' embeddings, or of a family without an entry the prompts, which its own call encodes.
         has_guide: interior frames have a guide's embeddings.
         seeds, latents: of the noise, as `FrameNoise`.
         chunk: rows per denoiser call, or "auto".
@@ -68,7 +72,7 @@ class Denoising:
 
     pipe: Any
     config: AIDConfig
-    encoded: Encoded
+    encoded: Encoded | Prompts
     has_guide: bool
     seeds: tuple[int, int]
     latents: Tensor | None
@@ -93,7 +97,7 @@ class Denoising:
         call, monitor = run.arguments(), run.monitor
         try:
             output = run.pipe(**call)
-        except (ValueError, TypeError) as error:
+        except REFUSALS as error:
             if monitor.started or isinstance(error, AIDError):
                 raise
             raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
@@ -138,36 +142,55 @@ class _SamplingRun:
         self._family = find_family(denoising.pipe)
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
+        if getattr(self.pipe, "scheduler", None) is not None:
+            share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
         self.monitor = CallMonitor(self._interpolating, progress)
-        self.monitor.install(self.pipe)
+        self.monitor.install(self.pipe, denoising.pipe)
         self._switch = None
-        if denoising.config.mode == "denoising":
+        self._replay = None
+        if isinstance(denoising.encoded, Prompts):
+            check_mode(denoising.pipe, denoising.config.mode)
+            self._replay = Replay(denoising.encoded, coefficients)
+            self._replay.install(self.pipe)
+        elif denoising.config.mode == "denoising":
             self._switch = PromptSwitch(denoising.encoded, coefficients, self._family, lambda: self.monitor.steps_done)
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of the stock call for these frames."""
         of, stock = self._denoising, self._denoising.pipe
         call = {name: value for name, value in of.call.items() if name not in ENCODER_TEXTS}
-        call |= stub_embeddings(self.pipe, self._family, self._embeddings)
+        if self._replay is not None:
+            call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
+            call |= self._replay.arguments()
+        else:
+            call |= stub_embeddings(self.pipe, self._family, self._embeddings)
         call |= {"generator": self._noise.generators(), "output_type": of.output_type}
         if call.get("image") is not None and not self._noise.starts_from_noise(stock):
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
-        if "negative_prompt" in stock_parameters(self.pipe):
+        if self._replay is None and "negative_prompt" in stock_parameters(self.pipe):
             call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
-        return call
+        return with_frame_rows(call, len(self._coefficients), fixed_prompts=self._switch is not None)
 
     def _embeddings(self) -> dict[str, Tensor]:
         """Every frame's, by the stock call's argument names."""
+        assert isinstance(self._denoising.encoded, Encoded)
         lerped = self._denoising.encoded.arguments_for(self._coefficients)
         return lerped if self._switch is None else self._switch.arguments_for(lerped)
+
+    def _rows(self) -> Tensor:
+        """The frames' rows of the embeddings that tell them in a denoiser call."""
+        if self._replay is not None:
+            return self._replay.rows()
+        assert isinstance(self._denoising.encoded, Encoded)
+        return self._denoising.encoded.rows_for("prompt_embeds", self._coefficients)
 
     @contextmanager
     def _interpolating(self, steps: int) -> Iterator[None]:
         """Interpolation for the length of a loop of `steps` steps."""
-        of, encoded, coefficients = self._denoising, self._denoising.encoded, self._coefficients
+        of = self._denoising
         frames = Frames(
-            InterpolationPlan.sequence(coefficients, device=encoded.first["prompt_embeds"].device),
-            lambda: encoded.rows_for("prompt_embeds", coefficients),  # the stock call has them already
+            InterpolationPlan.sequence(self._coefficients, device=self._rows().device),
+            self._rows,  # the stock call has them already
             denoiser_steps(self.pipe, steps),
             chunk=of.chunk,
             has_guide=of.has_guide,

@@ -50,9 +50,20 @@ class CallMonitor:
     ended: float = 0.0
     steps_done: int = 0
     not_finite: set[int] = field(default_factory=set)
+    _stop: Callable[[], None] | None = None
 
-    def install(self, pipe: Any) -> None:
-        """Put the monitor on `pipe`, which must be a private copy."""
+    def install(self, pipe: Any, original: Any) -> None:
+        """Put the monitor on `pipe`, which must be a private copy of `original`.
+
+        A stop button sets `_interrupt` on the pipeline that its owner holds; the copy then stops as that would.
+        """
+
+        def stop() -> None:
+            pipe._interrupt = getattr(pipe, "_interrupt", False) or original._interrupt
+
+        if hasattr(type(original), "interrupt"):
+            original._interrupt = False  # as the stock call does when it begins
+            self._stop = stop
         pipe.progress_bar = self._progress_bar(pipe.progress_bar)
         if getattr(pipe, "image_processor", None) is not None:
             processor = copy.copy(pipe.image_processor)
@@ -79,10 +90,15 @@ class CallMonitor:
                 _wait_for_device()
                 self.ended = time.perf_counter()
 
-        return progress_bar
+        def loop(iterable: Any = None, total: int | None = None) -> _Loop:
+            return _Loop(progress_bar(iterable, total), iterable)
+
+        return loop
 
     def _count(self, done: int, steps: int) -> None:
         self.steps_done = done
+        if self._stop is not None:
+            self._stop()
         if self.progress is not None:
             self.progress(done, steps)
 
@@ -95,6 +111,25 @@ class CallMonitor:
             return stock(*args, **kwargs)
 
         return postprocess
+
+
+class _Loop:
+    """A stock loop's progress bar, which it enters and updates, or iterates over."""
+
+    def __init__(self, bar: AbstractContextManager[_CountedBar], iterable: Any) -> None:
+        self._bar, self._iterable = bar, iterable
+
+    def __enter__(self) -> _CountedBar:
+        return self._bar.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._bar.__exit__(*error)
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._bar as bar:
+            for item in self._iterable:
+                yield item
+                bar.update()
 
 
 class _CountedBar:

@@ -7,6 +7,7 @@ from aid_pipeline import AIDConfig, apply_aid
 from aid_pipeline.errors import UnsupportedPipelineError
 from tests.support.families import FAMILIES
 from tests.support.running import TOLERANCE, UNEVEN, describe, distance, interpolated, stock
+from tests.support.variations import with_ip_adapter
 
 
 def flux_with_ip_adapter():
@@ -52,6 +53,31 @@ def test_an_image_per_frame_in_flux():
         other[row] += 1
         changed = interpolated(pipe, call, UNEVEN, config, image_embeds=[other])
         assert distance(changed[1:-1], made[1:-1]) > 1e-3
+
+
+def sequential_offload(pipe):
+    from accelerate import cpu_offload
+
+    cpu_offload(pipe.unet, torch.device("cpu"))
+
+
+def offloaded_in_groups(pipe):
+    pipe.unet.enable_group_offload(torch.device("cpu"), torch.device("cpu"), offload_type="leaf_level")
+
+
+@pytest.mark.parametrize("elsewhere", [sequential_offload, offloaded_in_groups])
+def test_weights_that_are_elsewhere_between_calls(elsewhere):
+    """Images go to the call's device and dtype, not to those of weights at rest."""
+    family = FAMILIES["sd1"]
+    images = [torch.randn(len(UNEVEN), 1, 24, generator=torch.Generator().manual_seed(4))]
+    made = []
+    for change in (lambda pipe: None, elsewhere):
+        pipe = with_ip_adapter(family.fresh())
+        change(pipe)
+        call = family.call(pipe, UNEVEN, steps=2)
+        made.append(interpolated(pipe, call, UNEVEN, AIDConfig(impl="sdpa"), image_embeds=images))
+    assert torch.isfinite(made[1]).all()
+    assert distance(made[1], made[0]) < 1e-5
 
 
 def test_a_denoiser_that_takes_no_image_embeddings():

@@ -15,7 +15,7 @@ from aid_pipeline import AIDConfig, aid, apply_aid
 from aid_pipeline.errors import UnsupportedAttentionError, UnsupportedPipelineError
 from tests.support import stock_pipelines
 from tests.support.families import FAMILIES
-from tests.support.running import UNEVEN, describe, interpolated, processors, stock
+from tests.support.running import UNEVEN, describe, distance, interpolated, processors, stock
 
 SD1 = FAMILIES["sd1"]
 FULL = AIDConfig(warmup=1.0, impl="sdpa")
@@ -23,7 +23,7 @@ FULL = AIDConfig(warmup=1.0, impl="sdpa")
 
 @pytest.mark.parametrize(
     "processor",
-    [AttnProcessor(), SlicedAttnProcessor(1), XFormersAttnProcessor(), SanaLinearAttnProcessor2_0()],
+    [AttnProcessor(), SlicedAttnProcessor(1), XFormersAttnProcessor()],
     ids=lambda p: type(p).__name__,
 )
 def test_processors_without_the_primitive_are_named_and_nothing_is_touched(processor):
@@ -40,6 +40,42 @@ def test_processors_without_the_primitive_are_named_and_nothing_is_touched(proce
     assert not pipe.unet._forward_pre_hooks
     layer.set_processor(AttnProcessor2_0())
     interpolated(pipe, call, UNEVEN, FULL)  # the refusal left nothing behind that stands in the way
+
+
+class LinearAttention:
+    """Attention without a softmax, as Sana's, for the layers of a UNet."""
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = attn.to_q(hidden_states).relu(), attn.to_k(text).relu(), attn.to_v(text)
+        mixed = query @ (key.transpose(-1, -2) @ value) / (query @ key.sum(1, keepdim=True).transpose(-1, -2) + 1)
+        return attn.to_out[0](mixed)
+
+
+def test_layers_without_a_softmax_stay_plain_and_are_named():
+    """One linear layer among others, in chunks too; the last layer of the report says why."""
+    pipe = SD1.fresh()
+    call = SD1.call(pipe, UNEVEN, steps=2)
+    name, layer = [pair for pair in pipe.unet.named_modules() if hasattr(pair[1], "processor")][-1]
+    linear = LinearAttention()
+    layer.set_processor(linear)
+    with aid(pipe, FULL, describe(call, UNEVEN)) as handle:
+        made = stock(pipe, call)
+    report = handle.report()
+    assert f"{name}: plain" in report
+    assert "no softmax" in report
+    assert layer.processor is linear
+    assert distance(made, stock(pipe, call)) > 1e-3
+    assert distance(interpolated(pipe, call, UNEVEN, FULL, chunk=3), made) < 1e-4
+
+
+def test_a_denoiser_of_linear_attention_alone():
+    pipe = SD1.fresh()
+    for module in pipe.unet.modules():
+        if hasattr(module, "processor"):
+            module.set_processor(SanaLinearAttnProcessor2_0())
+    with pytest.raises(UnsupportedPipelineError, match="softmax"):
+        apply_aid(pipe, FULL, describe(SD1.call(pipe, UNEVEN, steps=2), UNEVEN))
 
 
 def test_denoisers_without_attention_that_can_be_interpolated():

@@ -52,17 +52,17 @@ def clip_text(hidden: int, projection: int | None = None) -> Any:
         pad_token_id=tokenizer.pad_token_id,
     )
     cls = transformers.CLIPTextModelWithProjection if projection else transformers.CLIPTextModel
-    return _spread_embeddings(cls(config))
+    return spread_embeddings(cls(config))
 
 
 def t5_text(hidden: int) -> transformers.T5EncoderModel:
     config = transformers.T5Config(
         vocab_size=len(t5_tokenizer()), d_model=hidden, d_kv=8, d_ff=hidden, num_layers=1, num_heads=2
     )
-    return _spread_embeddings(transformers.T5EncoderModel(config))
+    return spread_embeddings(transformers.T5EncoderModel(config))
 
 
-def _spread_embeddings(model: Any) -> Any:
+def spread_embeddings(model: Any) -> Any:
     """CLIP and T5 start with embeddings of very different sizes; make every prompt a distinct one."""
     with torch.no_grad():
         for module in model.modules():

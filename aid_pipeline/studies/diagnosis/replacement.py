@@ -18,6 +18,7 @@ from aid_kernels import InterpolationPlan
 
 from ...attention.layers import attention_layers
 from ...attention.processors import InterpolatedAttnProcessor
+from ...conditioning.embeddings import Encoded
 from ...conditioning.encoding import ENCODER_TEXTS
 from ...config import AIDConfig
 from ...errors import MetricsError, RowsError, UnsupportedPipelineError
@@ -64,6 +65,8 @@ def replaced_images(pipe: Any, spec: InterpolationSpec) -> Tensor:
             "Stable Diffusion 1.x, 2.x or XL model"
         )
     denoising = prepare(pipe, spec)
+    if not isinstance(denoising.encoded, Encoded):
+        raise UnsupportedPipelineError(f"the study does not know how {type(pipe).__name__} encodes text")
     # every row but b's has a's text: cross-attention "from b" reads b's keys through the plan
     rows = [1 if name == "b" else 0 for name in ROWS]
     embeddings = {name: value[rows] for name, value in denoising.encoded.arguments_for((0.0, 1.0)).items()}
