@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-HANDED_ON = ("resolve_conj", "resolve_neg", "detach", "alias", "lift_fresh")  # the tensor as it is: nothing computed
+# the tensor, or the number in it, as it is: nothing computed
+HANDED_ON = ("resolve_conj", "resolve_neg", "detach", "alias", "lift_fresh", "item", "_local_scalar_dense")
 PROMPTS = ("a red sphere", "a blue cube")
 FIGURES = ("machine", "versions", "seconds", "timings", "folder", "created")  # of a record: no figure is under these
 
@@ -40,7 +41,8 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.namespace in ("aten", "prims"):
-            if func.overloadpacket.__name__ not in HANDED_ON and not _of_whole_numbers([*args, *kwargs.values()]):
+            values = [*args, *kwargs.values()]
+            if func.overloadpacket.__name__ not in HANDED_ON and not (_of_whole_numbers(values) or _on_meta(values)):
                 # the default dtype by name is the default dtype
                 told = {name: value for name, value in kwargs.items() if value is not torch.get_default_dtype()}
                 self.write(f"{func} {_told(args)} {_told(told)}")
@@ -49,6 +51,12 @@ class Operations(TorchDispatchMode):
             return func(*args, **kwargs)
         with self:  # what an operator of ours does inside; its own name and signature may change
             return func.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *args, **kwargs)
+
+
+def _on_meta(values: list[Any]) -> bool:
+    """A question about a form, not a computation."""
+    devices = [one.device if isinstance(one, Tensor) else one for one in values]
+    return any(isinstance(device, torch.device) and device.type == "meta" for device in devices)
 
 
 def _of_whole_numbers(values: list[Any]) -> bool:
