@@ -1,6 +1,6 @@
 """First sequence: seven frames between two prompts with the miniature, saved to a folder.
 
-python examples/first_sequence.py --out runs/first
+python examples/first_sequence.py --out runs/example
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aid_pipeline.spec import DEFAULT_STEPS
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="runs/first", help="a new or empty folder")
+    parser.add_argument("--out", default="runs/example", help="a new or empty folder")
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="denoising steps")
     options = parser.parse_args()
 

@@ -37,7 +37,7 @@ def _wrapped(text: str, width: int, font: Any) -> str:
 
 
 def sample_grid(model: Path, seed: int = 0) -> Image.Image:
-    """The first image of each of ``PROMPTS`` (25 steps, guidance 5, one seed each), enlarged three times; nothing
+    """The first image of each of ``PROMPTS``, as `generate` samples it, one seed each, enlarged three times; nothing
     is picked.
     """
     images = generate(load(model), list(PROMPTS), seed)
@@ -68,6 +68,7 @@ def card_text(model: Path, figures: dict[str, Any]) -> str:
     rows += [_row(f"image prompt: {name}", image[name], None) for name in image]
     rows.append(_row("retrieval, top 1 of 100", figures["retrieval_top1_of_100"], None))
     speed, settings = figures["speed"], figures["settings"]
+    stock_call = ", ".join(f"{name}={settings[name]}" for name in ("num_inference_steps", "guidance_scale"))
     parts = "\n".join(
         f"| `{p.parent.relative_to(model).as_posix()}` | {p.stat().st_size / 1e6:.1f} MB |"
         for p in sorted(model.rglob("*.safetensors"))
@@ -88,7 +89,7 @@ and four settings.
 from diffusers import StableDiffusionPipeline
 
 pipe = StableDiffusionPipeline.from_pretrained("aid_pipeline/miniature/model")
-pipe("a shiny red sphere on a wooden floor at sunset", num_inference_steps=25, guidance_scale=5.0).images[0]
+pipe("a shiny red sphere on a wooden floor at sunset", {stock_call}).images[0]
 ```
 
 ![Samples](samples.png)

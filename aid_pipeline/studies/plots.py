@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import MetricsError
+from ..extras import naming_extra
 from .evaluation.measure import SMALL, Measured
 
 SIZE = (8.0, 4.5)  # inches
@@ -104,10 +105,9 @@ def _strip(sequence: Measured) -> Image.Image:
 
 
 def _figure() -> Any:
-    try:
+    with naming_extra("a plot", MetricsError):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MetricsError(f"plots need matplotlib ({error}): pip install 'aid-kernels[plots]'") from error
+
     return Figure(figsize=SIZE, layout="constrained")
 
 

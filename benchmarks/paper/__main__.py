@@ -7,6 +7,7 @@ kept (distances and features, no images): the same command goes on where a stopp
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -114,8 +115,11 @@ def begin(store: Store, words: list[str]) -> dict[str, Any]:
         "sources": sources_of(store.folder),
         "settings": store.settings,
     }
-    if not (store.folder / RESULT).is_file():
-        write_json(store.folder / RESULT, result)
+    path = store.folder / RESULT
+    if not path.is_file():
+        write_json(path, result)
+    elif proven := json.loads(path.read_text("utf-8")).get("sources_proven_same_as"):
+        result["sources_proven_same_as"] = proven  # goes with the sources, which are that file's too
     return result
 
 

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from aid_pipeline.coefficients import BetaPrior
+from aid_pipeline.config import AIDConfig
 from aid_pipeline.errors import AIDError, ArgumentError
 from aid_pipeline.metrics.presets import PRESETS
-from aid_pipeline.spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
+from aid_pipeline.spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS
 from aid_pipeline.studies.comparison.methods import ABLATION, MAIN, all_methods, pick
 
 from .pairs import Pair, draw_pairs
@@ -16,7 +17,7 @@ from .store import SETTINGS
 from .table import RESAMPLES
 
 OUT = Path("runs") / "paper"
-FRAMES, STEPS, GUIDANCE = 7, DEFAULT_STEPS, DEFAULT_GUIDANCE
+FRAMES, STEPS, GUIDANCE = int(DEFAULT_FRAMES), DEFAULT_STEPS, DEFAULT_GUIDANCE
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
@@ -34,7 +35,7 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=FRAMES)
     parser.add_argument("--num-inference-steps", type=int, default=STEPS)
     parser.add_argument("--guidance-scale", type=float, default=GUIDANCE)
-    parser.add_argument("--warmup", type=float, default=0.5)
+    parser.add_argument("--warmup", type=float, default=AIDConfig().warmup)
     parser.add_argument(
         "--beta", default="3,3", help='the prior of methods that have one, or "fit"; default %(default)s'
     )

@@ -5,6 +5,9 @@ the miniature; for results of selection and of the comparison those too. Where e
 whole numbers alone, has the same shapes, strides, dtypes and place, and every result the same bits, the results'
 "sources" are recorded anew, with what they were proven the same as. Where not, it says the first difference and writes
 nothing. Times are not compared.
+
+`--bits` compares results alone, for results of selection and of the comparison: their figures are of images, and code
+that does a little more for the same bits changes none of them.
 """
 
 from __future__ import annotations
@@ -48,11 +51,16 @@ def trace(root: Path, workload: str, measured: Path, folder: Path) -> Path:
     return out
 
 
-def first_difference(before: Path, after: Path) -> str:
-    """Where two traces part, or nothing."""
+def first_difference(before: Path, after: Path, bits: bool = False) -> str:
+    """Where two traces part, or nothing.
+
+    Args:
+        bits: compare results alone, whatever the operations.
+    """
     result = "the start"
     with before.open(encoding="utf-8") as first, after.open(encoding="utf-8") as second:
-        for then, now in zip_longest(first, second, fillvalue="nothing more"):
+        wanted = [(line for line in trace if not bits or line.startswith("-> ")) for trace in (first, second)]
+        for then, now in zip_longest(*wanted, fillvalue="nothing more"):
             if then != now:
                 return f"after {result}:\n  then {then.strip()[:400]}\n  now  {now.strip()[:400]}"
             if then.startswith("-> "):
@@ -101,9 +109,13 @@ def main(arguments: list[str] | None = None, root: Path = machine.ROOT, results:
     )
     parser.add_argument("old", type=Path, metavar="OLD", help="checkout that the results are not stale in")
     parser.add_argument("results", nargs="*", metavar="RESULT", help=f"{', '.join(MEASURED)}; default: the stale ones")
+    parser.add_argument("--bits", action="store_true", help="compare results alone; of results without times")
     options = parser.parse_args(arguments)
     if unknown := set(options.results) - MEASURED.keys():
         parser.error(f"no result {', '.join(sorted(unknown))}; known are {', '.join(MEASURED)}")
+    timed = [name for name in options.results if MEASURED[name] in (STOCK, SEQUENCE)]
+    if options.bits and (timed or not options.results):
+        parser.error(f"--bits is for named results whose figures are no times, not {', '.join(timed) or 'for all'}")
     old = options.old.resolve()
     found = chosen(options.results, old, results, root)
     if not found:
@@ -113,13 +125,13 @@ def main(arguments: list[str] | None = None, root: Path = machine.ROOT, results:
     with tempfile.TemporaryDirectory() as folder:
         for workload in work:
             one, two = (trace(tree, workload, results / "cpu" / "operator.json", Path(folder)) for tree in (old, root))
-            difference = first_difference(one, two)
+            difference = first_difference(one, two, options.bits)
             if difference:
                 print(f"{workload}: the trees differ {difference}\nnothing is recorded")
                 return 1
             print(f"{workload}: the same", flush=True)
     for name, result in found.items():
-        record(name, result, machine.commit_of(old), results, root)
+        record(name, result, machine.commit_of(old) + (" (bits)" if options.bits else ""), results, root)
         print(f"recorded the sources of {name} anew; run python -m benchmarks.report")
     return 0
 

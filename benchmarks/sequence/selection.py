@@ -29,7 +29,7 @@ from aid_pipeline.metrics.step_distances import consistency, smoothness
 from aid_pipeline.miniature import MODEL_PATH
 from aid_pipeline.models import MINIATURE, load_model
 from aid_pipeline.selection.settings import PLACINGS
-from aid_pipeline.spec import DEFAULT_STEPS
+from aid_pipeline.spec import DEFAULT_FRAMES, DEFAULT_STEPS
 from benchmarks.common import machine, sources
 from benchmarks.common.result_files import CPU, RESULTS
 from benchmarks.paper.pairs import Pair, draw_pairs
@@ -194,9 +194,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--distance", default="miniature", help="as aid interpolate --distance")
     parser.add_argument("--placing", choices=PLACINGS, default=Selection().placing)
     parser.add_argument("--per-round", type=int, help="as Selection; default: two rounds")
-    parser.add_argument("--mode", default="outer")
-    parser.add_argument("--warmup", type=float, default=0.5)
-    parser.add_argument("--frames", type=int, default=7)
+    parser.add_argument("--mode", default=AIDConfig().mode)
+    parser.add_argument("--warmup", type=float, default=AIDConfig().warmup)
+    parser.add_argument("--frames", type=int, default=int(DEFAULT_FRAMES))
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
     parser.add_argument("--out", type=Path, default=CPU, help="folder to write to; default %(default)s")

@@ -11,7 +11,7 @@ from tools import site
     ("source", "link", "there"),
     [
         ("README.md", "docs/sequences.md", "sequences.md"),
-        ("README.md", "docs/pictures/outer.png", "pictures/outer.png"),
+        ("README.md", "docs/images/outer.png", "images/outer.png"),
         ("README.md", "benchmarks/results/cpu/operator.md", "benchmarks/results/cpu/operator.md"),
         ("README.md", "https://arxiv.org/abs/2403.17924", "https://arxiv.org/abs/2403.17924"),
         ("README.md", "#install", "#install"),

@@ -71,7 +71,7 @@ def test_foreign_files_are_never_touched(tmp_path, marked):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_pictures_without_a_marker_are_not_ours(tmp_path):
+def test_images_without_a_marker_are_not_ours(tmp_path):
     (tmp_path / "000.png").write_bytes(b"holiday")
     with pytest.raises(OutputFolderError, match="not empty"):
         OutputFolder(tmp_path, CLAIM)

@@ -69,7 +69,7 @@ def test_given_latents_are_saved(tmp_path):
     assert torch.equal(load_file(tmp_path / "latents.safetensors")["latents"], latents)
 
 
-def test_tensors_and_arrays_save_the_same_pictures(sequence, tmp_path):
+def test_tensors_and_arrays_save_the_same_images(sequence, tmp_path):
     for output_type in ("pt", "np"):
         made = interpolate(FAMILIES["sd1"].pipeline(), "a", "b", frames=4, output_type=output_type, **SIZE)
         made.save(tmp_path / output_type, video=False)
@@ -78,7 +78,7 @@ def test_tensors_and_arrays_save_the_same_pictures(sequence, tmp_path):
             np.testing.assert_array_equal(saved, np.asarray(sequence.images[int(name[:3])]))
 
 
-def test_latents_are_not_pictures(tmp_path):
+def test_latents_are_not_images(tmp_path):
     made = interpolate(FAMILIES["sd1"].pipeline(), "a", "b", frames=2, output_type="latent", **SIZE)
     with pytest.raises(OutputFolderError, match="latents cannot be saved"):
         made.save(tmp_path / "out")
@@ -114,13 +114,13 @@ def test_a_video_without_the_extra(sequence, tmp_path, monkeypatch, caplog):
 
 
 def test_a_very_wide_strip_is_made_smaller():
-    pictures = [Image.new("RGB", (1024, 512), (index, 0, 0)) for index in range(64)]
-    strip = encoders.strip(pictures)
+    images = [Image.new("RGB", (1024, 512), (index, 0, 0)) for index in range(64)]
+    strip = encoders.strip(images)
     assert strip.size == (64 * 256, 128)
     assert strip.getpixel((63 * 256 + 10, 5)) == (63, 0, 0)
 
 
 def test_odd_sizes_make_a_video():
-    pictures = [Image.new("RGB", (17, 23), (200, 0, 0))] * 3
-    made = imageio.imread(encoders.video_bytes(pictures, 8), plugin="pyav", extension=".mp4")
+    images = [Image.new("RGB", (17, 23), (200, 0, 0))] * 3
+    made = imageio.imread(encoders.video_bytes(images, 8), plugin="pyav", extension=".mp4")
     assert made.shape == (3, 22, 16, 3)

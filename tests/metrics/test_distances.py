@@ -49,7 +49,7 @@ def test_embedding_distances_are_one_minus_cosine(kind, tmp_path):
     assert distance_name(measure).startswith(kind.upper())
 
 
-def test_pictures_of_another_size_are_resized_whole(tmp_path):
+def test_images_of_another_size_are_resized_whole(tmp_path):
     measure = distance(f"miniature:{miniature_folder(tmp_path)}")
     flat = torch.full((1, 3, 40, 24), 0.3)
     assert measure(flat, torch.full_like(flat, 0.7)).item() == pytest.approx(

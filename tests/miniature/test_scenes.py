@@ -32,7 +32,7 @@ def scene(colour: str = "red", shape: str = "sphere", material: str = "matte", *
     return replace(Scene((item,), "sandy", "studio", "left", -45.0, place="centre"), **other)
 
 
-def test_same_seed_same_pictures_and_captions() -> None:
+def test_same_seed_same_images_and_captions() -> None:
     first, second = random_scenes(5, 12), random_scenes(5, 12)
     assert first == second
     np.testing.assert_array_equal(render(first), render(second))

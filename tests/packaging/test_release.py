@@ -1,6 +1,7 @@
 """What a release says of itself: one version everywhere, a citation that parses, scripts and workflows that fit."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -42,9 +43,14 @@ def test_forms_and_workflows_parse(form: Path) -> None:
         assert {"name", "description", "body"} <= content.keys()
         names = [field["id"] for field in content["body"] if field["type"] != "markdown"]
         assert len(names) == len(set(names)) > 1
-    if form.parent.name == "workflows":
-        steps = content["jobs"]["checks"]["steps"]
-        assert [step["run"] for step in steps if "run" in step] == ["bash .ci/run"]
+
+
+def test_the_workflow_runs_every_part_of_the_script() -> None:
+    checks = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["checks"]
+    assert [step["run"] for step in checks["steps"] if "run" in step] == ["bash .ci/run ${{ matrix.part }}"]
+    done = subprocess.run(["bash", ".ci/run", "absent"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith(f"parts are {' '.join(checks['strategy']['matrix']['part'])}")
 
 
 @pytest.mark.parametrize("script", ["demo.sh", "test.sh"])

@@ -65,7 +65,7 @@ def test_pairs_are_measured_once():
     assert gallery.measured <= len(list(itertools.combinations(range(10), 2))) + 9  # gaps later split, and the matrix
 
 
-def test_no_other_choice_of_the_explored_frames_is_evener():
+def test_no_other_choice_of_the_explored_frames_is_more_uniform():
     gallery = Gallery(lambda t: beta.cdf(t, 2, 9))
     choice = select_dynamically(gallery.make, gallery.brightness, 6, Selection(explore=11))
     inner = itertools.combinations(choice.explored[1:-1], 4)
@@ -115,7 +115,7 @@ def test_a_jump_is_said_and_recorded(caplog):
 
 
 @pytest.mark.parametrize("frames", [3, 4, 7])
-def test_pictures_that_stand_still_and_jump(frames, caplog):
+def test_images_that_stand_still_and_jump(frames, caplog):
     """Nothing but one step: every round after the first ones looks into the gap that holds it."""
     gallery = Gallery(lambda t: float(t > 0.437))
     settings = Selection(per_round=2, explore=24)
@@ -183,7 +183,7 @@ def test_two_transitions_of_different_sizes(placing):
     assert spread(gallery.curve, choice.coefficients) < 0.6 * spread(gallery.curve, np.linspace(0, 1, 7))
 
 
-def test_equal_pictures_are_no_trouble():
+def test_equal_images_are_no_trouble():
     gallery = Gallery(lambda t: 0.5)
     choice = select_dynamically(gallery.make, gallery.brightness, 5, Selection())
     assert len(choice.coefficients) == 5

@@ -32,7 +32,7 @@ def test_never_decreasing_whatever_is_measured():
         assert (np.diff(found) >= 0).all()
 
 
-def test_equal_pictures_are_passed_over():
+def test_equal_images_are_passed_over():
     assert even_coefficients([0, 0.4, 0.6, 1], [0.0, 0.0, 0.0], 5) == (0, 0.25, 0.5, 0.75, 1)
     found = even_coefficients([0, 0.4, 0.6, 1], [1.0, 0.0, 1.0], 3)
     assert 0.4 <= found[1] <= 0.6

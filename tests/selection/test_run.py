@@ -141,7 +141,7 @@ def test_endpoints_are_run_once_and_later_calls_need_no_first_frame():
         interpolated(pipe, call, second, FULL, endpoints=plain_cross)
 
 
-def test_pictures_come_as_asked():
+def test_images_come_as_asked():
     pipe = SD1.pipeline()
     made = {
         kind: interpolate(

@@ -102,8 +102,8 @@ def test_this_repository(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """Every folder that is read, with nothing wrong."""
-    described = {f"{package}__": '"""One sentence. And another."""' for package in rooms.DESCRIBED}
-    write(tmp_path, **described, **{f"{folder}__a": "" for folder in set(rooms.MEASURED) - set(rooms.DESCRIBED)})
+    described = {f"{package}__": '"""One sentence. And another."""' for package in rooms.PACKAGES}
+    write(tmp_path, **described, **{f"{folder}__a": "" for folder in set(rooms.MEASURED) - set(rooms.PACKAGES)})
     assert rooms.main([], tmp_path) == 0
     return tmp_path
 

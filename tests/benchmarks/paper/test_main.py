@@ -68,6 +68,11 @@ def test_the_comparison_from_start_to_table(loaded_once, tmp_path, capsys):
     paper.main(arguments(loaded_once, out, "--pairs", "2", "--minutes", "0"))
     assert "2 of 2 pairs are there already, 0 to make" in capsys.readouterr().out
     assert [path.stat().st_mtime_ns for path in units] == before
+    result = json.loads((out / "paper.json").read_text())
+    (out / "paper.json").write_text(json.dumps(result | {"sources_proven_same_as": ["abc"], "sources": {"x.py": {}}}))
+    paper.main(arguments(loaded_once, out, "--table", "--pairs", "2"))
+    result = json.loads((out / "paper.json").read_text())
+    assert (result["sources"], result["sources_proven_same_as"]) == ({"x.py": {}}, ["abc"])
     with pytest.raises(SystemExit, match=r"other settings \(warmup: 0.5 then, 1.0 now\)"):
         paper.main(arguments(loaded_once, out, "--warmup", "1", "--table"))
     units[1].write_bytes(b"damaged")

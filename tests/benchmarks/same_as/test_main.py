@@ -39,6 +39,25 @@ def reword(tree: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
+@pytest.mark.slow
+def test_results_alone_are_compared_for_figures_without_times(
+    trees, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More operations for the same bits: a timed result is measured again, one of images is not."""
+    lines = {"then": ["aten.mul 2", "-> outer: 01"], "now": ["aten.mul 2", "aten.add 0", "-> outer: 01"]}
+    then, now = (tmp_path / f"{name}.txt" for name in lines)
+    for path, content in zip((then, now), lines.values(), strict=True):
+        path.write_text("\n".join(content) + "\n")
+    assert same_as.first_difference(then, now)
+    assert not same_as.first_difference(then, now, bits=True)
+    now.write_text("-> outer: 02\n")
+    assert "outer" in same_as.first_difference(then, now, bits=True)
+    for names in ([NAME], []):
+        with pytest.raises(SystemExit):
+            prove(trees, "--bits", *names)
+        assert "no times" in capsys.readouterr().err
+
+
 def prove(trees: tuple[Path, Path, Path], *names: str) -> int:
     old, new, results = trees
     return same_as.main([str(old), *names], new, results)

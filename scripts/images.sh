@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Makes the pictures of README.md and docs/ again, with the miniature; needs an environment with this package.
+# Generates the images of README.md and docs/ again, with the miniature; needs an environment with this package.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p docs/pictures
+mkdir -p docs/images
 
 # name, then the options of `aid interpolate`
 strip() {
   local name=$1
   shift
   "$python" -m aid_pipeline interpolate "$@" --no-video --out "$work/$name"
-  cp "$work/$name/sequence.png" "docs/pictures/$name.png"
+  cp "$work/$name/sequence.png" "docs/images/$name.png"
 }
 
 first="a shiny red sphere on a wooden floor at sunset"
