@@ -176,6 +176,7 @@ class InterpolationSpec:
 
         first, last = self.keyframes
         values = {name: getattr(self, name) for name in self.names() if name != "config"}
+        values["frames"] = int(self.frames)  # what is recorded is asked for, whoever reads it
         values["latents"] = None if self.latents is None else LATENTS_FILE
         return {"prompt_a": first.prompt, "prompt_b": last.prompt, **values, **self.stock}
 

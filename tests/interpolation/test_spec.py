@@ -103,6 +103,12 @@ def test_a_copy_with_other_coefficients_has_as_many_frames():
     assert replace(given, guidance_scale=1).frames == 3
 
 
+def test_recorded_frames_are_asked_for():
+    recorded = between().arguments()["frames"]
+    with pytest.raises(e.CoefficientsError, match="frames=7"):
+        between(frames=recorded, coefficients=(0, 1))
+
+
 def test_a_copy_keeps_frames_that_were_asked_for():
     with pytest.raises(e.CoefficientsError, match="frames=7"):
         replace(between(frames=7), coefficients=(0, 1))
