@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None, root: Path = machine.ROOT, results:
     parser.add_argument("old", type=Path, metavar="OLD", help="checkout that the results are not stale in")
     parser.add_argument("results", nargs="*", metavar="RESULT", help=f"{', '.join(MEASURED)}; default: the stale ones")
     parser.add_argument("--bits", action="store_true", help="compare results alone; of results without times")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if unknown := set(options.results) - MEASURED.keys():
         parser.error(f"no result {', '.join(sorted(unknown))}; known are {', '.join(MEASURED)}")
     timed = [name for name in options.results if MEASURED[name] in (STOCK, SEQUENCE)]
