@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,9 +44,14 @@ class Encoded:
         first, last = self.first[name], self.last[name]
         rows = [_between(first, last, t) for t in coefficients]
         if not name.startswith("negative_"):
-            for frame, guide in zip(range(1, len(rows) - 1), self.guides, strict=False):
+            for frame, guide in enumerate(guides_of(self.guides, len(rows) - 2), start=1):
                 rows[frame] = guide[name]
         return _stacked(rows)
+
+
+def guides_of(guides: Sequence[Any], interior: int) -> Sequence[Any]:
+    """The guide of each of so many interior frames; a selection tries other numbers of them, all with one guide."""
+    return guides if len(guides) in (0, interior) else [guides[0]] * interior
 
 
 def _check_negative_differs(arguments: dict[str, Tensor]) -> None:

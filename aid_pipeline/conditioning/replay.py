@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, PromptError, UnsupportedPipelineError
+from .embeddings import guides_of
 from .encoding import REFUSALS
 from .prompts import Prompts
 
@@ -31,7 +32,8 @@ class Replay:
     def __init__(self, prompts: Prompts, coefficients: Sequence[float]) -> None:
         self._coefficients = tuple(coefficients)
         interior = len(self._coefficients) - 2
-        self._texts = [prompts.first, *(prompts.guides or (prompts.first,) * interior), prompts.last]
+        guides = guides_of(prompts.guides or (), interior) or (prompts.first,) * interior
+        self._texts = [prompts.first, *guides, prompts.last]
         self._has_guide = prompts.guides is not None
         self._negatives: list[str] | None = None
         if prompts.negatives is not None:

@@ -51,6 +51,15 @@ def test_guides_are_the_interior_frames():
     assert torch.equal(prompts.rows_for("negative_prompt_embeds", T), lerped)
 
 
+def test_one_guide_is_that_of_any_number_of_interior_frames():
+    """A selection tries more frames, and fewer, than the sequence has."""
+    guide = {"prompt_embeds": random(5), "negative_prompt_embeds": random(1)}
+    prompts = encoded((guide, guide))
+    for count in (3, 5, 9):
+        rows = prompts.rows_for("prompt_embeds", [index / (count - 1) for index in range(count)])
+        assert torch.equal(rows[1:-1], guide["prompt_embeds"].expand(count - 2, -1, -1))
+
+
 def test_equal_rows_take_the_memory_of_one():
     one = {"prompt_embeds": random(0), "negative_prompt_embeds": random(1)}
     rows = Encoded(one, dict(one), ()).rows_for("negative_prompt_embeds", T)

@@ -109,3 +109,13 @@ def test_modes_and_arguments_that_are_not_served():
         frames(pipe, "", B)
     with pytest.raises(AIDError):
         frames(pipe, height=17)
+
+
+@pytest.mark.parametrize("more", [{}, {"guide": GUIDE}], ids=["plain", "guided"])
+def test_frames_are_chosen_as_on_other_pipelines(more):
+    """Dynamic selection tries other numbers of frames, all with the same texts."""
+    pipe = fresh("bria")
+    made = frames(pipe, select="dynamic", output_type="pt", **more)
+    stock = alone(pipe, A, output_type="pt")
+    assert made.shape[0] == 5
+    assert apart(made[0], stock) < 1e-4
