@@ -35,7 +35,8 @@ class MissingPackageError(ModuleNotFoundError):
 def what_is_missing(what: str, *modules: str) -> str:
     """One line: what needs which packages, all of one extra, and how to install them."""
     names, extras = zip(*(PACKAGES[module] for module in modules), strict=True)
-    return f"{what} needs {' and '.join(names)}: pip install 'aid-kernels[{extras[0]}]'"
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return f"{what} needs {listed}: pip install 'aid-kernels[{extras[0]}]'"
 
 
 @contextmanager

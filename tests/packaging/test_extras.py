@@ -85,6 +85,7 @@ def test_errors_have_the_class_asked_for_and_name_what_is_too_old() -> None:
         raise ImportError("cannot import name 'x' from 'scipy'", name="scipy.stats")
     assert caught.value.name == "scipy.stats"
     assert what_is_missing("it", "imageio", "av").startswith("it needs imageio and av: ")
+    assert what_is_missing("it", "PIL", "typer", "rich").startswith("it needs pillow, typer and rich: ")
 
 
 def test_what_is_of_no_extra_passes() -> None:
