@@ -53,7 +53,7 @@ def test_fake_and_real_strides_agree(mode: str, layout: str, dtype: torch.dtype)
                 for name, value in arguments.items()
             }
         )
-    for impl in ("sdpa", "reference", *(["triton"] if dtype != torch.float64 else [])):
+    for impl in ("sdpa", "reference", *(["triton"] if dtype == torch.float32 else [])):
         out = OPS[mode](**arguments, impl=impl)
         assert (out.shape, out.dtype, out.stride()) == (promised.shape, promised.dtype, promised.stride()), impl
 
