@@ -53,11 +53,12 @@ def test_fake_and_real_strides_agree(mode: str, layout: str, dtype: torch.dtype)
                 for name, value in arguments.items()
             }
         )
-    for impl in ("sdpa", "reference", *(["triton"] if dtype != torch.float64 else [])):
+    for impl in ("sdpa", "reference", *(["triton"] if dtype == torch.float32 else [])):
         out = OPS[mode](**arguments, impl=impl)
         assert (out.shape, out.dtype, out.stride()) == (promised.shape, promised.dtype, promised.stride()), impl
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impl", ["sdpa", "triton", "reference"])
 @pytest.mark.parametrize("layout", ["expanded over heads", "expanded over all", "windows"])
 @pytest.mark.parametrize("mode", OPS)
@@ -69,6 +70,7 @@ def test_compiled_calls_meet_the_promise(mode: str, layout: str, impl: str) -> N
     torch.testing.assert_close(compiled(arguments["q"]), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["expanded over heads", "expanded over rows", "windows along heads"])
 @pytest.mark.parametrize("mode", OPS)
 def test_fake_and_real_strides_of_gradients_agree(mode: str, layout: str) -> None:

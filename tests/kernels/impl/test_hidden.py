@@ -44,16 +44,16 @@ def spoilt(arguments: dict[str, object], garbage: float, keys: bool = True, valu
     return changed
 
 
-@pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_hidden_keys_and_values_do_not_matter(case: Case, impl: str, garbage: str) -> None:
+def test_hidden_keys_and_values_do_not_matter(case: Case, impl: str) -> None:
     arguments = masked(case)
     # a mixed key is the sum of all its sources, of which what is hidden and not finite counts as zero
     zeros = spoilt(arguments, 0.0)
     clean = OPS[case.mode](**zeros, impl=impl)
     assert_accepted(clean, case.mode, zeros)
-    assert torch.equal(OPS[case.mode](**spoilt(arguments, GARBAGE[garbage]), impl=impl), clean)
+    for name, garbage in GARBAGE.items():
+        assert torch.equal(OPS[case.mode](**spoilt(arguments, garbage), impl=impl), clean), name
     if case.mode == "outer":
         assert torch.equal(OPS[case.mode](**arguments, impl=impl), clean)
 
