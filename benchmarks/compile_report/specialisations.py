@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from aid_kernels import InterpolationPlan
 
 if TYPE_CHECKING:
     from aid_kernels.interpolated_attention.impl.triton.launch import Launch
+    from benchmarks.compile_report.loops import LoopLine
 
 HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
 # odd, so that every loop has its tail: whatever an even length compiles to is part of it
@@ -72,18 +74,24 @@ def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Specialisation]:
         yield Specialisation(target, "inner_fused", "bfloat16", 64, 2, False)
 
 
-def compile_case(case: Specialisation) -> ReportLine:
-    """Compile one specialisation and judge it."""
+def compile_case(case: Specialisation, recorded: Path | None = None) -> tuple[ReportLine, list[LoopLine]]:
+    """Compile one specialisation and judge it.
+
+    Args:
+        recorded: loops.csv of before; what a main loop gained over it is a problem. None means no comparison.
+    """
     from benchmarks.compile_report.chips import ARCHITECTURES
     from benchmarks.compile_report.compiled_kernel import compile_launch, read_resources
 
     launch, chip = make_launch(case), ARCHITECTURES[case.target]
     row = describe(case, launch)
     try:
-        found = read_resources(compile_launch(launch, case.target), case.target)
+        compiled = compile_launch(launch, case.target)
+        found = read_resources(compiled, case.target)
+        loops = _loops(case, row, launch, compiled, found.programs)
     except Exception as error:  # noqa: BLE001 - whatever the compiler raises is a line of the report, and fails it
         text = " ".join(str(error).split())
-        return replace(row, problem=f"does not compile: {type(error).__name__}: {text[-200:]}")
+        return replace(row, problem=f"does not compile: {type(error).__name__}: {text[-200:]}"), []
     problems = []
     if found.spilled:
         problems.append(f"spills {found.spilled} bytes")
@@ -93,7 +101,7 @@ def compile_case(case: Specialisation) -> ReportLine:
     expected = case.mode != "lerp" and (case.dtype != "float32" or case.target.startswith("gfx"))
     if expected and not found.instructions:
         problems.append(f"has no {chip.instruction}")
-    return replace(
+    line = replace(
         row,
         registers=found.registers,
         spilled_bytes=found.spilled,
@@ -101,8 +109,35 @@ def compile_case(case: Specialisation) -> ReportLine:
         shared_limit=chip.shared_limit,
         matrix_instructions=found.instructions,
         occupancy=round(found.occupancy, 3),
-        problem="; ".join(problems),
+        problem="; ".join(problems + _loop_problems(loops, recorded)),
     )
+    return line, loops
+
+
+def _loops(case: Specialisation, row: ReportLine, launch: Launch, compiled: Any, programs: int) -> list[LoopLine]:
+    from benchmarks.compile_report.loops import LoopLine, read_loops
+
+    if case.mode == "lerp" or case.target.startswith("gfx"):
+        return []
+    itemsize = getattr(torch, case.dtype).itemsize
+    found = read_loops(
+        compiled.asm["cubin"], case.target, launch.constants["TILES"], row.warps, max(1, programs), itemsize
+    )
+    return [
+        LoopLine(case.target, row.kernel, case.dtype, case.head_dim, number, loop)
+        for number, loop in enumerate(found, 1)
+    ]
+
+
+def _loop_problems(loops: list[LoopLine], recorded: Path | None) -> list[str]:
+    from benchmarks.compile_report.loops import problems, recorded_loops
+
+    if not loops:
+        return []
+    first = loops[0]
+    before = recorded_loops(recorded) if recorded else {}
+    key = first.target, first.kernel, first.dtype, first.head_dim
+    return problems([line.counts for line in loops], before.get(key, []))
 
 
 def describe(case: Specialisation, launch: Launch) -> ReportLine:
