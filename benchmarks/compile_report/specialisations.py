@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
 # odd, so that every loop has its tail: whatever an even length compiles to is part of it
+QUERIES = 1001
 LENGTHS = {"outer": 1001, "inner_premixed": 1001, "inner_fused": 77, "lerp": 1001}
 # stands for any number of sources that is not unrolled
 MANY = 3
@@ -32,6 +33,7 @@ class Specialisation:
     head_dim: int
     sources: int  # J
     masked: bool
+    keys: int = 0  # of every segment; 0: as `LENGTHS` says
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,10 @@ def make_launch(case: Specialisation) -> Launch:
     from aid_kernels.interpolated_attention.impl.triton.launch import attention_launch, lerp_launch
     from aid_kernels.interpolated_attention.inputs import AttentionInputs
 
-    dtype, length = getattr(torch, case.dtype), LENGTHS[case.mode]
-    query, key, value, output, bank_key, bank_value = (
-        torch.empty(4, length, 8, case.head_dim, dtype=dtype, device="meta").transpose(1, 2) for _ in range(6)
+    dtype, length = getattr(torch, case.dtype), case.keys or LENGTHS[case.mode]
+    query, output, key, value, bank_key, bank_value = (
+        torch.empty(4, count, 8, case.head_dim, dtype=dtype, device="meta").transpose(1, 2)
+        for count in (QUERIES, QUERIES, *[length] * 4)
     )
     mask = torch.empty(4, length, dtype=torch.bool, device="meta") if case.masked else None
     weights = torch.zeros(4, case.sources)
@@ -175,7 +178,7 @@ def make_launch(case: Specialisation) -> Launch:
 def _kernel_name(case: Specialisation) -> str:
     names = {"outer": f"outer, J={case.sources}" if case.sources < MANY else "outer, any J"}
     names |= {"inner_premixed": "inner, premixed", "inner_fused": "inner, fused mix", "lerp": "mixing"}
-    return names[case.mode] + (", masks" if case.masked else "")
+    return names[case.mode] + (", masks" if case.masked else "") + (f", {case.keys} keys" if case.keys else "")
 
 
 def _tiles(constants: dict[str, Any]) -> str:

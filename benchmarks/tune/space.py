@@ -49,7 +49,7 @@ class Candidate:
 def usual(mode: str, target: str, itemsize: int, head_dim: int, key_length: int, sources: int = FEW) -> Candidate:
     """What runs where nothing was measured."""
     many = mode == "outer" and sources > FEW
-    setting = static_config(target, itemsize, head_dim, many=many, masked=False)
+    setting = static_config(target, itemsize, head_dim, many=many, masked=False, keys=key_length)
     mix = None if mode == "outer" else default_mix(key_length)
     return Candidate(setting, mix)
 

@@ -1,7 +1,7 @@
 """Static configurations: tiles and launch options of every chip where nothing is tuned; plain data, without Triton.
 
-Batch invariance: `block_n` and `tail` fix the order of a row's sums, so they follow from the chip, the dtype, head_dim
-and masks, never from how many rows or sources a batch has.
+Batch invariance: `block_n` and `tail` fix the order of a row's sums, so they follow from the chip, the dtype, head_dim,
+masks and lengths, never from how many rows or sources a batch has.
 `python -m benchmarks.compile_report` compiles every line.
 """
 
@@ -13,6 +13,9 @@ TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "gfx942")
 INTERPRETER = "interpreter"
 # inner attention mixes a bank of at most this many keys in the attention kernel itself, README "Inner"
 MAX_FUSED_KEYS = 128
+# a call whose segments all have at most this many keys loads them in blocks of SHORT_BLOCK, each checked for its end
+MAX_SHORT_KEYS = 128
+SHORT_BLOCK = 32
 # rows of at most this many terms have them unrolled, which keeps one accumulator less alive
 MAX_UNROLLED = 2
 # keys that a program of the mixing kernel makes
@@ -31,6 +34,8 @@ class Tiles:
         slices: programs that share a block of queries, each with `value_dim` columns of its own.
         block_m, block_n: queries and keys of a block.
         tail: keys of a block past the last whole one.
+        tail_stages: depth of the pipeline of loads there.
+        short: every block may hold the end of its segment, and there is no tail.
         upcast: multiply in float32, for the interpreter alone.
     """
 
@@ -44,6 +49,8 @@ class Tiles:
     block_m: int
     block_n: int
     tail: int
+    tail_stages: int
+    short: bool
     upcast: bool
 
 
@@ -121,25 +128,35 @@ def split(width: int, widest: int = 256, pad: bool = False) -> tuple[int, int]:
     return (whole // 2, whole // 2) if whole > widest else (whole, 0)
 
 
-def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> FittedConfig:
-    """The fitted configuration for a chip of TARGETS or the interpreter where nothing is tuned.
+def is_short(keys: int) -> bool:
+    """Whether a call whose longest segment has so many keys takes them in short blocks."""
+    return keys <= MAX_SHORT_KEYS
+
+
+def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool, keys: int) -> FittedConfig:
+    """The fitted configuration where nothing is tuned; arguments as in `static_config`."""
+    config = static_config(target, itemsize, head_dim, many=many, masked=masked, keys=keys)
+    return fit(target, head_dim, config, keys)
+
+
+def static_config(
+    target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool, keys: int
+) -> LaunchConfig:
+    """The configuration for a chip of TARGETS or the interpreter where nothing is tuned.
 
     Args:
         itemsize: bytes of an element of the inputs.
         many: rows have a run-time number of sources rather than one or two.
         masked: a mask is given.
+        keys: of the longest segment.
     """
-    return fit(target, head_dim, static_config(target, itemsize, head_dim, many=many, masked=masked))
-
-
-def static_config(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool) -> LaunchConfig:
-    """The line of the chip's table; arguments as in `configure`."""
     table = _INTERPRETER if target == INTERPRETER else (_HALF if itemsize == 2 else _FLOAT)[target]
     line = next(line for line in table if head_dim <= line.width)
+    # a mask costs registers in proportion to the block's keys
+    block_n = max(16, line.block_n // 2) if masked else line.block_n
     return LaunchConfig(
         line.block_m,
-        # a mask costs registers in proportion to the block's keys
-        max(16, line.block_n // 2) if masked else line.block_n,
+        min(block_n, SHORT_BLOCK) if is_short(keys) else block_n,
         line.num_warps,
         line.num_stages,
         line.many_slices if many else line.slices,
@@ -147,8 +164,8 @@ def static_config(target: str, itemsize: int, head_dim: int, *, many: bool, mask
     )
 
 
-def fit(target: str, head_dim: int, config: LaunchConfig) -> FittedConfig:
-    """A configuration with its tiles for a head of `head_dim` columns."""
+def fit(target: str, head_dim: int, config: LaunchConfig, keys: int) -> FittedConfig:
+    """A configuration with its tiles for a head of `head_dim` columns; `keys` of the longest segment."""
     # slices start in even steps of multiples of 8 columns, and are wide enough to leave no gap
     value_dim = head_dim - (config.slices - 1) * (head_dim // (8 * config.slices) * 8)
     tiles = Tiles(
@@ -160,6 +177,8 @@ def fit(target: str, head_dim: int, config: LaunchConfig) -> FittedConfig:
         config.block_m,
         config.block_n,
         tail=16,
+        tail_stages=1,
+        short=is_short(keys),
         upcast=target == INTERPRETER,
     )
     return FittedConfig(tiles, config.num_warps, config.num_stages)

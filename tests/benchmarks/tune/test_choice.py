@@ -121,7 +121,7 @@ def test_candidates_start_with_the_usual_one_and_cover_what_the_kernel_offers() 
         assert {made.setting.pad for made in found} == ({False} if dim == 64 else {False, True})
         assert {made.setting.slices for made in found} == ({1, 2} if dim == 160 else {1})
         for made in found:
-            tiles = fit("sm_90", dim, made.setting).tiles
+            tiles = fit("sm_90", dim, made.setting, 4096).tiles
             assert tiles.key_main + tiles.key_rest >= dim
 
 

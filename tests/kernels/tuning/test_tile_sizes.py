@@ -24,8 +24,13 @@ def test_tiles_cover_a_head_with_little_padding(width: int) -> None:
 
 def test_the_order_of_a_rows_sums_does_not_depend_on_the_batch() -> None:
     targets = (*static.TARGETS, static.INTERPRETER)
-    for target, itemsize, dim, masked in itertools.product(targets, (2, 4), range(8, 257, 8), (False, True)):
-        few, many = (static.configure(target, itemsize, dim, many=many, masked=masked).tiles for many in (False, True))
+    kinds = itertools.product(targets, (2, 4), range(8, 257, 8), (False, True), (77, 4096))
+    for target, itemsize, dim, masked, keys in kinds:
+        few, many = (
+            static.configure(target, itemsize, dim, many=many, masked=masked, keys=keys).tiles
+            for many in (False, True)
+        )
+        assert few.short == many.short == (keys == 77)
         assert (few.block_n, few.tail, few.key_main) == (many.block_n, many.tail, many.key_main)
         assert few.tail <= few.block_n
         for tiles in (few, many):
@@ -39,9 +44,9 @@ def test_the_order_of_a_rows_sums_does_not_depend_on_the_batch() -> None:
 
 
 def test_padding_is_a_choice() -> None:
-    padded = fit("sm_90", 80, LaunchConfig(16, 16, 4, 2, pad=True)).tiles
+    padded = fit("sm_90", 80, LaunchConfig(16, 16, 4, 2, pad=True), 4096).tiles
     assert (padded.key_main, padded.key_rest) == (128, 0)
-    padded = fit("sm_90", 160, LaunchConfig(16, 16, 4, 2, pad=True, widest=128)).tiles
+    padded = fit("sm_90", 160, LaunchConfig(16, 16, 4, 2, pad=True, widest=128), 4096).tiles
     assert (padded.key_main, padded.key_rest) == (128, 128)
 
 

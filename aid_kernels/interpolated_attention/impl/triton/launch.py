@@ -43,10 +43,10 @@ def attention_launch(
     key_length, bank_length = inputs.key.shape[2], inputs.bank_key.shape[2]
     # inner is one term; a plan without sources is one term of weight zero
     terms = max(1, inputs.plan.num_sources) if mode == "outer" else 1
-    many = terms > MAX_UNROLLED
+    many, keys = terms > MAX_UNROLLED, max(key_length, bank_length)
     if config is None:
-        config = static_config(target, inputs.query.itemsize, head_dim, many=many, masked=inputs.masked)
-    fitted = fit(target, head_dim, config)
+        config = static_config(target, inputs.query.itemsize, head_dim, many=many, masked=inputs.masked, keys=keys)
+    fitted = fit(target, head_dim, config, keys)
     tiles = fitted.tiles
     options = dict(num_warps=fitted.num_warps, num_stages=fitted.num_stages, enable_fp_fusion=True)
     if mode == "inner_fused" and target.startswith("sm_"):
