@@ -16,6 +16,8 @@ MAX_FUSED_KEYS = 128
 # a call whose segments all have at most this many keys loads them in blocks of SHORT_BLOCK, each checked for its end
 MAX_SHORT_KEYS = 128
 SHORT_BLOCK = 32
+# blocks of at least this many keys on Hopper leave so many over that tails of 32 pay
+WIDE_BLOCK = 64
 # rows of at most this many terms have them unrolled, which keeps one accumulator less alive
 MAX_UNROLLED = 2
 # keys that a program of the mixing kernel makes
@@ -34,7 +36,6 @@ class Tiles:
         slices: programs that share a block of queries, each with `value_dim` columns of its own.
         block_m, block_n: queries and keys of a block.
         tail: keys of a block past the last whole one.
-        tail_stages: depth of the pipeline of loads there.
         short: every block may hold the end of its segment, and there is no tail.
         upcast: multiply in float32, for the interpreter alone.
     """
@@ -49,7 +50,6 @@ class Tiles:
     block_m: int
     block_n: int
     tail: int
-    tail_stages: int
     short: bool
     upcast: bool
 
@@ -176,8 +176,7 @@ def fit(target: str, head_dim: int, config: LaunchConfig, keys: int) -> FittedCo
         config.slices,
         config.block_m,
         config.block_n,
-        tail=16,
-        tail_stages=1,
+        tail=32 if target == "sm_90" and config.block_n >= WIDE_BLOCK else 16,
         short=is_short(keys),
         upcast=target == INTERPRETER,
     )
@@ -201,7 +200,8 @@ _HALF = {
     "sm_90": (
         _Line(48, 128, 128, 8, 3, 1, 2),
         _Line(64, 128, 128, 8, 3),
-        _Line(80, 128, 128, 8, 3, 1, 2),
+        # 128 keys would be a sixth faster for one or two sources, but spill or take two slices for more
+        _Line(80, 128, 64, 8, 3),
         _Line(128, 128, 64, 8, 3, 1, 2),
         _Line(160, 128, 32, 8, 3, 1, 2),
         _Line(256, 128, 32, 8, 3, 2, 4),

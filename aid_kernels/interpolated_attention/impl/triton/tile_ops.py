@@ -208,7 +208,8 @@ def attend(
         for start in range(0, full, BLOCK):
             state = attend_block(state, query, segment, mix, start, scale, BLOCK, MIXED, MIXED, TILES)
         if not EVEN:
-            # a loop, where one `if` over a wider tail spills: the two hold other registers
-            for start in tl.range(full, length, TAIL, num_stages=TILES.tail_stages):
+            # a loop, where one `if` over a wider tail spills: the two hold other registers. Not pipelined, or ptxas
+            # waits for every matrix product of the loop above alone
+            for start in tl.range(full, length, TAIL, num_stages=1):
                 state = attend_block(state, query, segment, mix, start, scale, TAIL, True, MIXED, TILES)
     return state
