@@ -56,11 +56,12 @@ class Tiles:
 
 @dataclass(frozen=True)
 class FittedConfig:
-    """A `LaunchConfig` fitted to a head size: tiles, warps per program, and depth of the pipeline of loads."""
+    """A `LaunchConfig` fitted to a head size: tiles, warps per program, depth of the pipeline of loads, registers."""
 
     tiles: Tiles
     num_warps: int
     num_stages: int
+    registers: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class LaunchConfig:
         num_warps, num_stages: as in `FittedConfig`.
         widest: no tile is wider than this.
         pad: cover a head by one power of two, not by two tiles.
+        registers: a thread has at most so many, so that more programs are resident; 0 means the compiler's choice.
     """
 
     block_m: int
@@ -81,6 +83,7 @@ class LaunchConfig:
     slices: int = 1
     widest: int = 256
     pad: bool = False
+    registers: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class _Line:
     slices: int = 1
     many_slices: int = 1  # where the number of sources is a run-time one: one accumulator more is alive
     widest: int = 256
+    pad: bool = False
+    registers: int = 0  # of rows with one or two sources and without masks: others hold more
 
 
 def default_mix(bank_length: int) -> str:
@@ -151,6 +156,8 @@ def static_config(
         keys: of the longest segment.
     """
     table = _INTERPRETER if target == INTERPRETER else (_HALF if itemsize == 2 else _FLOAT)[target]
+    if itemsize == 2 and is_short(keys):
+        table = (*_SHORT.get(target, ()), *table)
     line = next(line for line in table if head_dim <= line.width)
     # a mask costs registers in proportion to the block's keys
     block_n = max(16, line.block_n // 2) if masked else line.block_n
@@ -161,6 +168,8 @@ def static_config(
         line.num_stages,
         line.many_slices if many else line.slices,
         line.widest,
+        line.pad,
+        0 if many or masked else line.registers,
     )
 
 
@@ -180,7 +189,7 @@ def fit(target: str, head_dim: int, config: LaunchConfig, keys: int) -> FittedCo
         short=is_short(keys),
         upcast=target == INTERPRETER,
     )
-    return FittedConfig(tiles, config.num_warps, config.num_stages)
+    return FittedConfig(tiles, config.num_warps, config.num_stages, config.registers)
 
 
 _INTERPRETER = (_Line(128, 64, 32, 1, 1), _Line(256, 64, 32, 1, 1, slices=2, many_slices=2))
@@ -221,6 +230,8 @@ _HALF = {
         _Line(256, 64, 32, 4, 1, 2, 4),
     ),
 }
+# for short keys, before the lines above: at most 128 registers let two programs be resident, and one tile has one wait
+_SHORT = {"sm_90": (_Line(64, 128, 32, 8, 3, pad=True, registers=128),)}
 # IEEE products without a matrix unit hold a tile's whole width in registers, so tiles are narrow
 _FMA = (
     _Line(64, 32, 32, 4, 2),

@@ -49,9 +49,10 @@ def attention_launch(
     fitted = fit(target, head_dim, config, keys)
     tiles = fitted.tiles
     options = dict(num_warps=fitted.num_warps, num_stages=fitted.num_stages, enable_fp_fusion=True)
-    if mode == "inner_fused" and target.startswith("sm_"):
-        # ptxas would rather spill a few bytes here than let fewer warps be resident
-        options["maxnreg"] = 255
+    if target.startswith("sm_"):
+        # ptxas would rather spill a few bytes where keys are mixed than let fewer warps be resident
+        registers = fitted.registers or (255 if mode == "inner_fused" else 0)
+        options |= dict(maxnreg=registers) if registers else {}
     names = ("query", "key", "value", "output", "bank_key", "bank_value")
     views = {name: output if name == "output" else getattr(inputs, name) for name in names}
     unit = _stride_unit(*views.values())
