@@ -134,7 +134,7 @@ def far(measured_ms: float, predicted_ms: float) -> str:
 
 def triton(call: Call, chip: Chip) -> list[Kernel]:
     """This package's kernels with their shipped tiles: one launch, or for inner and long keys a mix before it."""
-    tiles = configure(chip.target, ITEM, call.head_dim, many=False, masked=False, keys=call.key_length).tiles
+    tiles = configure(chip.target, ITEM, call.head_dim, many=False, masked=False, inner=call.mode == "inner", queries=call.query_length, keys=call.key_length).tiles
     blocks = ceil(call.query_length / tiles.block_m)
     keys = ceil(call.key_length / tiles.tail) * tiles.tail
     pairs = call.units * call.heads * blocks * tiles.block_m * keys * tiles.slices

@@ -50,10 +50,15 @@ class Candidate:
         return ", ".join(words + ([] if self.mix is None else [f"mixed {self.mix}"]))
 
 
-def usual(mode: str, target: str, itemsize: int, head_dim: int, key_length: int, sources: int = FEW) -> Candidate:
+def usual(
+    mode: str, target: str, itemsize: int, head_dim: int, query_length: int, key_length: int, sources: int = FEW
+) -> Candidate:
     """What runs where nothing was measured."""
     many = mode == "outer" and sources > FEW
-    setting = static_config(target, itemsize, head_dim, many=many, masked=False, keys=key_length)
+    setting = static_config(
+        target, itemsize, head_dim, many=many, masked=False, inner=mode == "inner", queries=query_length,
+        keys=key_length,
+    )  # fmt: skip
     mix = None if mode == "outer" else default_mix(key_length)
     return Candidate(setting, mix)
 
@@ -62,7 +67,7 @@ def candidates(
     mode: str, target: str, itemsize: int, head_dim: int, query_length: int, key_length: int
 ) -> list[Candidate]:
     """For one or two sources: the usual one first, then blocks, warps, stages, slices, padding, the place of mixing."""
-    first = usual(mode, target, itemsize, head_dim, key_length)
+    first = usual(mode, target, itemsize, head_dim, query_length, key_length)
     found = {first: None}
     mixes = [first.mix]
     if mode == "inner" and key_length <= LONG_MIX:

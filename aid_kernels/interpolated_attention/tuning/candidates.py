@@ -33,8 +33,10 @@ def triton_candidates(bucket: CallBucket, target: str, agreed: LaunchConfig | No
     """
     many = bucket.mode == "outer" and max(1, bucket.sources) > MAX_UNROLLED
     itemsize = 4 if bucket.dtype == "float32" else 2
-    keys = max(bucket.key_length, bucket.bank_length)
-    static = static_config(target, itemsize, bucket.head_dim, many=many, masked=bucket.masked, keys=keys)
+    static = static_config(
+        target, itemsize, bucket.head_dim, many=many, masked=bucket.masked, inner=bucket.mode == "inner",
+        queries=bucket.query_length, keys=max(bucket.key_length, bucket.bank_length),
+    )  # fmt: skip
     configs = [static, *_neighbours(bucket, static)[:MOST_NEIGHBOURS]]
     if agreed is not None:
         shared = replace(agreed, slices=static.slices, num_stages=static.num_stages)

@@ -138,14 +138,18 @@ def is_short(keys: int) -> bool:
     return keys <= MAX_SHORT_KEYS
 
 
-def configure(target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool, keys: int) -> FittedConfig:
+def configure(
+    target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool, inner: bool, queries: int, keys: int
+) -> FittedConfig:
     """The fitted configuration where nothing is tuned; arguments as in `static_config`."""
-    config = static_config(target, itemsize, head_dim, many=many, masked=masked, keys=keys)
+    config = static_config(
+        target, itemsize, head_dim, many=many, masked=masked, inner=inner, queries=queries, keys=keys
+    )
     return fit(target, head_dim, config, keys)
 
 
 def static_config(
-    target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool, keys: int
+    target: str, itemsize: int, head_dim: int, *, many: bool, masked: bool, inner: bool, queries: int, keys: int
 ) -> LaunchConfig:
     """The configuration for a chip of TARGETS or the interpreter where nothing is tuned.
 
@@ -153,11 +157,14 @@ def static_config(
         itemsize: bytes of an element of the inputs.
         many: rows have a run-time number of sources rather than one or two.
         masked: a mask is given.
+        inner: inner attention, which keeps one accumulator less alive.
+        queries: of a row.
         keys: of the longest segment.
     """
     table = _INTERPRETER if target == INTERPRETER else (_HALF if itemsize == 2 else _FLOAT)[target]
-    if itemsize == 2 and is_short(keys):
-        table = (*_SHORT.get(target, ()), *table)
+    if itemsize == 2:
+        first = _SHORT if is_short(keys) else _INNER if inner else {}
+        table = (*first.get(target, ()), *table)
     line = next(line for line in table if head_dim <= line.width)
     # a mask costs registers in proportion to the block's keys
     block_n = max(16, line.block_n // 2) if masked else line.block_n
@@ -232,6 +239,8 @@ _HALF = {
 }
 # for short keys, before the lines above: at most 128 registers let two programs be resident, and one tile has one wait
 _SHORT = {"sm_90": (_Line(64, 128, 32, 8, 3, pad=True, registers=128),)}
+# for inner attention to longer ones: two programs are resident, which hide each other's exponentials and products
+_INNER = {"sm_90": (_Line(64, 128, 64, 8, 3, pad=True),)}
 # IEEE products without a matrix unit hold a tile's whole width in registers, so tiles are narrow
 _FMA = (
     _Line(64, 32, 32, 4, 2),

@@ -21,7 +21,7 @@ from benchmarks.tune import __main__ as tune
 from benchmarks.tune import choice
 from benchmarks.tune.space import Candidate, candidates, for_many, usual
 
-USUAL = usual("outer", "sm_90", 2, 64, 4096)
+USUAL = usual("outer", "sm_90", 2, 64, 4096, 4096)
 BEST, OTHER = (replace(USUAL, setting=replace(USUAL.setting, block_n=block)) for block in (64, 32))
 
 
@@ -142,7 +142,7 @@ from benchmarks.tune.compile import problem_of
 from benchmarks.tune.space import usual
 
 shape = Shape("tiny", 2, 64, 64, 16)
-first = usual("inner", "sm_90", 2, 16, 64)
+first = usual("inner", "sm_90", 2, 16, 64, 64)
 assert problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, replace(first, mix="before")) is None
 compiled_kernel.ARCHITECTURES["sm_90"] = replace(compiled_kernel.ARCHITECTURES["sm_90"], shared_limit=16)
 problem = problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, replace(first, mix="before"))

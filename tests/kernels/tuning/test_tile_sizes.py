@@ -27,7 +27,9 @@ def test_the_order_of_a_rows_sums_does_not_depend_on_the_batch() -> None:
     kinds = itertools.product(targets, (2, 4), range(8, 257, 8), (False, True), (77, 4096))
     for target, itemsize, dim, masked, keys in kinds:
         few, many = (
-            static.configure(target, itemsize, dim, many=many, masked=masked, keys=keys).tiles
+            static.configure(
+                target, itemsize, dim, many=many, masked=masked, inner=False, queries=4096, keys=keys
+            ).tiles
             for many in (False, True)
         )
         assert few.short == many.short == (keys == 77)

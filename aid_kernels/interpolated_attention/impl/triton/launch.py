@@ -45,7 +45,10 @@ def attention_launch(
     terms = max(1, inputs.plan.num_sources) if mode == "outer" else 1
     many, keys = terms > MAX_UNROLLED, max(key_length, bank_length)
     if config is None:
-        config = static_config(target, inputs.query.itemsize, head_dim, many=many, masked=inputs.masked, keys=keys)
+        config = static_config(
+            target, inputs.query.itemsize, head_dim, many=many, masked=inputs.masked, inner=mode != "outer",
+            queries=query_length, keys=keys,
+        )  # fmt: skip
     fitted = fit(target, head_dim, config, keys)
     tiles = fitted.tiles
     options = dict(num_warps=fitted.num_warps, num_stages=fitted.num_stages, enable_fp_fusion=True)
