@@ -16,6 +16,8 @@ MAX_FUSED_KEYS = 128
 # a call whose segments all have at most this many keys loads them in blocks of SHORT_BLOCK, each checked for its end
 MAX_SHORT_KEYS = 128
 SHORT_BLOCK = 32
+# rows of at most this many queries are taken by 64, so that more multiprocessors have work
+FEW_QUERIES = 512
 # blocks of at least this many keys on Hopper leave so many over that tails of 32 pay
 WIDE_BLOCK = 64
 # rows of at most this many terms have them unrolled, which keeps one accumulator less alive
@@ -168,10 +170,11 @@ def static_config(
     line = next(line for line in table if head_dim <= line.width)
     # a mask costs registers in proportion to the block's keys
     block_n = max(16, line.block_n // 2) if masked else line.block_n
+    halves = queries <= FEW_QUERIES and target in _HALVES and (line.block_m, line.num_warps) == (128, 8)
     return LaunchConfig(
-        line.block_m,
+        line.block_m // 2 if halves else line.block_m,
         min(block_n, SHORT_BLOCK) if is_short(keys) else block_n,
-        line.num_warps,
+        line.num_warps // 2 if halves else line.num_warps,
         line.num_stages,
         line.many_slices if many else line.slices,
         line.widest,
@@ -199,6 +202,8 @@ def fit(target: str, head_dim: int, config: LaunchConfig, keys: int) -> FittedCo
     return FittedConfig(tiles, config.num_warps, config.num_stages, config.registers)
 
 
+# chips on which half a program is as good as a whole one to the tensor cores
+_HALVES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_120")
 _INTERPRETER = (_Line(128, 64, 32, 1, 1), _Line(256, 64, 32, 1, 1, slices=2, many_slices=2))
 
 # width, block_m, block_n, num_warps, num_stages, slices, many_slices

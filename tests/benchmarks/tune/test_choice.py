@@ -115,7 +115,7 @@ def test_a_smoke_run_never_writes_the_shipped_folder(capsys: pytest.CaptureFixtu
 def test_candidates_start_with_the_usual_one_and_cover_what_the_kernel_offers() -> None:
     for mode, dim, length, keys in (("outer", 64, 4096, 4096), ("inner", 80, 1024, 77), ("outer", 160, 64, 64)):
         found = candidates(mode, "sm_90", 2, dim, length, keys)
-        assert found[0] == usual(mode, "sm_90", 2, dim, keys)
+        assert found[0] == usual(mode, "sm_90", 2, dim, length, keys)
         assert len(found) == len(set(found)) > 15
         assert {made.mix for made in found} == ({None} if mode == "outer" else {"before", "fused"})
         assert {made.setting.pad for made in found} == ({False} if dim == 64 else {False, True})
