@@ -134,11 +134,20 @@ def far(measured_ms: float, predicted_ms: float) -> str:
 
 def triton(call: Call, chip: Chip) -> list[Kernel]:
     """This package's kernels with their shipped tiles: one launch, or for inner and long keys a mix before it."""
-    tiles = configure(chip.target, ITEM, call.head_dim, many=False, masked=False, inner=call.mode == "inner", queries=call.query_length, keys=call.key_length).tiles
+    tiles = configure(
+        chip.target,
+        ITEM,
+        call.head_dim,
+        many=False,
+        masked=False,
+        inner=call.mode == "inner",
+        queries=call.query_length,
+        keys=call.key_length,
+    ).tiles
     blocks = ceil(call.query_length / tiles.block_m)
     keys = ceil(call.key_length / tiles.tail) * tiles.tail
     pairs = call.units * call.heads * blocks * tiles.block_m * keys * tiles.slices
-    packs = kernel_mode(call.mode, call.key_length) == "inner_premixed"
+    packs = kernel_mode(call.mode, call.query_length, call.key_length) == "inner_premixed"
     reads_own = call.rows if call.fuse_self else call.plain
     attention = Kernel(
         "attention",

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
 # odd, so that every loop has its tail: whatever an even length compiles to is part of it
-QUERIES = 1001
 LENGTHS = {"outer": 1001, "inner_premixed": 1001, "inner_fused": 77, "lerp": 1001}
+# of a cross-attention to a prompt; queries of a layer in the middle of a UNet
+PROMPT, FEW = 77, 64
+HOPPER = "sm_90"
 # stands for any number of sources that is not unrolled
 MANY = 3
 
@@ -34,6 +36,7 @@ class Specialisation:
     sources: int  # J
     masked: bool
     keys: int = 0  # of every segment; 0: as `LENGTHS` says
+    queries: int = 1001  # of a row
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class ReportLine:
 def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Specialisation]:
     """Every line of the chips' tables, few and many sources, masks, inner, dtypes; less if `quick`."""
     for target in targets:
-        for dim in (80,) if quick else HEAD_DIMS:
+        for dim in (64, 80) if quick else HEAD_DIMS:
             yield Specialisation(target, "outer", "bfloat16", dim, 2, False)
         for dim in (256,) if quick else HEAD_DIMS:
             yield Specialisation(target, "outer", "bfloat16", dim, MANY, False)
@@ -68,12 +71,29 @@ def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Specialisation]:
             yield Specialisation(target, "outer", "bfloat16", dim, sources, True)
         for dim, sources in ((128, 2),) if quick else ((64, MANY), (128, 2), (128, MANY), (256, 2)):
             yield Specialisation(target, "outer", "float32", dim, sources, False)
+        for dim in (64,) if quick else (64, 160):
+            yield Specialisation(target, "outer", "bfloat16", dim, 2, False, keys=PROMPT)
+        yield Specialisation(target, "outer", "bfloat16", 64, MANY, True, keys=PROMPT)
+        if target == HOPPER and not quick:
+            yield from _hopper_lines()
         if not quick:
             yield Specialisation(target, "outer", "float16", 64, 2, False)
             yield Specialisation(target, "inner_premixed", "float16", 128, 2, False)
             yield Specialisation(target, "inner_fused", "bfloat16", 160, 2, True)
             yield Specialisation(target, "lerp", "bfloat16", 80, 2, True)
+        yield Specialisation(target, "outer", "bfloat16", 64, 2, False, queries=FEW)
         yield Specialisation(target, "inner_fused", "bfloat16", 64, 2, False)
+
+
+def _hopper_lines() -> Iterator[Specialisation]:
+    """What has a line of its own there, and the tiles of short calls."""
+    for dim in (40, 80, 128):
+        yield Specialisation(HOPPER, "outer", "bfloat16", dim, 2, False, keys=PROMPT)
+    for dim in (40, 64):
+        yield Specialisation(HOPPER, "inner_premixed", "bfloat16", dim, 2, False)
+    yield Specialisation(HOPPER, "inner_premixed", "bfloat16", 64, 2, False, keys=PROMPT)
+    yield Specialisation(HOPPER, "outer", "bfloat16", 160, 2, False, queries=FEW)
+    yield Specialisation(HOPPER, "outer", "bfloat16", 160, 2, False, PROMPT, FEW)
 
 
 def compile_case(case: Specialisation, recorded: Path | None = None) -> tuple[ReportLine, list[LoopLine]]:
@@ -163,7 +183,7 @@ def make_launch(case: Specialisation) -> Launch:
     dtype, length = getattr(torch, case.dtype), case.keys or LENGTHS[case.mode]
     query, output, key, value, bank_key, bank_value = (
         torch.empty(4, count, 8, case.head_dim, dtype=dtype, device="meta").transpose(1, 2)
-        for count in (QUERIES, QUERIES, *[length] * 4)
+        for count in (*[case.queries] * 2, *[length] * 4)
     )
     mask = torch.empty(4, length, dtype=torch.bool, device="meta") if case.masked else None
     weights = torch.zeros(4, case.sources)
@@ -178,7 +198,12 @@ def make_launch(case: Specialisation) -> Launch:
 def _kernel_name(case: Specialisation) -> str:
     names = {"outer": f"outer, J={case.sources}" if case.sources < MANY else "outer, any J"}
     names |= {"inner_premixed": "inner, premixed", "inner_fused": "inner, fused mix", "lerp": "mixing"}
-    return names[case.mode] + (", masks" if case.masked else "") + (f", {case.keys} keys" if case.keys else "")
+    return (
+        names[case.mode]
+        + (", masks" if case.masked else "")
+        + (f", {case.keys} keys" if case.keys else "")
+        + (f", {case.queries} queries" if case.queries == FEW else "")
+    )
 
 
 def _tiles(constants: dict[str, Any]) -> str:

@@ -59,7 +59,7 @@ def usual(
         target, itemsize, head_dim, many=many, masked=False, inner=mode == "inner", queries=query_length,
         keys=key_length,
     )  # fmt: skip
-    mix = None if mode == "outer" else default_mix(key_length)
+    mix = None if mode == "outer" else default_mix(query_length, key_length)
     return Candidate(setting, mix)
 
 

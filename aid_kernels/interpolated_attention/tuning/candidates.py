@@ -43,7 +43,7 @@ def triton_candidates(bucket: CallBucket, target: str, agreed: LaunchConfig | No
         configs = [shared, *(config for config in configs if config != shared and same_order(config, agreed))]
     if bucket.mode == "outer":
         return [Choice("triton", config) for config in configs]
-    usual = default_mix(bucket.bank_length)
+    usual = default_mix(bucket.query_length, bucket.bank_length)
     choices = [Choice("triton", config, usual) for config in configs]
     if bucket.bank_length in EITHER_MIX:
         choices.append(Choice("triton", configs[0], "before" if usual == "fused" else "fused"))

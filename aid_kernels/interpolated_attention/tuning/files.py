@@ -209,8 +209,8 @@ def _check_together(entries: tuple[TunedEntry, ...], origin: str) -> None:
         for (bucket, _), other in seen.items():
             if bucket == entry.bucket and _fixed(other.config) != _fixed(entry.config):
                 raise ConfigFileError(
-                    f"{origin}: entries for {bucket} may differ in {', '.join(_FREE[:-1])} and {_FREE[-1]} alone, or a row's bits would "
-                    "depend on how many sources its batch has"
+                    f"{origin}: entries for {bucket} may differ in {', '.join(_FREE[:-1])} and {_FREE[-1]} alone, "
+                    "or a row's bits would depend on how many sources its batch has"
                 )
         seen[entry.bucket, entry.sources] = entry
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "gfx942")
 INTERPRETER = "interpreter"
-# inner attention mixes a bank of at most this many keys in the attention kernel itself, README "Inner"
+# inner attention mixes a bank of at most this many keys in the attention kernel itself, README "Inner", where rows
+# have at most so many queries: every block of queries mixes all keys again, waiting for each load
 MAX_FUSED_KEYS = 128
+MAX_FUSED_QUERIES = 128
 # a call whose segments all have at most this many keys loads them in blocks of SHORT_BLOCK, each checked for its end
 MAX_SHORT_KEYS = 128
 SHORT_BLOCK = 32
@@ -104,22 +106,23 @@ class _Line:
     registers: int = 0  # of rows with one or two sources and without masks: others hold more
 
 
-def default_mix(bank_length: int) -> str:
+def default_mix(query_length: int, bank_length: int) -> str:
     """When inner attention mixes a bank's keys: "before" the attention kernel, or "fused" into it."""
-    return "before" if bank_length > MAX_FUSED_KEYS else "fused"
+    return "before" if bank_length > MAX_FUSED_KEYS or query_length > MAX_FUSED_QUERIES else "fused"
 
 
-def kernel_mode(mode: str, bank_length: int, mix: str | None = None) -> str:
+def kernel_mode(mode: str, query_length: int, bank_length: int, mix: str | None = None) -> str:
     """The attention kernel's MODE: "outer", "inner_premixed" or "inner_fused".
 
     Args:
         mode: "outer" or "inner".
+        query_length: queries of a row.
         bank_length: keys of a bank entry.
         mix: inner only, "before" or "fused"; None means `default_mix`.
     """
     if mode == "outer":
         return "outer"
-    return {"before": "inner_premixed", "fused": "inner_fused"}[mix or default_mix(bank_length)]
+    return {"before": "inner_premixed", "fused": "inner_fused"}[mix or default_mix(query_length, bank_length)]
 
 
 def split(width: int, widest: int = 256, pad: bool = False) -> tuple[int, int]:

@@ -59,7 +59,10 @@ BAD = {
     "true for 1": (content(entry(config=CONFIG | dict(slices=True))), "slices must be one of 1, 2, 4, got True"),
     "mix of outer": (content(entry(config=CONFIG | dict(mix="before"))), "mix must be one of None"),
     "doubled": (content(entry(), entry()), "two entries for Bucket"),
-    "bits": (content(entry(), entry(sources=3, config=CONFIG | dict(block_n=32))), "slices, num_stages and registers alone"),
+    "bits": (
+        content(entry(), entry(sources=3, config=CONFIG | dict(block_n=32))),
+        "slices, num_stages and registers alone",
+    ),
 }
 
 

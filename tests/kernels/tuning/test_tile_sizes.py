@@ -53,17 +53,18 @@ def test_padding_is_a_choice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "length", "mix", "expected"),
+    ("mode", "queries", "length", "mix", "expected"),
     [
-        ("outer", 77, None, "outer"),
-        ("outer", 4096, None, "outer"),
-        ("inner", 128, None, "inner_fused"),
-        ("inner", 129, None, "inner_premixed"),
-        ("inner", 77, "before", "inner_premixed"),
-        ("inner", 4096, "fused", "inner_fused"),
+        ("outer", 64, 77, None, "outer"),
+        ("outer", 4096, 4096, None, "outer"),
+        ("inner", 64, 128, None, "inner_fused"),
+        ("inner", 64, 129, None, "inner_premixed"),
+        ("inner", 4096, 77, None, "inner_premixed"),
+        ("inner", 64, 77, "before", "inner_premixed"),
+        ("inner", 4096, 4096, "fused", "inner_fused"),
     ],
 )
-def test_inner_mixes_short_keys_in_the_kernel_unless_told(
-    mode: str, length: int, mix: str | None, expected: str
+def test_inner_mixes_short_keys_of_few_queries_in_the_kernel_unless_told(
+    mode: str, queries: int, length: int, mix: str | None, expected: str
 ) -> None:
-    assert kernel_mode(mode, length, mix) == expected
+    assert kernel_mode(mode, queries, length, mix) == expected
