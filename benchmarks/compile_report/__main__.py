@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 
 from aid_kernels.interpolated_attention.tuning.tile_sizes import TARGETS
-from benchmarks.common import result_files, sources
+from benchmarks.common import sources
+from benchmarks.compile_report.loop_cycles import LOOPS
 from benchmarks.compile_report.loops import Loop, LoopLine, write_loops
 from benchmarks.compile_report.specialisations import ReportLine, cases, compile_case
 
-RESULTS = result_files.RESULTS / "compile_report"
-LOOPS = RESULTS / "loops.csv"
+RESULTS = LOOPS.parent
 
 
 def write(rows: list[ReportLine], loops: list[LoopLine], folder: Path) -> None:

@@ -13,6 +13,7 @@ from aid_kernels import InterpolationPlan
 
 if TYPE_CHECKING:
     from aid_kernels.interpolated_attention.impl.triton.launch import Launch
+    from aid_kernels.interpolated_attention.tuning.tile_sizes import LaunchConfig
     from benchmarks.compile_report.loops import LoopLine
 
 HEAD_DIMS = (8, 40, 64, 80, 96, 128, 160, 256)
@@ -175,7 +176,7 @@ def describe(case: Specialisation, launch: Launch) -> ReportLine:
     )
 
 
-def make_launch(case: Specialisation) -> Launch:
+def make_launch(case: Specialisation, config: LaunchConfig | None = None) -> Launch:
     """The launch as the implementation makes it, for 4 rows of 8 heads as diffusers lays them out, without memory."""
     from aid_kernels.interpolated_attention.impl.triton.launch import attention_launch, lerp_launch
     from aid_kernels.interpolated_attention.inputs import AttentionInputs
@@ -192,7 +193,7 @@ def make_launch(case: Specialisation) -> Launch:
     inputs = AttentionInputs(query, key, value, bank_key, bank_value, mask, mask, plan, True, 0.125)
     if case.mode == "lerp":
         return lerp_launch(inputs, inputs._replace(bank_key=key, bank_value=value))
-    return attention_launch(case.mode, case.target, inputs, output)
+    return attention_launch(case.mode, case.target, inputs, output, config)
 
 
 def _kernel_name(case: Specialisation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,22 @@ def test_the_order_of_a_rows_sums_does_not_depend_on_the_batch() -> None:
             assert starts[-1] + tiles.value_dim == dim
             assert all(start % 8 == 0 for start in starts)
             assert all(after - before <= tiles.value_dim for before, after in itertools.pairwise(starts))
+
+
+def test_few_queries_are_taken_by_half_programs() -> None:
+    many, few = (
+        static.configure("sm_90", 2, 160, many=False, masked=False, inner=False, queries=queries, keys=4096)
+        for queries in (4096, 64)
+    )
+    assert (many.tiles.block_m, many.num_warps) == (128, 8)
+    assert (few.tiles.block_m, few.num_warps) == (64, 4)
+    assert replace(few.tiles, block_m=128) == many.tiles
+
+
+def test_registers_are_capped_where_that_lets_two_programs_in() -> None:
+    for many, masked, expected in ((False, False, 128), (True, False, 0), (False, True, 0)):
+        fitted = static.configure("sm_90", 2, 64, many=many, masked=masked, inner=False, queries=4096, keys=77)
+        assert fitted.registers == expected
 
 
 def test_padding_is_a_choice() -> None:
