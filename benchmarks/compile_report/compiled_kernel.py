@@ -37,6 +37,7 @@ class Resources:
     spilled: int  # bytes of local memory per thread
     shared: int
     instructions: int  # of the chip's matrix unit
+    programs: int  # resident on a multiprocessor
     occupancy: float
 
 
@@ -86,22 +87,21 @@ def read_resources(compiled: Any, target: str) -> Resources:
         registers = _number(r"REG:(\d+)", usage)
         spilled = _number(r"STACK:(\d+)", usage) + _number(r"LOCAL:(\d+)", usage)
     columns = getattr(compiled.metadata, "tmem_size", None) or 0
-    return Resources(
-        registers, spilled, shared, text.count(chip.instruction), _occupancy(chip, warps, registers, shared, columns)
-    )
+    programs = resident_programs(chip, warps, registers, shared, columns)
+    share = programs * warps * chip.warp / chip.threads
+    return Resources(registers, spilled, shared, text.count(chip.instruction), programs, share)
 
 
-def _occupancy(chip: Architecture, warps: int, registers: int, shared: int, columns: int) -> float:
-    """Resident warps over the most there can be, from registers (granted by eights), shared and tensor memory."""
+def resident_programs(chip: Architecture, warps: int, registers: int, shared: int, columns: int) -> int:
+    """Programs a multiprocessor runs at once, from registers (granted by eights), shared and tensor memory."""
     threads = warps * chip.warp
-    programs = min(
+    return min(
         chip.programs,
         chip.threads // threads,
         chip.registers // (-(-max(registers, 1) // 8) * 8 * threads),
         chip.shared // (shared + 1024) if chip.warp == 32 else chip.shared // max(shared, 1),
         chip.tensor_memory // columns if columns else chip.programs,
     )
-    return programs * threads / chip.threads
 
 
 def _usage(cubin: bytes) -> str:

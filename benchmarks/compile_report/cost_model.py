@@ -2,8 +2,10 @@
 
 A kernel takes as long as the slowest of three resources, plus its launch:
 
-    compute   its matrix products and its exponentials, one after the other, as they are without overlap inside a
-              program; shared evenly by the multiprocessors, of which a grid that is no multiple leaves some idle
+    compute   of this package's kernels: iterations of the loops they compile to, tails one by one, each as long as its
+              pipes one after the other, or as the slowest of them where several programs are resident
+              (`loop_cycles`); of others: matrix products, then exponentials. Shared evenly by the multiprocessors, of
+              which a grid that is no multiple leaves some idle
     L2        every block of queries reads all keys and values it attends to
     HBM       every tensor once
 
@@ -18,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
-from aid_kernels.interpolated_attention.tuning.tile_sizes import LERP_BLOCK, configure, kernel_mode
+from aid_kernels.interpolated_attention.tuning.tile_sizes import LERP_BLOCK, Tiles, configure, kernel_mode
 from benchmarks.compile_report.chips import Chip
+from benchmarks.compile_report.loop_cycles import LONG, recorded_cycles
 
 ITEM = 2  # bytes of a bf16 or fp16 number; float32 runs outside the tensor cores and is not predicted
 SOURCES = 2  # J, of a sequence between two endpoints
@@ -83,13 +86,14 @@ class Kernel:
     l2: float = 0  # bytes
     hbm: float = 0
     programs: int | None = None
+    cycles: float | None = None  # of all programs, where their machine code is known
 
     def seconds(self, chip: Chip) -> dict[str, float]:
         """Of each resource; their maximum, and the launch on top, is the kernel's time."""
         busy: float = chip.multiprocessors
         if self.programs:
             busy = self.programs / ceil(self.programs / chip.multiprocessors)
-        cycles = self.mma / chip.mma + self.exp2 / chip.exp2
+        cycles = self.mma / chip.mma + self.exp2 / chip.exp2 if self.cycles is None else self.cycles
         return {"compute": cycles / busy / chip.clock, "L2": self.l2 / chip.l2, "HBM": self.hbm / chip.hbm}
 
 
@@ -134,11 +138,17 @@ def far(measured_ms: float, predicted_ms: float) -> str:
 
 def triton(call: Call, chip: Chip) -> list[Kernel]:
     """This package's kernels with their shipped tiles: one launch, or for inner and long keys a mix before it."""
-    tiles = configure(chip.target, ITEM, call.head_dim, many=False, masked=False).tiles
+    tiles = _configured(call, chip, call.query_length)
     blocks = ceil(call.query_length / tiles.block_m)
-    keys = ceil(call.key_length / tiles.tail) * tiles.tail
+    step = tiles.block_n if tiles.short else tiles.tail
+    keys = ceil(call.key_length / step) * step
     pairs = call.units * call.heads * blocks * tiles.block_m * keys * tiles.slices
-    packs = kernel_mode(call.mode, call.key_length) == "inner_premixed"
+    packs = kernel_mode(call.mode, call.query_length, call.key_length) == "inner_premixed"
+    programs = call.units * call.heads * blocks * tiles.slices
+    cycles = recorded_cycles(chip, call.mode, call.head_dim, call.key_length)
+    if cycles is not None:
+        # recorded with many queries; a program of fewer rows has fewer warps
+        cycles *= programs * tiles.block_m / _configured(call, chip, LONG).block_m
     reads_own = call.rows if call.fuse_self else call.plain
     attention = Kernel(
         "attention",
@@ -147,6 +157,7 @@ def triton(call: Call, chip: Chip) -> list[Kernel]:
         l2=pairs / tiles.block_m * (call.head_dim + tiles.value_dim) * ITEM,
         hbm=2 * call.query_bytes(call.rows) + 2 * call.key_bytes(reads_own + call.interpolated * packs),
         programs=call.rows * call.heads * blocks * tiles.slices,
+        cycles=cycles,
     )
     if not packs:
         return [attention]
@@ -157,6 +168,13 @@ def triton(call: Call, chip: Chip) -> list[Kernel]:
         programs=call.interpolated * call.heads * ceil(call.key_length / LERP_BLOCK),
     )
     return [mix, attention]
+
+
+def _configured(call: Call, chip: Chip, queries: int) -> Tiles:
+    keys, inner = call.key_length, call.mode == "inner"
+    return configure(
+        chip.target, ITEM, call.head_dim, many=False, masked=False, inner=inner, queries=queries, keys=keys
+    ).tiles
 
 
 def sdpa(call: Call, chip: Chip) -> list[Kernel]:

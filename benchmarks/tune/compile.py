@@ -61,7 +61,7 @@ def problem_of(
     scale = shape.head_dim**-0.5
     inputs = AttentionInputs(query, key, value, bank_key, bank_value, None, None, plan, True, scale)
     try:
-        launched = kernel_mode(mode, bank_key.shape[2], candidate.mix)
+        launched = kernel_mode(mode, shape.query_length, bank_key.shape[2], candidate.mix)
         launch = attention_launch(launched, target, inputs, output, candidate.setting)
         compiled = compile_launch(launch, target)
         if not CUOBJDUMP.exists():

@@ -115,7 +115,7 @@ def _tune(task: Task, chosen: list[Candidate], verdicts: Verdicts, inputs: Input
     """Rows of the first round, one per candidate, and of the final one."""
     mode, shape, sources = task
     target, itemsize = target_of(settings.device), settings.dtype.itemsize
-    first_of_all = usual(mode, target, itemsize, shape.head_dim, shape.key_length, sources)
+    first_of_all = usual(mode, target, itemsize, shape.head_dim, shape.query_length, shape.key_length, sources)
     base = {"part": "tune", "shape": shape.name, "mode": mode, "m": len(inputs.plan), "heads": shape.heads}
     base |= {"dtype": str(settings.dtype).removeprefix("torch."), "head_dim": shape.head_dim, "masked": False}
     base |= {"query_length": shape.query_length, "key_length": shape.key_length, "sources": sources}

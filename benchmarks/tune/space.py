@@ -24,7 +24,10 @@ _BLOCKS = (
 _SHORT_BLOCKS = ((64, 64, 4), (64, 32, 4), (32, 64, 4), (32, 32, 2), (16, 64, 2), (128, 64, 8), (128, 32, 8))
 _STAGES = (2, 3, 4)
 SHORT = 512  # queries: below, small blocks fill the chip
+MOST_WARPS = 8
 WIDE_HEAD = 96  # columns from which two programs may share a block of queries
+NARROW_HEAD = 64  # columns up to which two programs of 8 warps fit where a thread has at most TWO_FIT registers
+TWO_FIT = 128
 LONG_MIX = 1024  # source keys from which mixing them in the kernel, again for every block of queries, cannot pay
 
 
@@ -43,14 +46,20 @@ class Candidate:
         setting = self.setting
         words = [f"{setting.block_m}x{setting.block_n}", f"{setting.num_warps} warps", f"{setting.num_stages} stages"]
         words += [f"{setting.slices} slices"] * (setting.slices > 1) + ["padded"] * setting.pad
+        words += [f"{setting.registers} registers"] * (setting.registers > 0)
         return ", ".join(words + ([] if self.mix is None else [f"mixed {self.mix}"]))
 
 
-def usual(mode: str, target: str, itemsize: int, head_dim: int, key_length: int, sources: int = FEW) -> Candidate:
+def usual(
+    mode: str, target: str, itemsize: int, head_dim: int, query_length: int, key_length: int, sources: int = FEW
+) -> Candidate:
     """What runs where nothing was measured."""
     many = mode == "outer" and sources > FEW
-    setting = static_config(target, itemsize, head_dim, many=many, masked=False)
-    mix = None if mode == "outer" else default_mix(key_length)
+    setting = static_config(
+        target, itemsize, head_dim, many=many, masked=False, inner=mode == "inner", queries=query_length,
+        keys=key_length,
+    )  # fmt: skip
+    mix = None if mode == "outer" else default_mix(query_length, key_length)
     return Candidate(setting, mix)
 
 
@@ -58,7 +67,7 @@ def candidates(
     mode: str, target: str, itemsize: int, head_dim: int, query_length: int, key_length: int
 ) -> list[Candidate]:
     """For one or two sources: the usual one first, then blocks, warps, stages, slices, padding, the place of mixing."""
-    first = usual(mode, target, itemsize, head_dim, key_length)
+    first = usual(mode, target, itemsize, head_dim, query_length, key_length)
     found = {first: None}
     mixes = [first.mix]
     if mode == "inner" and key_length <= LONG_MIX:
@@ -87,4 +96,7 @@ def _settings(first: LaunchConfig, head_dim: int, query_length: int) -> Iterator
     for stages in _STAGES:
         for block_m, block_n, warps in blocks:
             for slices in (1, 2) if head_dim >= WIDE_HEAD else (1,):
-                yield LaunchConfig(block_m, block_n, warps, stages, slices, first.widest)
+                config = LaunchConfig(block_m, block_n, warps, stages, slices, first.widest)
+                yield config
+                if warps == MOST_WARPS and head_dim <= NARROW_HEAD:
+                    yield replace(config, registers=TWO_FIT)

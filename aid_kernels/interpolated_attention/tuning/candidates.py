@@ -33,14 +33,17 @@ def triton_candidates(bucket: CallBucket, target: str, agreed: LaunchConfig | No
     """
     many = bucket.mode == "outer" and max(1, bucket.sources) > MAX_UNROLLED
     itemsize = 4 if bucket.dtype == "float32" else 2
-    static = static_config(target, itemsize, bucket.head_dim, many=many, masked=bucket.masked)
+    static = static_config(
+        target, itemsize, bucket.head_dim, many=many, masked=bucket.masked, inner=bucket.mode == "inner",
+        queries=bucket.query_length, keys=max(bucket.key_length, bucket.bank_length),
+    )  # fmt: skip
     configs = [static, *_neighbours(bucket, static)[:MOST_NEIGHBOURS]]
     if agreed is not None:
         shared = replace(agreed, slices=static.slices, num_stages=static.num_stages)
         configs = [shared, *(config for config in configs if config != shared and same_order(config, agreed))]
     if bucket.mode == "outer":
         return [Choice("triton", config) for config in configs]
-    usual = default_mix(bucket.bank_length)
+    usual = default_mix(bucket.query_length, bucket.bank_length)
     choices = [Choice("triton", config, usual) for config in configs]
     if bucket.bank_length in EITHER_MIX:
         choices.append(Choice("triton", configs[0], "before" if usual == "fused" else "fused"))

@@ -138,6 +138,7 @@ class Choice:
         text = f"triton {tiles}, {self.config.num_warps} warps, {self.config.num_stages} stages"
         text += f", {self.config.slices} slices" if self.config.slices > 1 else ""
         text += f", tiles <= {self.config.widest}" if self.config.widest < 256 else ""
+        text += f", {self.config.registers} registers" if self.config.registers else ""
         return text + (", padded" if self.config.pad else "") + (f", mix {self.mix}" if self.mix else "")
 
 

@@ -31,9 +31,12 @@ _ALLOWED = {
     "slices": (1, 2, 4),
     "widest": (64, 128, 256),
     "pad": (False, True),
+    "registers": (0, 64, 96, 128, 168),
 }
+# what a file from before has not
+_ABSENT = {"registers": 0}
 # what two entries of one bucket may differ in: the rest fixes the order of a row's sums, README "Batch invariance"
-_FREE = ("slices", "num_stages")
+_FREE = ("slices", "num_stages", "registers")
 
 
 class ConfigFileError(ValueError):
@@ -180,6 +183,7 @@ def launch_config(item: Any, origin: str) -> LaunchConfig:
     """
     if not isinstance(item, dict):
         raise ConfigFileError(f"{origin}: config must be an object, got {item!r}")
+    item = _ABSENT | item
     _known(item, set(_ALLOWED), f"{origin}, config")
     for name, choices in _ALLOWED.items():
         _one_of(item, name, choices, f"{origin}, config")
@@ -205,8 +209,8 @@ def _check_together(entries: tuple[TunedEntry, ...], origin: str) -> None:
         for (bucket, _), other in seen.items():
             if bucket == entry.bucket and _fixed(other.config) != _fixed(entry.config):
                 raise ConfigFileError(
-                    f"{origin}: entries for {bucket} may differ in {' and '.join(_FREE)} alone, or a row's bits would "
-                    "depend on how many sources its batch has"
+                    f"{origin}: entries for {bucket} may differ in {', '.join(_FREE[:-1])} and {_FREE[-1]} alone, "
+                    "or a row's bits would depend on how many sources its batch has"
                 )
         seen[entry.bucket, entry.sources] = entry
 

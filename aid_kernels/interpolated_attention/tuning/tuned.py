@@ -80,7 +80,10 @@ def nearest(entries: Sequence[TunedEntry], target: str, bucket: Bucket, sources:
     if not same_kind:
         # more sources keep one accumulator more alive: how many slices that takes is in the chip's table
         itemsize = 4 if bucket.dtype == "float32" else 2
-        usual = static_config(target, itemsize, bucket.head_dim, many=_many(sources), masked=bucket.masked)
+        usual = static_config(
+            target, itemsize, bucket.head_dim, many=_many(sources), masked=bucket.masked,
+            inner=bucket.mode == "inner", queries=bucket.query_length, keys=bucket.key_length,
+        )  # fmt: skip
         config = replace(config, slices=usual.slices)
     near = max(_steps(best, bucket)) <= NEAR
     return TunedConfig(config, entry.mix, entry, entry.auto if near and same_kind else None)

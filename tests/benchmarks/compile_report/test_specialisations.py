@@ -56,12 +56,14 @@ from benchmarks.compile_report import compiled_kernel
 from benchmarks.compile_report.specialisations import Specialisation, compile_case
 
 case = Specialisation("sm_80", "outer", "bfloat16", 8, 1, False)
-good = compile_case(case)
+good, loops = compile_case(case)
 assert not good.problem, good
+counts = [line.counts for line in loops]
+assert len(counts) == 4 and all(loop.barriers and loop.in_order > 0.9 * loop.ideal > 0 for loop in counts), counts
 assert good.registers > 32 and good.shared_bytes > 0 and good.matrix_instructions > 0 and 0 < good.occupancy <= 1
 chip = compiled_kernel.ARCHITECTURES["sm_80"]
 compiled_kernel.ARCHITECTURES["sm_80"] = replace(chip, shared_limit=16, instruction="wgmma.mma_async")
-bad = compile_case(case)
+bad, _ = compile_case(case)
 assert "bytes of shared memory" in bad.problem and "has no wgmma" in bad.problem, bad
 """
 
@@ -97,19 +99,19 @@ def test_the_committed_table_is_of_the_shipped_configurations() -> None:
     assert [[line[name] for name in told] for line in lines] == [[str(row[name]) for name in told] for row in shipped]
 
 
-def test_occupancy_is_bounded_by_the_scarcest() -> None:
-    from benchmarks.compile_report.compiled_kernel import ARCHITECTURES, _occupancy
+def test_resident_programs_are_bounded_by_the_scarcest() -> None:
+    from benchmarks.compile_report.compiled_kernel import ARCHITECTURES, resident_programs
 
-    assert _occupancy(ARCHITECTURES["sm_90"], 8, 255, 1024, 0) == 8 / 64  # registers
-    assert _occupancy(ARCHITECTURES["sm_90"], 4, 32, 100_000, 0) == 2 * 4 / 64  # shared memory
-    assert _occupancy(ARCHITECTURES["sm_100"], 4, 32, 1024, 256) == 2 * 4 / 64  # tensor memory
-    assert _occupancy(ARCHITECTURES["sm_86"], 1, 32, 0, 0) == 16 / 48  # programs
+    assert resident_programs(ARCHITECTURES["sm_90"], 8, 255, 1024, 0) == 1  # registers
+    assert resident_programs(ARCHITECTURES["sm_90"], 4, 32, 100_000, 0) == 2  # shared memory
+    assert resident_programs(ARCHITECTURES["sm_100"], 4, 32, 1024, 256) == 2  # tensor memory
+    assert resident_programs(ARCHITECTURES["sm_86"], 1, 32, 0, 0) == 16  # programs
 
 
 def test_tables_hold_every_row(tmp_path: Path) -> None:
     tiles = "128x128, 64, 1x(64)"
     row = ReportLine("sm_90", "outer, J=2", "bfloat16", 64, tiles, 8, 2, 250, 0, 81920, 232448, 51, 0.125, "")
-    write([row, ReportLine(*list(vars(row).values())[:-1], "spills 8 bytes")], tmp_path)
+    write([row, ReportLine(*list(vars(row).values())[:-1], "spills 8 bytes")], [], tmp_path)
     with (tmp_path / "compile_report.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert [line["problem"] for line in lines] == ["", "spills 8 bytes"]

@@ -21,7 +21,7 @@ from benchmarks.tune import __main__ as tune
 from benchmarks.tune import choice
 from benchmarks.tune.space import Candidate, candidates, for_many, usual
 
-USUAL = usual("outer", "sm_90", 2, 64, 4096)
+USUAL = usual("outer", "sm_90", 2, 64, 4096, 4096)
 BEST, OTHER = (replace(USUAL, setting=replace(USUAL.setting, block_n=block)) for block in (64, 32))
 
 
@@ -115,13 +115,13 @@ def test_a_smoke_run_never_writes_the_shipped_folder(capsys: pytest.CaptureFixtu
 def test_candidates_start_with_the_usual_one_and_cover_what_the_kernel_offers() -> None:
     for mode, dim, length, keys in (("outer", 64, 4096, 4096), ("inner", 80, 1024, 77), ("outer", 160, 64, 64)):
         found = candidates(mode, "sm_90", 2, dim, length, keys)
-        assert found[0] == usual(mode, "sm_90", 2, dim, keys)
+        assert found[0] == usual(mode, "sm_90", 2, dim, length, keys)
         assert len(found) == len(set(found)) > 15
         assert {made.mix for made in found} == ({None} if mode == "outer" else {"before", "fused"})
         assert {made.setting.pad for made in found} == ({False} if dim == 64 else {False, True})
         assert {made.setting.slices for made in found} == ({1, 2} if dim == 160 else {1})
         for made in found:
-            tiles = fit("sm_90", dim, made.setting).tiles
+            tiles = fit("sm_90", dim, made.setting, 4096).tiles
             assert tiles.key_main + tiles.key_rest >= dim
 
 
@@ -142,7 +142,7 @@ from benchmarks.tune.compile import problem_of
 from benchmarks.tune.space import usual
 
 shape = LayerShape("tiny", 2, 64, 64, 16)
-first = usual("inner", "sm_90", 2, 16, 64)
+first = usual("inner", "sm_90", 2, 16, 64, 64)
 assert problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, replace(first, mix="before")) is None
 compiled_kernel.ARCHITECTURES["sm_90"] = replace(compiled_kernel.ARCHITECTURES["sm_90"], shared_limit=16)
 problem = problem_of("inner", "sm_90", shape, "bfloat16", 4, 2, replace(first, mix="before"))

@@ -12,6 +12,14 @@ from aid_kernels.interpolated_attention.tuning.files import ConfigFileError, loa
 from tests.kernels.tuning.entries import CONFIG, GPU, content, entry, write
 
 
+def test_a_file_from_before_registers_leaves_them_to_the_compiler() -> None:
+    _, (read,) = parse(content(entry()), "here")
+    assert "registers" not in CONFIG
+    assert read.config.registers == 0
+    _, (capped,) = parse(content(entry(config=CONFIG | dict(registers=128))), "here")
+    assert capped.config.registers == 128
+
+
 def test_file_is_named_after_the_gpu() -> None:
     assert files.file_name("NVIDIA H200") == "nvidia-h200.json"
     assert files.file_name("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3.json"
@@ -59,7 +67,10 @@ BAD = {
     "true for 1": (content(entry(config=CONFIG | dict(slices=True))), "slices must be one of 1, 2, 4, got True"),
     "mix of outer": (content(entry(config=CONFIG | dict(mix="before"))), "mix must be one of None"),
     "doubled": (content(entry(), entry()), "two entries for Bucket"),
-    "bits": (content(entry(), entry(sources=3, config=CONFIG | dict(block_n=32))), "slices and num_stages alone"),
+    "bits": (
+        content(entry(), entry(sources=3, config=CONFIG | dict(block_n=32))),
+        "slices, num_stages and registers alone",
+    ),
 }
 
 

@@ -57,9 +57,9 @@ def test_the_order_of_sums_does_not_depend_on_the_number_of_sources() -> None:
     # no measurement with many sources in the nearest bucket: its tiles, with the table's slices, and no word on speed
     alone = find([entry(head_dim=128), near], sources=5, head_dim=128)
     assert alone.config == LaunchConfig(**CONFIG | dict(slices=2))
-    assert static_config("sm_90", 2, 128, many=True, masked=False).slices == 2
+    assert static_config("sm_90", 2, 128, many=True, masked=False, inner=False, queries=64, keys=4096).slices == 2
     assert alone.auto is None
-    for tiles in (fit("sm_90", 128, alone.config).tiles, fit("sm_90", 128, LaunchConfig(**CONFIG)).tiles):
+    for tiles in (fit("sm_90", 128, alone.config, 4096).tiles, fit("sm_90", 128, LaunchConfig(**CONFIG), 4096).tiles):
         assert (tiles.block_n, tiles.tail, tiles.key_main) == (16, 16, 128)
 
 

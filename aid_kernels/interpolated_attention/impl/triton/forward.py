@@ -32,13 +32,13 @@ def attend(mode: str, inputs: AttentionInputs, config: LaunchConfig | None = Non
 
     Args:
         config: tiles and options; None means the chip's static ones.
-        mix: inner only, keys mixed "before" the attention kernel or "fused" into it; None means by their number.
+        mix: inner only, keys mixed "before" the attention kernel or "fused" into it; None means by length.
     """
     output = empty_output(inputs.query)
     if not output.numel():
         return output
     with torch.cuda.device_of(inputs.query):
-        launched = kernel_mode(mode, inputs.bank_key.shape[2], mix)
+        launched = kernel_mode(mode, inputs.query.shape[2], inputs.bank_key.shape[2], mix)
         if launched == "inner_premixed":
             inputs = premixed(inputs)
         attention_launch(launched, target_of(inputs.query.device), inputs, output, config).run()

@@ -43,15 +43,19 @@ def attention_launch(
     key_length, bank_length = inputs.key.shape[2], inputs.bank_key.shape[2]
     # inner is one term; a plan without sources is one term of weight zero
     terms = max(1, inputs.plan.num_sources) if mode == "outer" else 1
-    many = terms > MAX_UNROLLED
+    many, keys = terms > MAX_UNROLLED, max(key_length, bank_length)
     if config is None:
-        config = static_config(target, inputs.query.itemsize, head_dim, many=many, masked=inputs.masked)
-    fitted = fit(target, head_dim, config)
+        config = static_config(
+            target, inputs.query.itemsize, head_dim, many=many, masked=inputs.masked, inner=mode != "outer",
+            queries=query_length, keys=keys,
+        )  # fmt: skip
+    fitted = fit(target, head_dim, config, keys)
     tiles = fitted.tiles
     options = dict(num_warps=fitted.num_warps, num_stages=fitted.num_stages, enable_fp_fusion=True)
-    if mode == "inner_fused" and target.startswith("sm_"):
-        # ptxas would rather spill a few bytes here than let fewer warps be resident
-        options["maxnreg"] = 255
+    if target.startswith("sm_"):
+        # ptxas would rather spill a few bytes where keys are mixed than let fewer warps be resident
+        registers = fitted.registers or (255 if mode == "inner_fused" else 0)
+        options |= dict(maxnreg=registers) if registers else {}
     names = ("query", "key", "value", "output", "bank_key", "bank_value")
     views = {name: output if name == "output" else getattr(inputs, name) for name in names}
     unit = _stride_unit(*views.values())

@@ -82,12 +82,26 @@ def _grid_reasons(inputs: AttentionInputs) -> list[str]:
     if query.device.type != "cuda" or interpreting() or (target := target_of(query.device)) not in TARGETS:
         return []
     batch, heads, length, head_dim = query.shape
-    # more slices with many sources than with few
-    fitted = configure(target, query.dtype.itemsize, head_dim, many=True, masked=inputs.masked)
-    attending = -(-length // fitted.tiles.block_m) * fitted.tiles.slices
+    keys = max(inputs.key.shape[2], inputs.bank_key.shape[2])
+    # more slices with many sources than with few; either mode may be asked for
+    fitted = [
+        configure(
+            target,
+            query.dtype.itemsize,
+            head_dim,
+            many=True,
+            masked=inputs.masked,
+            inner=inner,
+            queries=length,
+            keys=keys,
+        )
+        for inner in (False, True)
+    ]
+    attending = max(-(-length // one.tiles.block_m) * one.tiles.slices for one in fitted)
     mixing = -(-inputs.bank_key.shape[2] // LERP_BLOCK)
     programs = batch * heads * max(attending, mixing)
-    limit = 2**31 - 1 if target.startswith("sm_") else (2**32 - 1) // (64 * fitted.num_warps)
+    warps = max(one.num_warps for one in fitted)
+    limit = 2**31 - 1 if target.startswith("sm_") else (2**32 - 1) // (64 * warps)
     if programs <= limit:
         return []
     return [f"{programs} programs would be launched, and {target} takes {limit}; split the batch"]

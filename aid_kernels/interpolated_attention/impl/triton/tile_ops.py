@@ -204,15 +204,24 @@ def attend_block(
 def attend(
     state, query, segment, mix, scale, EVEN: tl.constexpr, MIXED: tl.constexpr, TILES: tl.constexpr
 ):  # fmt: skip
-    """The state resumed over a whole segment: full blocks without a bound to check, then short ones with it."""
+    """The state resumed over a whole segment: full blocks without a bound to check, then short ones with it.
+
+    A segment that may be shorter than a block has one loop, pipelined, that checks the bound in every block.
+    """
     BLOCK: tl.constexpr = TILES.block_n
     TAIL: tl.constexpr = TILES.tail
     length = segment[3]
-    full = length // BLOCK * BLOCK
-    for start in range(0, full, BLOCK):
-        state = attend_block(state, query, segment, mix, start, scale, BLOCK, MIXED, MIXED, TILES)
-    if not EVEN:
-        # a loop, where one `if` over a wider tail spills: the two hold other registers
-        for start in tl.range(full, length, TAIL, num_stages=1):
-            state = attend_block(state, query, segment, mix, start, scale, TAIL, True, MIXED, TILES)
+    if TILES.short:
+        BOUNDED: tl.constexpr = MIXED or not EVEN
+        for start in range(0, length, BLOCK):
+            state = attend_block(state, query, segment, mix, start, scale, BLOCK, BOUNDED, MIXED, TILES)
+    else:
+        full = length // BLOCK * BLOCK
+        for start in range(0, full, BLOCK):
+            state = attend_block(state, query, segment, mix, start, scale, BLOCK, MIXED, MIXED, TILES)
+        if not EVEN:
+            # a loop, where one `if` over a wider tail spills: the two hold other registers. Not pipelined, or ptxas
+            # waits for every matrix product of the loop above alone
+            for start in tl.range(full, length, TAIL, num_stages=1):
+                state = attend_block(state, query, segment, mix, start, scale, TAIL, True, MIXED, TILES)
     return state

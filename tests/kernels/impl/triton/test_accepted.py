@@ -81,6 +81,28 @@ def test_value_columns_may_be_split_over_any_number_of_programs(dim: int, slices
     assert_accepted(out, "outer", arguments)
 
 
+@pytest.mark.parametrize("mode", OPS)
+@pytest.mark.parametrize("length", [5, 33, 64, 77, 128, 129, 150, 192])
+def test_segments_end_anywhere_in_a_block(mode: str, length: int) -> None:
+    """Short ones in one loop that checks their end, long ones in whole blocks and tails; own and bank's may differ."""
+    case = Case(mode=mode, key_length=length, heads=1, dtype=F16)
+    assert_accepted(run_triton(case), mode, case.inputs())
+    case = case.but(bank=(3, 45))
+    assert_accepted(run_triton(case), mode, case.inputs())
+
+
+def test_tails_of_any_width_and_registers_of_any_number_give_the_same_attention() -> None:
+    from aid_kernels.interpolated_attention.impl.triton.forward import attend
+
+    case = Case(head_dim=40, heads=1, dtype=F16, query_length=17, key_length=205)
+    arguments = case.inputs()
+    few, capped = (
+        attend("outer", bundled(arguments), LaunchConfig(16, 64, 1, 1, registers=count)) for count in (0, 128)
+    )
+    assert_accepted(few, "outer", arguments)
+    assert torch.equal(few, capped)
+
+
 def test_rule_rejects_a_swapped_source_and_a_missing_term() -> None:
     case = Case()
     for wrong in (((2, 0),) * 3, ((0, 0),) * 3):
