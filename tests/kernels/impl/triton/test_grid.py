@@ -62,7 +62,7 @@ def test_many_interpolated_rows() -> None:
     """The last row's last block; as many rows as a grid's other axes cannot hold would take minutes here."""
     from aid_kernels.interpolated_attention.impl.triton.forward import premixed
 
-    inputs = inputs_of(700, 1, 1, 129)
+    inputs = inputs_of(40, 1, 1, 129)
     key = torch.randn(2, 1, 129, 8, dtype=torch.float16)
     mixed = premixed(inputs._replace(bank_key=key, bank_value=key))
     torch.testing.assert_close(mixed.bank_key[-1], ((key[0].float() + key[1].float()) / 2).half())
