@@ -59,10 +59,11 @@ class CallMonitor:
         """
 
         def stop() -> None:
-            pipe._interrupt = getattr(pipe, "_interrupt", False) or original._interrupt
+            pipe._interrupt = getattr(pipe, "_interrupt", False) or getattr(original, "_interrupt", False)
 
         if hasattr(type(original), "interrupt"):
-            original._interrupt = False  # as the stock call does when it begins
+            if getattr(original, "_interrupt", False):
+                original._interrupt = False  # of an earlier run; the stock call does so when it begins
             self._stop = stop
         pipe.progress_bar = self._progress_bar(pipe.progress_bar)
         if getattr(pipe, "image_processor", None) is not None:
