@@ -206,7 +206,7 @@ def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
         do_classifier_free_guidance = check_guidance(pipe, family, guidance, spec.negative_prompt is not None)
     else:
         scale = None if spec.guidance_scale == DEFAULT_GUIDANCE else spec.guidance_scale
-        check_replay(pipe, spec.prompts(), spec.config.mode, scale)
+        check_replay(pipe, spec.prompts(), spec.config.mode, scale, stock)
         do_classifier_free_guidance = True  # the most rows that a call may have
     rows = _rows_per_frame(family, do_classifier_free_guidance)
     check_image_prompts(pipe, stock, rows)

@@ -34,8 +34,8 @@ from .state import DenoiserState
 
 LAYER_SLOT = "aid_layer"
 
-SIGNS_OF_SOFTMAX = ("softmax", "attention_scores", "memory_efficient", "flash", "fusion_attention", "baddbmm")
-"""Parts of names that attention with a softmax of its own, or of another library's, calls."""
+SIGNS_OF_SOFTMAX = ("softmax", "attention", "attn", "fmha", "baddbmm")
+"""Parts of names that attention with a softmax of its own, or of another library's (`sageattn`, ...), calls."""
 
 
 def rebind(processor: Any, state: DenoiserState, layer: LayerCache, linear_cross: bool, denoiser: nn.Module) -> Any:
@@ -78,7 +78,8 @@ def advice(processor_class: type) -> str:
 def has_softmax(processor_class: type) -> bool:
     """Whether a processor without a primitive shows that it computes a softmax, by itself or by another library.
 
-    Linear attention does not: nothing in it is interpolated, and it stays as it is.
+    Linear attention does not: nothing in it is interpolated, and it stays as it is. A doubtful one counts as a softmax,
+    and is refused.
     """
     names = {name for _, function in _methods(processor_class) for name in function.__code__.co_names}
     return any(sign in name.lower() for name in names for sign in SIGNS_OF_SOFTMAX)

@@ -105,7 +105,7 @@ def _encode(
     """One prompt, and with guidance one negative prompt, as the stock call would encode them for one image."""
     for text, prefix in [(prompt, ""), (negative, "negative_")]:
         if text is not None:
-            names = {key: prefix + value for key, value in PROMPT_OF_TOKENIZER.items() if _is_read(pipe, key)}
+            names = {key: prefix + PROMPT_OF_TOKENIZER[key] for key in read_tokenizers(pipe)}
             texts = {key: options.get(name) or text for key, name in names.items()}
             check_length(pipe, texts, options.get("max_sequence_length"))
     if not family.encodes_negative:
@@ -128,10 +128,14 @@ def _encode(
     }
 
 
-def _is_read(pipe: Any, tokenizer: str) -> bool:
-    """Whether a text encoder reads what a tokenizer makes: either may be left out."""
-    encoder = tokenizer.replace("tokenizer", "text_encoder")
-    return getattr(pipe, tokenizer, None) is not None and getattr(pipe, encoder, tokenizer) is not None
+def read_tokenizers(pipe: Any) -> list[str]:
+    """Names of the tokenizers that a text encoder reads: either may be left out. A chat's processor is none."""
+    return [
+        name
+        for name in PROMPT_OF_TOKENIZER
+        if hasattr(getattr(pipe, name, None), "model_max_length")
+        and getattr(pipe, name.replace("tokenizer", "text_encoder"), name) is not None
+    ]
 
 
 def _call_encoder(pipe: Any, family: Family, prompt: str, options: dict[str, Any]) -> dict[str, Tensor]:

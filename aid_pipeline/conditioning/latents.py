@@ -35,7 +35,9 @@ def slerp(first: Tensor, last: Tensor, coefficients: Sequence[float]) -> Tensor:
     a, b = first.double(), last.double()
     cosine = float((a * b).sum() / (a.norm() * b.norm()).clamp_min(torch.finfo(torch.float64).tiny))
     if cosine < -PARALLEL:
-        raise LatentsError("the two ends' latents are opposite; between them slerp is not defined, use another seed")
+        raise LatentsError(
+            "the two endpoints' latents are opposite; between them slerp is not defined, use another seed"
+        )
     angle = torch.tensor(cosine, dtype=torch.float64).clamp(-1, 1).acos()
 
     def between(t: float) -> Tensor:
@@ -181,7 +183,7 @@ def check_latents(latents: Any, num_frames: int) -> Tensor | None:
         )
     if latents.ndim not in (3, 4) or latents.shape[0] not in (2, num_frames):
         raise LatentsError(
-            f"latents must be (2, C, h, w), the two ends, or ({num_frames}, C, h, w), every frame; "
+            f"latents must be (2, C, h, w), the two endpoints, or ({num_frames}, C, h, w), every frame; "
             f"got {tuple(latents.shape)}"
         )
     if not torch.isfinite(latents).all():

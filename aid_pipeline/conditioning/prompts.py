@@ -49,20 +49,21 @@ def check_prompts(
             raise PromptError(f"guide must be one prompt or a list of prompts, got {guide!r}")
         guides = (guide,) * interior if isinstance(guide, str) else tuple(guide)
         if not interior:
-            raise PromptError("a guide is for the frames between the ends; with frames=2 there are none")
+            raise PromptError("a guide is for interior frames; with frames=2 there are none")
         if len(guides) != interior:
             raise PromptError(
-                f"guide must be one prompt, or one for each of the {interior} interior frames; got {len(guides)}"
+                f"guide must be one prompt, or one for each of the {interior} interior frames; got {len(guides)}, "
+                f"{guides!r:.100}"
             )
         for index, text in enumerate(guides):
             _check_text(f"guide {index + 1}", text)
     negatives = None
     if negative_prompt is not None:
         if not isinstance(negative_prompt, Iterable):
-            raise PromptError(f"negative_prompt must be one text, or one for each end; got {negative_prompt!r}")
+            raise PromptError(f"negative_prompt must be one text, or one for each endpoint; got {negative_prompt!r}")
         both = (negative_prompt,) * 2 if isinstance(negative_prompt, str) else tuple(negative_prompt)
         if len(both) != 2 or not all(isinstance(text, str) for text in both):
-            raise PromptError(f"negative_prompt must be one text, or one for each end; got {negative_prompt!r}")
+            raise PromptError(f"negative_prompt must be one text, or one for each endpoint; got {negative_prompt!r}")
         negatives = (both[0], both[1])
     return Prompts(prompt_a, prompt_b, guides, negatives)
 
@@ -77,7 +78,7 @@ def _check_text(name: str, text: Any) -> None:
     if not isinstance(text, str):
         raise PromptError(f"{name} must be a text, got {text!r}")
     if not text.strip():
-        raise PromptError(f"{name} is empty; describe the picture in a few words")
+        raise PromptError(f"{name} is empty; describe the image in a few words")
 
 
 def check_length(pipe: Any, texts: dict[str, str], max_sequence_length: int | None) -> None:

@@ -7,7 +7,7 @@ each endpoint and each guide alone and mixes what it returns by shape; so nothin
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..errors import ArgumentError, PromptError, UnsupportedPipelineError
 from .embeddings import guides_of
-from .encoding import REFUSALS
-from .prompts import Prompts
+from .encoding import REFUSALS, read_tokenizers
+from .prompts import Prompts, check_length
 
 ENCODER = "encode_prompt"
 
@@ -98,7 +98,7 @@ class Replay:
         def key(at: _Texts) -> tuple[str, ...]:
             return tuple(value[at.negative if name in negatives else at.prompt] for name, value in lists.items())
 
-        mixer = _Mixer(run, key, self._coefficients, guided=self._has_guide and conditional)
+        mixer = _Mixer(run, key, self._coefficients, has_guide=self._has_guide and conditional)
         mixed = mixer.mixed()
         if conditional and self._rows is None:
             embeddings = [rows for rows in mixer.made if rows.ndim == 3]
@@ -124,7 +124,7 @@ class _Mixer:
         run: the encoder for some texts.
         key: the texts themselves, to encode equal ones once.
         coefficients: t of each frame.
-        guided: interior frames have texts of their own.
+        has_guide: interior frames have texts of their own.
 
     Attributes:
         made: floating-point rows of all frames, in the order in which the encoder returns them.
@@ -135,11 +135,11 @@ class _Mixer:
         run: Callable[[Sequence[_Texts]], Any],
         key: Callable[[_Texts], tuple[str, ...]],
         coefficients: Sequence[float],
-        guided: bool,
+        has_guide: bool,
     ) -> None:
         last = len(coefficients) - 1
         self._coefficients, self._run = coefficients, run
-        self._guides = [_Texts(index, 0) for index in range(1, last)] if guided else []
+        self._guides = [_Texts(index, 0) for index in range(1, last)] if has_guide else []
         # the last prompt with the first's negative tells what depends on the prompt
         wanted = [_Texts(0, 0), *self._guides, _Texts(last, 0), _Texts(last, last)]
         keys = list(dict.fromkeys(key(at) for at in wanted))
@@ -219,16 +219,19 @@ def check_mode(pipe: Any, mode: str) -> None:
         )
 
 
-def check_replay(pipe: Any, prompts: Prompts, mode: str, guidance_scale: float | None) -> None:
+def check_replay(
+    pipe: Any, prompts: Prompts, mode: str, guidance_scale: float | None, stock: Mapping[str, Any]
+) -> None:
     """Refuse what a replayed call cannot serve, before anything is encoded.
 
     Args:
         mode: of the interpolation.
         guidance_scale: where it was asked for; None means the default.
+        stock: other arguments of the stock call.
 
     Raises:
-        PromptError: a negative prompt for a pipeline without one.
-        ArgumentError: a guidance scale for a pipeline without one.
+        PromptError: a negative prompt for a pipeline without one, or a prompt longer than every encoder reads.
+        ArgumentError: a guidance scale, or a text for its encoder alone, that the stock call does not take.
         UnsupportedPipelineError: a pipeline that makes no images, or mode "denoising".
     """
     parameters, name = inspect.signature(pipe.__call__).parameters, type(pipe).__name__
@@ -241,3 +244,11 @@ def check_replay(pipe: Any, prompts: Prompts, mode: str, guidance_scale: float |
         raise PromptError(f"{name} takes no negative_prompt; leave it out")
     if guidance_scale is not None and "guidance_scale" not in parameters:
         raise ArgumentError(f"{name} takes no guidance_scale, got {guidance_scale:g}; leave it out")
+    for argument in stock:
+        if argument not in parameters:
+            raise ArgumentError(f"the call of {name} takes no {argument}; leave it out")
+    longest = parameters.get("max_sequence_length")
+    limit = stock.get("max_sequence_length", None if longest is None else longest.default)
+    texts = [prompts.first, prompts.last, *(prompts.guides or ()), *(prompts.negatives or ())]
+    for text in dict.fromkeys(texts):
+        check_length(pipe, dict.fromkeys(read_tokenizers(pipe), text), limit)

@@ -50,7 +50,7 @@ class CallMonitor:
     ended: float = 0.0
     steps_done: int = 0
     not_finite: set[int] = field(default_factory=set)
-    _stop: Callable[[], None] | None = None
+    _stop: Callable[[], None] | None = field(default=None, init=False)
 
     def install(self, pipe: Any, original: Any) -> None:
         """Put the monitor on `pipe`, which must be a private copy of `original`.

@@ -37,6 +37,8 @@ def test_a_long_sequence_runs_as_one_batch(cache):
     ]
     assert torch.equal(made[0], made[1])
     assert torch.equal(made[0], made[2])
+    without = torch.as_tensor(interpolate(FAMILIES["flux"].fresh(), *PROMPTS, **call).images)
+    assert 0 < float((made[0] - without).abs().max()) < 0.2  # the cache is in use, and the frames are still these
 
 
 @pytest.mark.parametrize("cache", CACHES)

@@ -69,6 +69,20 @@ def test_layers_without_a_softmax_stay_plain_and_are_named():
     assert distance(interpolated(pipe, call, UNEVEN, FULL, chunk=3), made) < 1e-4
 
 
+def test_attention_of_another_library_is_no_linear_attention():
+    """It has a softmax that cannot be seen: left plain, its layer would be plain without a reason."""
+
+    class Sage:
+        def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
+            return sageattn(attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states))  # noqa: F821
+
+    pipe = SD1.fresh()
+    layer = [module for module in pipe.unet.modules() if hasattr(module, "processor")][-1]
+    layer.set_processor(Sage())
+    with pytest.raises(UnsupportedPipelineError, match="Sage"):
+        apply_aid(pipe, FULL, describe(SD1.call(pipe, UNEVEN, steps=2), UNEVEN))
+
+
 def test_a_denoiser_of_linear_attention_alone():
     pipe = SD1.fresh()
     for module in pipe.unet.modules():

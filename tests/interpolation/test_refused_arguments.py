@@ -42,7 +42,7 @@ REFUSED = {
     ],
     "guide": [
         (e.PromptError, "one prompt or a list of prompts, got 3", {"guide": 3}),
-        (e.PromptError, "one for each of the 5 interior frames; got 2", {"guide": ["x", "y"]}),
+        (e.PromptError, "one for each of the 5 interior frames; got 2, .'x', 'y'", {"guide": ["x", "y"]}),
         (e.PromptError, "frames=2", {"guide": "x", "frames": 2}),
         (e.PromptError, "guide 2 is empty; describe", {"guide": ["x", "", "x", "x", "x"]}),
         (e.PromptError, "reads no guide; leave it out", {"guide": "x", "config": AIDConfig(mode="denoising")}),
@@ -84,8 +84,8 @@ REFUSED = {
         (e.ArgumentError, "finite number, got '5'", {"guidance_scale": "5"}),
     ],
     "negative_prompt": [
-        (e.PromptError, "one text, or one for each end; got 3", {"negative_prompt": 3}),
-        (e.PromptError, r"one for each end; got \('x', 'y', 'z'\)", {"negative_prompt": ["x", "y", "z"]}),
+        (e.PromptError, "one text, or one for each endpoint; got 3", {"negative_prompt": 3}),
+        (e.PromptError, r"one for each endpoint; got \('x', 'y', 'z'\)", {"negative_prompt": ["x", "y", "z"]}),
     ],
     **{
         side: [

@@ -119,3 +119,23 @@ def test_frames_are_chosen_as_on_other_pipelines(more):
     stock = alone(pipe, A, output_type="pt")
     assert made.shape[0] == 5
     assert apart(made[0], stock) < 1e-4
+
+
+@names
+def test_a_prompt_that_would_be_cut_is_an_error_that_holds_the_words(name):
+    far = "red " * 20
+    for prompts, more in (
+        ((A, far + "cube"), {}),
+        ((A, B), {"guide": far + "cone"}),
+        ((A, B), {"negative_prompt": far}),
+    ):
+        with pytest.raises(PromptError, match="would cut"):
+            frames(fresh(name), *prompts, **more)
+
+
+def test_a_text_that_the_call_would_not_hand_on():
+    pipe = fresh("cogview3")
+    stock = pipe.encode_prompt
+    object.__setattr__(pipe, "encode_prompt", lambda prompt, prompt_2=None, **more: stock(prompt, **more))
+    with pytest.raises(ArgumentError, match="prompt_2"):
+        frames(pipe, prompt_2="a mill")
