@@ -189,7 +189,7 @@ class _SamplingRun:
         """Interpolation for the length of a loop of `steps` steps."""
         of = self._denoising
         frames = Frames(
-            InterpolationPlan.sequence(self._coefficients),
+            InterpolationPlan.sequence(self._coefficients, device=self._rows().device),
             self._rows,  # the stock call has them already
             denoiser_steps(self.pipe, steps),
             chunk=of.chunk,
