@@ -137,7 +137,8 @@ def _joined(
     source_length = source.shape[2]
     total = source_length + length * fuse_self
     joined = torch.empty(rows, heads, padded, head_dim, dtype=own.dtype, device=own.device)
-    joined[:, :, total:] = 0
+    if padded > total:
+        joined[:, :, total:] = 0
     wide = torch.promote_types(own.dtype, torch.float32)
     front = joined[:, :, :source_length]
     mixed = front if own.dtype == wide else torch.empty_like(front, dtype=wide)
