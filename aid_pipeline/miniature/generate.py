@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 STEPS, GUIDANCE = 25, 5.0  # what the model card's figures are measured with
 _BATCH = 25
 
 
-def generate(pipe: StableDiffusionPipeline, prompts: list[str], seed: int, **extra: Any) -> np.ndarray:
+def generate(pipe: DiffusionPipeline, prompts: list[str], seed: int, **extra: Any) -> np.ndarray:
     """One image for each prompt with the stock call, (n, 64, 64, 3) uint8. ``extra`` goes to every call as it is."""
     import torch
     from tqdm import tqdm
@@ -30,7 +30,7 @@ def generate(pipe: StableDiffusionPipeline, prompts: list[str], seed: int, **ext
     return np.concatenate(generated)
 
 
-def from_images(pipe: StableDiffusionPipeline, images: np.ndarray, seed: int) -> np.ndarray:
+def from_images(pipe: DiffusionPipeline, images: np.ndarray, seed: int) -> np.ndarray:
     """One image for each image prompt, with empty text. The stock call takes one image prompt at a time for all
     rows.
     """

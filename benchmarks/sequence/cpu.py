@@ -55,7 +55,8 @@ def pipeline() -> tuple[Any, str]:
     torch.manual_seed(0)
     tokenizer = components.new_tokenizer()
     text_encoder = CLIPTextModel(components.new_clip(tokenizer).config.text_config)
-    return _assembled(components.new_vae(), text_encoder, tokenizer, components.new_unet()), "random"
+    parts = {"vae": components.new_vae(), "text_encoder": text_encoder, "unet": components.new_unet()}
+    return components.new_pipeline(tokenizer=tokenizer, **parts), "random"
 
 
 def stable_diffusion(size: int) -> Any:
@@ -63,7 +64,7 @@ def stable_diffusion(size: int) -> Any:
 
     Its images are not decoded here, so the autoencoder is the miniature's.
     """
-    from diffusers import UNet2DConditionModel
+    from diffusers import AutoModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from aid_pipeline.miniature import components
@@ -82,27 +83,11 @@ def stable_diffusion(size: int) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    unet = UNet2DConditionModel(**CONFIGS["sd15-512"] | {"sample_size": size // 8})
-    pipe = _assembled(components.new_vae(), CLIPTextModel(text), tokenizer, unet).to(torch.bfloat16)
+    unet = AutoModel.from_config(CONFIGS["sd15-512"] | {"sample_size": size // 8})
+    parts = {"vae": components.new_vae(), "text_encoder": CLIPTextModel(text), "unet": unet}
+    pipe = components.new_pipeline(tokenizer=tokenizer, **parts).to(torch.bfloat16)
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def _assembled(vae: Any, text_encoder: Any, tokenizer: Any, unet: Any) -> Any:
-    from diffusers import StableDiffusionPipeline
-
-    from aid_pipeline.miniature import components
-
-    return StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=components.new_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
 
 
 def compare(pipe: Any, frames: int, config: AIDConfig, rounds: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def export_fp16(module, folder: Path) -> None:
 
 
 def frozen(cls, path: Path):
-    return cls.from_pretrained(path, dtype=torch.float32).requires_grad_(False).eval()
+    return cls.from_pretrained(str(path), dtype=torch.float32).requires_grad_(False).eval()
 
 
 def _object_crops(data: SceneData) -> Tensor:

@@ -59,11 +59,11 @@ def small(toy: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Mod
 @pytest.mark.parametrize(("name", "parameters"), [("sd15-512", 859_520_964), ("sdxl-1024", 2_567_463_684)])
 def test_configurations_are_the_real_ones(name: str, parameters: int) -> None:
     """The published numbers of parameters."""
-    from diffusers import UNet2DConditionModel
+    from diffusers import AutoModel
     from diffusers.models.attention_processor import Attention
 
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**unets.CONFIGS[name])
+        unet = AutoModel.from_config(unets.CONFIGS[name])
     assert sum(parameter.numel() for parameter in unet.parameters()) == parameters
     head_dims = {module.inner_dim // module.heads for module in unet.modules() if isinstance(module, Attention)}
     assert head_dims == ({40, 80, 160} if name == "sd15-512" else {64})
