@@ -64,7 +64,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "attention conditioning io",
         "families config coefficients keyframes models",
         "miniature errors",
-        "extras atomic_files",
+        "extras atomic_files precision",
     ),
     "benchmarks": (
         "operator_cpu sequence_cpu selection throughput",

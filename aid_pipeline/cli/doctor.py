@@ -29,7 +29,7 @@ def doctor(
         from aid_kernels.doctor import MODELS, examine, page
 
         from ..errors import ArgumentError
-        from ..models import DTYPES
+        from ..precision import DTYPES, denoiser_dtype, usual_dtype
 
         if dtype not in DTYPES:
             raise ArgumentError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -38,8 +38,7 @@ def doctor(
             shapes = [shape for named in MODELS.values() for shape in named]
         else:
             shapes = list(MODELS[model]) if model in MODELS else _shapes_of(model, dtype)
-        usual = "float32" if device.type == "cpu" else "bfloat16"
-        chosen = getattr(torch, usual if dtype == "auto" else dtype)
+        chosen = denoiser_dtype(usual_dtype(device)[0] if dtype == "auto" else dtype)
         with console.status("measuring") as status:
             found = examine(shapes, device, chosen, say=lambda line: status.update(f"measuring {line}"))
         console.print(page(found), highlight=False, soft_wrap=True, markup=False)

@@ -52,6 +52,7 @@ def environment_table() -> Table:
     from aid_kernels import AUTO_VARIABLE, IMPL_VARIABLE
 
     from ..io.machine import machine, versions
+    from ..precision import usual_dtype
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     table = Table("what", "value", title="This installation", box=SIMPLE)
@@ -60,6 +61,7 @@ def environment_table() -> Table:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         table.add_row("GPU memory", f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f}")
+    table.add_row("dtype auto", "{}: {}".format(*usual_dtype(device)))
     table.add_row(IMPL_VARIABLE, os.environ.get(IMPL_VARIABLE) or "not set (auto)")
     table.add_row(AUTO_VARIABLE, os.environ.get(AUTO_VARIABLE) or "not set (measure)")
     return table
@@ -69,8 +71,12 @@ def implementations() -> Group:
     """The selected implementation for attention layers of known models here, and why not the others."""
     import torch
 
+    from ..precision import has_fast_bfloat16
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtypes = [torch.bfloat16, torch.float16, torch.float32] if device == "cuda" else [torch.float32]
+    if device == "cpu" and has_fast_bfloat16():
+        dtypes.insert(0, torch.bfloat16)
     table = Table("attention layer", "dtype", "served by", "because", title=f"Implementations on {device}", box=SIMPLE)
     reasons: list[str] = []
     for name, heads, keys, head_dim in (

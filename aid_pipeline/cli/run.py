@@ -84,8 +84,9 @@ def _sample(request: Request, folder: OutputFolder, formats: Formats) -> FrameSe
 
 
 def _summarise(sequence: FrameSequence, folder: OutputFolder) -> None:
-    timings = sequence.timings
-    _print(f"{len(sequence)} frames in {timings['total']:.1f} s (denoising {timings['denoise']:.1f} s): {folder.path}")
+    timings, dtype = sequence.timings, sequence.settings["model"]["dtype"]
+    seconds = f"{timings['total']:.1f} s (denoising {timings['denoise']:.1f} s, {dtype})"
+    _print(f"{len(sequence)} frames in {seconds}: {folder.path}")
     selection = sequence.settings.get("selection")
     if selection:
         numbers = ", ".join(f"{t:.3f}" for t in sequence.coefficients)

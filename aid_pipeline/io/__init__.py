@@ -2,5 +2,5 @@
 
 `output_folder` claims the folder, `saving` writes into it what `encoders` make in the asked `formats`, `provenance`
 says how the frames came to be, on which `machine`, by which `weights`. Nothing here knows how frames are generated: a
-function takes images and plain values. Imports `miniature`, `errors`, `extras` and `atomic_files`.
+function takes images and plain values. Imports `miniature`, `precision`, `errors`, `extras` and `atomic_files`.
 """

@@ -68,7 +68,7 @@ def check(folder: Path | str = MODEL_PATH) -> None:
 def load(
     folder: Path | str = MODEL_PATH,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | dict[str, torch.dtype] | None = None,
     device: str | torch.device = "cpu",
     ip_adapter: bool = False,
 ) -> DiffusionPipeline:
@@ -76,7 +76,7 @@ def load(
 
     Args:
         folder: a model folder with its ``SHA256SUMS``; by default the shipped one.
-        dtype: of the computation; None means float32. The files hold float16.
+        dtype: of the computation, for all or by component; None means float32. The files hold float16.
         device: where the pipeline goes.
         ip_adapter: also load the IP-Adapter, so that ``ip_adapter_image=`` works (it is then always needed).
 

@@ -67,7 +67,7 @@ class RowCount:
 def load(model: str, which: str) -> tuple[Any, Distance, bool]:
     """A pipeline, the distance to select by, and whether weights are trained; random ones serve to try the command."""
     if model != MINIATURE or (MODEL_PATH / "model_index.json").is_file():
-        return load_model(model), distance(which), True
+        return load_model(model, dtype="float32"), distance(which), True
     from transformers import CLIPVisionModelWithProjection
 
     from aid_pipeline.miniature import components

@@ -24,6 +24,7 @@ from ...config import AIDConfig
 from ...errors import MetricsError, RowsError, UnsupportedPipelineError
 from ...families import find_denoiser, has_separate_cross_attention
 from ...interpolation import exclusive, prepare
+from ...precision import latents_dtype
 from ...sampling.stock_call import private_copy
 from ...spec import InterpolationSpec
 
@@ -131,4 +132,4 @@ def _noise(pipe: Any, denoiser: Any, seeds: Sequence[int], height: int | None, w
     ]
     shape = (denoiser.config.in_channels, *sides)
     drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(drawn).to(pipe.device, denoiser.dtype)
+    return torch.stack(drawn).to(pipe.device, latents_dtype(denoiser))
