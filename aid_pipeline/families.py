@@ -18,6 +18,9 @@ from .errors import UnsupportedPipelineError
 POSITION_ARGUMENTS = frozenset({"txt_ids", "img_ids", "image_rotary_emb"})
 """Arguments of denoisers with positions, not rows, in their first dimension, whatever its length."""
 
+ROW_AXIS = {"encoder_hidden_states_llama3": 1}
+"""Arguments of denoisers whose rows are in another dimension than the first (layers of a text encoder come first)."""
+
 _POOLED = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 _MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
 

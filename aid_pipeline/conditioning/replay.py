@@ -6,19 +6,20 @@ each endpoint and each guide alone and mixes what it returns by shape; so nothin
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, PromptError, UnsupportedPipelineError
 from .embeddings import guides_of
 from .encoding import REFUSALS, read_tokenizers
+from .mixing import FrameRows, Mixer, TextShares
 from .prompts import Prompts, check_length
 
-ENCODER = "encode_prompt"
+ENCODERS = ("encode_prompt", "_encode_prompt", "_encode_prior_prompt")
 
 
 class Replay:
@@ -40,7 +41,8 @@ class Replay:
             first, last = prompts.negatives
             self._negatives = [first] * (interior + 1) + [last]
         self._negatives_read = False
-        self._rows: Tensor | None = None
+        self._encoding = False
+        self._made: list[FrameRows] = []
 
     def arguments(self) -> dict[str, Any]:
         """Those of the stock call that hold texts."""
@@ -48,62 +50,84 @@ class Replay:
         return {"prompt": self._texts, **negatives}
 
     def install(self, pipe: Any) -> None:
-        """Put the stand-in on a pipeline, which must be a private copy."""
-        stock = getattr(pipe, ENCODER)
+        """Put the stand-ins on a pipeline, which must be a private copy."""
+        for name in encoders_of(pipe):
+            object.__setattr__(pipe, name, self._stand_in(name, getattr(pipe, name)))
 
-        def encode_prompt(*args: Any, **kwargs: Any) -> Any:
-            return self._encode(stock, args, kwargs)
-
-        object.__setattr__(pipe, ENCODER, encode_prompt)
-
-    def rows(self) -> Tensor:
-        """The frames' embeddings (m, L, C), as the stock call got them.
+    def rows(self) -> Tensor | list[Tensor]:
+        """The frames' embeddings (m, L, C), or (L, C) of each, as the stock call got them.
 
         Raises:
             ArgumentError: a negative prompt that the stock call did not read.
-            UnsupportedPipelineError: no embeddings (m, L, C) of the prompts.
+            UnsupportedPipelineError: no embeddings of the prompts.
         """
         if self._negatives is not None and not self._negatives_read:
             raise ArgumentError(
                 "negative_prompt was not read: this call is without guidance, or the model takes none; leave it out or "
                 "raise the guidance"
             )
-        if self._rows is None:
+        embeddings = [made for made in self._made if made.has_tokens]
+        if not embeddings:
             raise UnsupportedPipelineError(
-                f"{ENCODER} returned no embeddings (prompts, tokens, channels) that differ between the prompts"
+                "the pipeline's encoder returned no embeddings (prompts, tokens, channels) that differ between the "
+                "prompts"
             )
-        return self._rows
+        return next((made for made in embeddings if made.of_prompt), embeddings[0]).rows()
 
-    def _encode(self, stock: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _stand_in(self, name: str, stock: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(stock)
+        def encode(*args: Any, **kwargs: Any) -> Any:
+            if self._encoding:  # one encoder calls another
+                return stock(*args, **kwargs)
+            self._encoding = True
+            try:
+                return self._encode(name, stock, args, kwargs)
+            finally:
+                self._encoding = False
+
+        return encode
+
+    def _encode(self, name: str, stock: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         bound = inspect.signature(stock).bind(*args, **kwargs)
-        lists = {name: value for name, value in bound.arguments.items() if self._is_texts(value)}
+        lists = {argument: value for argument, value in bound.arguments.items() if self._is_texts(value)}
         if not lists:
             return stock(*args, **kwargs)
         conditional = any(value == self._texts for value in lists.values())
-        negatives = {name for name, value in lists.items() if conditional and value == self._negatives}
+        negatives = {argument for argument, value in lists.items() if conditional and value == self._negatives}
         if self._negatives in lists.values():
             self._negatives_read = bound.arguments.get("do_classifier_free_guidance") is not False
 
         def run(frames: Sequence[_Texts]) -> Any:
             call = inspect.signature(stock).bind(*args, **kwargs)
-            for name, value in lists.items():
-                call.arguments[name] = [value[at.negative if name in negatives else at.prompt] for at in frames]
+            for argument, value in lists.items():
+                call.arguments[argument] = [value[at.of(argument in negatives)] for at in frames]
             if "batch_size" in call.arguments:
                 call.arguments["batch_size"] = len(frames)
             try:
                 return stock(*call.args, **call.kwargs)
             except REFUSALS as error:
-                raise ArgumentError(f"{ENCODER} cannot encode the prompts ({error})") from error
+                raise ArgumentError(f"{name} cannot encode the prompts ({error})") from error
 
         def key(at: _Texts) -> tuple[str, ...]:
-            return tuple(value[at.negative if name in negatives else at.prompt] for name, value in lists.items())
+            return tuple(value[at.of(argument in negatives)] for argument, value in lists.items())
 
-        mixer = _Mixer(run, key, self._coefficients, has_guide=self._has_guide and conditional)
-        mixed = mixer.mixed()
-        if conditional and self._rows is None:
-            embeddings = [rows for rows in mixer.made if rows.ndim == 3]
-            differing = [rows for rows in embeddings if not torch.equal(rows[0], rows[-1])]
-            self._rows = next(iter(differing or embeddings), None)
+        last = len(self._coefficients) - 1
+        guides = [_Texts(frame, 0) for frame in range(1, last)] if self._has_guide and conditional else []
+        # the last prompt with the first's negative tells what depends on the prompt
+        wanted = [_Texts(0, 0), *guides, _Texts(last, 0), _Texts(last, last)]
+        keys = list(dict.fromkeys(map(key, wanted)))
+        texts = [next(at for at in wanted if key(at) == text) for text in keys]
+        shares = TextShares(
+            self._coefficients,
+            first=keys.index(key(_Texts(0, 0))),
+            last=keys.index(key(_Texts(last, last))),
+            guides={at.prompt: keys.index(key(at)) for at in guides},
+            same_negative=tuple(place for place, at in enumerate(texts) if at.negative == 0),
+        )
+        mixer, together = Mixer(shares), texts if len(texts) > 1 else texts * 2
+        mixed = mixer.mix([run([at]) for at in texts], run(together), len(together))
+        if conditional:
+            self._made += mixer.made
         return mixed
 
     def _is_texts(self, value: Any) -> bool:
@@ -116,98 +140,13 @@ class _Texts(NamedTuple):
     prompt: int
     negative: int
 
-
-class _Mixer:
-    """What an encoder returns for all frames, from what it returns for the endpoints and guides.
-
-    Args:
-        run: the encoder for some texts.
-        key: the texts themselves, to encode equal ones once.
-        coefficients: t of each frame.
-        has_guide: interior frames have texts of their own.
-
-    Attributes:
-        made: floating-point rows of all frames, in the order in which the encoder returns them.
-    """
-
-    def __init__(
-        self,
-        run: Callable[[Sequence[_Texts]], Any],
-        key: Callable[[_Texts], tuple[str, ...]],
-        coefficients: Sequence[float],
-        has_guide: bool,
-    ) -> None:
-        last = len(coefficients) - 1
-        self._coefficients, self._run = coefficients, run
-        self._guides = [_Texts(index, 0) for index in range(1, last)] if has_guide else []
-        # the last prompt with the first's negative tells what depends on the prompt
-        wanted = [_Texts(0, 0), *self._guides, _Texts(last, 0), _Texts(last, last)]
-        keys = list(dict.fromkeys(key(at) for at in wanted))
-        self._encoded = [next(at for at in wanted if key(at) == text) for text in keys]
-        self._place = {at: keys.index(key(at)) for at in wanted}
-        self._last = _Texts(last, last)
-        self.made: list[Tensor] = []
-
-    def mixed(self) -> Any:
-        """The encoder's values with a row for every frame."""
-        together = self._encoded if len(self._encoded) > 1 else self._encoded * 2
-        return self._mix([self._run([at]) for at in self._encoded], self._run(together), len(together))
-
-    def _mix(self, alone: list[Any], together: Any, count: int) -> Any:
-        if isinstance(together, Tensor):
-            return self._tensor(alone, together, count)
-        if isinstance(together, list | tuple):
-            if isinstance(together, list) and len(together) == count != len(alone[0]):
-                raise UnsupportedPipelineError(f"{ENCODER} returns a list with an entry for every prompt")
-            parts = [self._mix([values[i] for values in alone], part, count) for i, part in enumerate(together)]
-            return type(together)(parts)
-        if isinstance(together, dict):
-            return {key: self._mix([values[key] for values in alone], part, count) for key, part in together.items()}
-        return together
-
-    def _tensor(self, alone: list[Tensor], together: Tensor, count: int) -> Tensor:
-        single = alone[0]
-        if together.shape == single.shape or together.ndim != single.ndim or together.ndim == 0:
-            return together  # shared by all prompts
-        if together.shape[0] != count * single.shape[0]:
-            raise UnsupportedPipelineError(
-                f"{ENCODER} returns {tuple(together.shape)} for {count} prompts and {tuple(single.shape)} for one: its "
-                "rows are not the prompts'"
-            )
-        if single.shape[0] != 1:
-            raise UnsupportedPipelineError(f"{ENCODER} returns {single.shape[0]} rows for one prompt")
-        if any(value.shape[1:] != together.shape[1:] for value in alone):
-            alone = list(together.split(1))  # as long as the pipeline itself pads them
-        rows = self._frame_rows(alone)
-        if rows.is_floating_point():
-            self.made.append(rows)
-        return rows
-
-    def _frame_rows(self, alone: list[Tensor]) -> Tensor:
-        first, last = alone[self._place[_Texts(0, 0)]], alone[self._place[self._last]]
-        with_first_negative = [value for at, value in zip(self._encoded, alone, strict=True) if at.negative == 0]
-        rows = [between(first, last, t) for t in self._coefficients]
-        if not all(value.equal(first) for value in with_first_negative):  # else a negative prompt's, which has no guide
-            for at in self._guides:
-                rows[at.prompt] = alone[self._place[at]]
-        if all(row is rows[0] or torch.equal(row, rows[0]) for row in rows):
-            return rows[0].expand(len(rows), *rows[0].shape[1:])
-        return torch.cat(rows)
+    def of(self, is_negative: bool) -> int:
+        return self.negative if is_negative else self.prompt
 
 
-def between(first: Tensor, last: Tensor, t: float) -> Tensor:
-    """Lerp of two tensors, exact at both endpoints and for equal ones; the union of two masks of 0 and 1."""
-    if t in (0, 1):
-        return last if t else first
-    if not first.is_floating_point() or (_is_mask(first) and _is_mask(last)):
-        return torch.maximum(first, last)
-    if first.dtype == torch.float64:
-        return torch.lerp(first, last, t)
-    return torch.lerp(first.float(), last.float(), t).to(first.dtype)
-
-
-def _is_mask(values: Tensor) -> bool:
-    return bool(((values == 0) | (values == 1)).all())
+def encoders_of(pipe: Any) -> list[str]:
+    """Names of the methods that encode prompts."""
+    return [name for name in ENCODERS if callable(getattr(pipe, name, None))]
 
 
 def check_mode(pipe: Any, mode: str) -> None:

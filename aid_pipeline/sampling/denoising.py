@@ -14,7 +14,7 @@ from aid_kernels import CallBucket, InterpolationPlan
 
 from ..attention.apply import aid
 from ..attention.endpoint_cache import EndpointCache
-from ..attention.frames import Frames
+from ..attention.frames import Embeddings, Frames
 from ..conditioning.embeddings import Encoded
 from ..conditioning.encoding import ENCODER_TEXTS, REFUSALS
 from ..conditioning.latents import FrameNoise, image_of_each_frame
@@ -177,7 +177,7 @@ class _SamplingRun:
         lerped = self._denoising.encoded.arguments_for(self._coefficients)
         return lerped if self._switch is None else self._switch.arguments_for(lerped)
 
-    def _rows(self) -> Tensor:
+    def _rows(self) -> Embeddings:
         """The frames' rows of the embeddings that tell them in a denoiser call."""
         if self._replay is not None:
             return self._replay.rows()
@@ -189,7 +189,7 @@ class _SamplingRun:
         """Interpolation for the length of a loop of `steps` steps."""
         of = self._denoising
         frames = Frames(
-            InterpolationPlan.sequence(self._coefficients, device=self._rows().device),
+            InterpolationPlan.sequence(self._coefficients, device=self._rows()[0].device),
             self._rows,  # the stock call has them already
             denoiser_steps(self.pipe, steps),
             chunk=of.chunk,
