@@ -205,6 +205,16 @@ def image_slot(denoiser: nn.Module) -> ImageSlot:
     raise UnsupportedPipelineError(f"{type(denoiser).__name__} takes no image embeddings; leave image_embeds out")
 
 
+# ---------------------------------------------------------------- clips
+
+
+def generates_clips(pipe: Any) -> bool:
+    """Whether the stock call returns a clip for every prompt, not an image."""
+    arguments = inspect.signature(pipe.__call__).parameters
+    one_image = "num_images_per_prompt" in arguments and "num_frames" not in arguments  # of a video model
+    return getattr(pipe, "video_processor", None) is not None and not one_image
+
+
 # ---------------------------------------------------------------- latents
 
 

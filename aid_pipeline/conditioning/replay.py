@@ -171,11 +171,11 @@ def check_replay(
     Raises:
         PromptError: a negative prompt for a pipeline without one, or a prompt longer than every encoder reads.
         ArgumentError: a guidance scale, or a text for its encoder alone, that the stock call does not take.
-        UnsupportedPipelineError: a pipeline that makes no images, or mode "denoising".
+        UnsupportedPipelineError: a pipeline that makes neither images nor clips, or mode "denoising".
     """
     parameters, name = inspect.signature(pipe.__call__).parameters, type(pipe).__name__
-    if getattr(pipe, "image_processor", None) is None:
-        raise UnsupportedPipelineError(f"{name} has no image_processor: only pipelines for images are supported")
+    if all(getattr(pipe, processor, None) is None for processor in ("image_processor", "video_processor")):
+        raise UnsupportedPipelineError(f"{name} has no image_processor and no video_processor: it makes no images")
     if "prompt" not in parameters:
         raise UnsupportedPipelineError(f"{name} takes no prompt")
     check_mode(pipe, mode)

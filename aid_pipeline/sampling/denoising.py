@@ -24,6 +24,7 @@ from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError
 from ..families import find_denoiser, find_family
 from .embedding_handover import stub_embeddings
+from .outputs import frames_of
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
@@ -101,13 +102,14 @@ class Denoising:
             if monitor.started or isinstance(error, AIDError):
                 raise
             raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
+        images = frames_of(output)
         if self.output_type == "latent":
-            monitor.check_finite(output.images)
+            monitor.check_finite(images)
         if cache is not None:
             cache.filled = True
         black = getattr(output, "nsfw_content_detected", None) or []
         return SampledFrames(
-            images=output.images,
+            images=images,
             denoise=monitor.ended - monitor.started,
             decode=time.perf_counter() - monitor.ended,
             report=run.report,
