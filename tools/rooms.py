@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "benchmarks": ("aid_pipeline", "aid_kernels"),
     "aid_pipeline": ("aid_kernels",),
     "aid_kernels": (),
-    "tools": (),
+    "tools": ("aid_pipeline", "aid_kernels"),
 }
 BUILT_NAMES = {
     "aid_pipeline.extras": "imports a name's home when the name is first used; homes are read from its dict",

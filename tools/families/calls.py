@@ -1,0 +1,79 @@
+"""A small stock call of every pipeline class: what its signature asks for, at the size of the tiny models."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+PIXELS = 64
+STEPS = 3
+GUIDANCE = 3.0
+TOKENS = 48
+FRAMES = 5  # of one clip
+VALUES: dict[str, Any] = {
+    "num_inference_steps": STEPS,
+    "guidance_scale": GUIDANCE,
+    "height": PIXELS,
+    "width": PIXELS,
+    "max_sequence_length": TOKENS,
+    "num_frames": FRAMES,
+    "video_length": FRAMES,
+    "use_resolution_binning": False,
+    "clean_caption": False,
+}
+GIVEN_BY_KIND = {
+    "image": "image",
+    "mask_image": "mask",
+    "control_image": "image",
+    "control_guidance_image": "image",
+    "video": "clip",
+    "conditioning_frames": "clip",
+}
+# what a class asks for beside that, and values of its own
+BY_CLASS: dict[str, dict[str, Any]] = {}
+
+
+def arguments(name: str, cls: type) -> dict[str, Any]:
+    """Arguments of one stock call of a class, prompt, generator and output type aside."""
+    taken = inspect.signature(cls.__call__).parameters
+    call = {argument: value for argument, value in VALUES.items() if argument in taken}
+    for argument, kind in GIVEN_BY_KIND.items():
+        if (argument in taken and taken[argument].default is inspect.Parameter.empty) or _asked(name, argument, taken):
+            call[argument] = picture(kind)
+    own = BY_CLASS.get(name, {})
+    return {argument: value for argument, value in {**call, **own}.items() if value is not LEFT_OUT}
+
+
+class _LeftOut:
+    """An argument that a class has and that is not given."""
+
+
+LEFT_OUT = _LeftOut()
+
+
+def _asked(name: str, argument: str, taken: Any) -> bool:
+    """Whether a class that allows None for an argument cannot do without it."""
+    if argument not in taken:
+        return False
+    if argument == "image":
+        return any(
+            word in name
+            for word in ("Img2Img", "Inpaint", "ImageToVideo", "Edit", "Image2Video", "I2I", "Kontext", "Adapter")
+        ) or ("ControlNet" in name and "control_image" not in taken)
+    words = {"mask_image": ("Inpaint", "Fill"), "control_image": ("Control",), "video": ("VideoToVideo",)}
+    return any(word in name for word in words.get(argument, ()))
+
+
+def picture(kind: str, side: int = PIXELS) -> Any:
+    """An image with a gradient and a square, a mask of half of it, or a clip of such images."""
+    from PIL import Image, ImageDraw
+
+    if kind == "clip":
+        return [picture("image", side).rotate(10 * index) for index in range(FRAMES)]
+    if kind == "mask":
+        drawn = Image.new("L", (side, side))
+        ImageDraw.Draw(drawn).rectangle((0, 0, side // 2, side), fill=255)
+        return drawn
+    drawn = Image.linear_gradient("L").resize((side, side)).convert("RGB")
+    ImageDraw.Draw(drawn).rectangle((side // 4, side // 4, side // 2, side // 2), fill=(200, 40, 40))
+    return drawn
