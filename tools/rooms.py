@@ -67,7 +67,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "extras atomic_files precision",
     ),
     "benchmarks": (
-        "operator_cpu sequence_cpu selection throughput",
+        "operator_cpu sequence_cpu selection throughput pretended_gpu",
         "report gpu same_as",
         "tune sequence",
         "paper denoiser compile_report",

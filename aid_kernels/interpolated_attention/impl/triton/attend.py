@@ -83,13 +83,17 @@ def add_term(
     return main, rest
 
 
-@triton.jit(do_not_specialize=["batch", "heads", "query_length", "key_length", "bank_length", "num_sources"])
+@triton.jit(
+    do_not_specialize=[
+        "batch", "heads", "query_length", "key_length", "bank_length", "num_sources", "key_mask_batch", "bank_mask_batch",
+    ]
+)  # fmt: skip
 def attention_kernel(
     query, key, value, output, bank_key, bank_value, key_mask, bank_mask, sources, weights, schedule,
     query_batch, query_head, query_step, key_batch, key_head, key_step, value_batch, value_head, value_step,
     output_batch, output_head, output_step,
     bank_key_batch, bank_key_head, bank_key_step, bank_value_batch, bank_value_head, bank_value_step,
-    key_mask_batch, key_mask_step, bank_mask_batch, bank_mask_step,
+    key_mask_batch, bank_mask_batch,
     batch, heads, query_length, key_length, bank_length, num_sources, scale,
     MODE: tl.constexpr, SLOTS: tl.constexpr, FUSE_SELF: tl.constexpr, SIGN: tl.constexpr,
     EVEN: tl.constexpr, BANK_EVEN: tl.constexpr, STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr,
@@ -145,7 +149,7 @@ def attention_kernel(
         own_length = tl.where(interpolated, 0, key_length)
     main, rest = zeros(TILES)
     own = tl.full([BLOCK], LOWEST, tl.float32), tl.zeros([BLOCK], tl.float32), main, rest
-    own_mask = key_mask, key_mask_batch, key_mask_step, row
+    own_mask = key_mask, key_mask_batch, row
     own = attend(own, q, (own_key, own_value, own_mask, own_length), mix, scale, EVEN, False, TILES)
     own_seen = any_visible(own_mask, mix, own_length, False)
 
@@ -153,13 +157,13 @@ def attention_kernel(
     if SLOTS:
         for slot in tl.static_range(SLOTS):
             entry, share, length = load_term(sources, weights, slot, place, interpolated, bank_length, MODE)
-            mask = bank_mask, bank_mask_batch, bank_mask_step, entry
+            mask = bank_mask, bank_mask_batch, entry
             segment = view_entry(all_keys, entry), view_entry(all_values, entry), mask, length
             result = add_term(result, own, own_seen, q, segment, mix, share, scale, BANK_EVEN, MIXED, TILES)
     else:
         for slot in range(num_sources):
             entry, share, length = load_term(sources, weights, slot, place, interpolated, bank_length, MODE)
-            mask = bank_mask, bank_mask_batch, bank_mask_step, entry
+            mask = bank_mask, bank_mask_batch, entry
             segment = view_entry(all_keys, entry), view_entry(all_values, entry), mask, length
             result = add_term(result, own, own_seen, q, segment, mix, share, scale, BANK_EVEN, MIXED, TILES)
 

@@ -13,6 +13,8 @@ from ...inputs import AttentionInputs
 from ...tuning.tile_sizes import LERP_BLOCK, MAX_UNROLLED, LaunchConfig, fit, static_config
 from .attend import attention_kernel
 from .lerp import lerp_kernel
+from .pack import MASK_ALIGN, PACK_BLOCK, pack_kernel
+from .tile_ops import WORD
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def attention_launch(
 
     Args:
         mode: the kernel's, as `kernel_mode` says; for "inner_premixed" the bank holds what `lerp_launch` made.
+        inputs: with masks as `pack_launch` makes them.
         target: the chip, as `target_of` names it.
         config: tuned tiles and options; None means the chip's static ones.
     """
@@ -90,9 +93,9 @@ def attention_launch(
 
 
 def lerp_launch(inputs: AttentionInputs, mixed: AttentionInputs) -> Launch:
-    """The launch that mixes the bank of `inputs` into that of `mixed`, (N, H, Ss, D) and (N, Ss), which is not empty.
+    """The launch that mixes the bank of `inputs` into that of `mixed`, (N, H, Ss, D), which is not empty.
 
-    N: the plan's interpolated rows, in the schedule's order.
+    N: the plan's interpolated rows, in the schedule's order. Masks are packed in both.
     """
     rows, heads, length, head_dim = mixed.bank_key.shape
     views = dict(
@@ -122,6 +125,31 @@ def lerp_launch(inputs: AttentionInputs, mixed: AttentionInputs) -> Launch:
         ),
         options=dict(num_warps=4, num_stages=1, enable_fp_fusion=True),
     )
+
+
+def pack_launch(mask: Tensor, bits: Tensor) -> Launch:
+    """The launch that packs a mask of keys, (N, S) bool, into `bits`, (N, `packed_words(S)`) int32, which is not empty."""
+    rows, words = bits.shape
+    batch, step = mask.stride()
+    return Launch(
+        kernel=pack_kernel,
+        grid=(rows * -(-words // PACK_BLOCK.value),),
+        arguments=dict(
+            mask=mask.view(torch.uint8),
+            bits=bits,
+            mask_batch=batch,
+            mask_step=step,
+            bits_batch=words,
+            length=mask.shape[1],
+        ),
+        constants={},
+        options=dict(num_warps=4, num_stages=1),
+    )
+
+
+def packed_words(length: int) -> int:
+    """Words of a packed mask of so many keys: none of a block of keys is past them."""
+    return -(-length // (WORD.value * MASK_ALIGN.value)) * MASK_ALIGN.value
 
 
 def needs_int64(positions: int, *tensors: Tensor) -> bool:
@@ -158,9 +186,8 @@ def _plan(inputs: AttentionInputs) -> dict[str, Tensor | int]:
 
 
 def _masks(**masks: Tensor | None) -> dict[str, Tensor | int | None]:
-    """Masks as bytes, with their steps."""
+    """Packed masks, with their steps."""
     arguments: dict[str, Tensor | int | None] = {}
     for name, mask in masks.items():
-        arguments[name] = None if mask is None else mask.view(torch.uint8)
-        arguments[f"{name}_batch"], arguments[f"{name}_step"] = (0, 0) if mask is None else mask.stride()
+        arguments |= {name: mask, f"{name}_batch": 0 if mask is None else mask.stride(0)}
     return arguments

@@ -1,7 +1,7 @@
 """Device helpers: tiles of keys and values, mixed or not, and the online softmax over a segment, equations (5)-(7).
 
 A view is (pointer, batch step, position step). A segment is (keys, values, mask, length): two views of its batch or
-bank entry, and of its mask (pointer or None, batch step, position step, entry). If MIXED, the segment is the weighted
+bank entry, and of its mask (pointer to packed bits or None, batch step, entry). If MIXED, the segment is the weighted
 sum (3) of a row's sources: its entries are 0, and a mix (sources, weights, count) of that row comes along. A state is
 FlashAttention's (m_i, l_i, accumulator), the accumulator in two tiles, main and rest.
 """
@@ -17,8 +17,9 @@ import triton.language as tl
 # where the running maximum starts: float32's lowest, not -inf, so that a block with nothing visible leaves the state as
 # it is, unguarded; no finite logit is below it
 LOWEST = tl.constexpr(-3.4028234663852886e38)
-# positions of a mask read at once when asking whether any is visible
-MASK_BLOCK = tl.constexpr(1024)
+# positions of a word of a packed mask, and words read at once when asking whether any is visible
+WORD = tl.constexpr(32)
+MASK_BLOCK = tl.constexpr(128)
 
 
 @triton.jit
@@ -91,8 +92,8 @@ def mix_tile(
         source = view_entry(view, tl.load(sources + slot))
         part = load_tile(source, start, positions, inside, FIRST, WIDTH, END).to(tl.float32)
         if mask[0] is not None:
-            entry = mask[0], mask[1], mask[2], tl.load(sources + slot)
-            visible = load_visible(entry, mix, start, positions, inside, False)
+            entry = mask[0], mask[1], tl.load(sources + slot)
+            visible = load_visible(entry, mix, start, positions.shape[0], False)
             part = tl.where(visible[:, None] | (tl.abs(part) < float("inf")), part, 0.0)
         # a select, not a product with zero: what a source of weight zero holds must not matter
         total = tl.where(share != 0, tl.fma(part, tl.zeros_like(total) + share, total), total)
@@ -111,21 +112,37 @@ def load_segment(
 
 
 @triton.jit
-def load_visible(mask, mix, start, positions, inside, MIXED: tl.constexpr):
-    """[positions] bool: visible; if MIXED, at any of the sources of non-zero weight."""
-    pointer, batch_step, step, entry = mask
-    step = tl.cast(step, tl.int64)
-    pointers = pointer + tl.cast(entry, tl.int64) * batch_step + start * step + positions * step
+def load_words(mask, mix, words, inside, MIXED: tl.constexpr):
+    """Words of a packed mask; if MIXED, keys that are visible at any of the sources of non-zero weight."""
+    pointer, batch_step, entry = mask
+    pointers = pointer + tl.cast(entry, tl.int64) * batch_step + words
     if MIXED:
         sources, weights, count = mix
-        seen = tl.zeros([positions.shape[0]], tl.int32)
+        seen = words * 0
         for slot in range(count):
             shift = tl.load(sources + slot).to(tl.int64) * batch_step
-            part = tl.load(pointers + shift, mask=inside, other=0).to(tl.int32)
+            part = tl.load(pointers + shift, mask=inside, other=0)
             seen = tl.where(tl.load(weights + slot) != 0, seen | part, seen)
-        return seen != 0
+        return seen
     else:
-        return tl.load(pointers, mask=inside, other=0) != 0
+        return tl.load(pointers, mask=inside, other=0)
+
+
+@triton.jit
+def load_visible(mask, mix, start, BLOCK: tl.constexpr, MIXED: tl.constexpr):
+    """[BLOCK] bool: visible and in the segment; `start` is a multiple of BLOCK or of WORD.
+
+    One number for all threads per word: a load of each key's own byte takes a register and an instruction per key.
+    """
+    positions = tl.arange(0, BLOCK)
+    start = tl.cast(start, tl.int32)
+    first = start // WORD
+    word = load_words(mask, mix, first, True, MIXED)
+    for index in tl.static_range(1, BLOCK // WORD):
+        word = tl.where(positions < index * WORD, word, load_words(mask, mix, first + index, True, MIXED))
+    if BLOCK < WORD:
+        positions += start % WORD
+    return (word >> positions % WORD) & 1 != 0
 
 
 @triton.jit
@@ -135,10 +152,11 @@ def any_visible(mask, mix, length, MIXED: tl.constexpr):
         return length > 0
     else:
         seen = tl.full([], 0, tl.int32)
-        for start in range(0, length, MASK_BLOCK):
-            positions = tl.arange(0, MASK_BLOCK)
-            block = load_visible(mask, mix, start, positions, positions < length - start, MIXED)
-            seen = tl.maximum(seen, tl.max(block.to(tl.int32), 0))
+        words = tl.cdiv(length, WORD)
+        for start in range(0, words, MASK_BLOCK):
+            block = start + tl.arange(0, MASK_BLOCK)
+            part = load_words(mask, mix, block, block < words, MIXED)
+            seen = tl.maximum(seen, tl.max((part != 0).to(tl.int32), 0))
         return seen > 0
 
 
@@ -173,7 +191,7 @@ def attend_block(
         )
         logits = dot(query[1], tl.trans(keys), logits, TILES.upcast)
     if mask[0] is not None:
-        visible = load_visible(mask, mix, start, positions, positions < length - start, MIXED)
+        visible = load_visible(mask, mix, start, BLOCK, MIXED)
         logits = tl.where(visible[None, :], logits, float("-inf"))
         # hidden values are not read: a product of zero and NaN is not zero
         inside = visible
