@@ -4,9 +4,10 @@
 is the result. The folders: `attention` works inside one denoiser call, `conditioning` is what a call is given,
 `sampling` the stock call, `selection` the choice of coefficients, `metrics` the distances between frames, `io` the
 files, `studies` what the paper measures, `miniature` the small model, `cli` the command. Small files that many rooms
-share: `families`, `models`, `config`, `coefficients`, `keyframes`, `precision` (dtypes), `errors`, `extras` (packages
-that are not installed) and `atomic_files`. Imports between them go one way; ``python -m tools.rooms`` prints it. Names
-are imported when first used, so that ``aid --help`` answers without loading torch.
+share: `families` (an entry for each kind of pipeline), `models`, `config`, `coefficients`, `keyframes`, `precision`
+(dtypes), `errors`, `extras` (packages that are not installed) and `atomic_files`. Imports between them go one way;
+``python -m tools.rooms`` prints it. Names are imported when first used, so that ``aid --help`` answers without loading
+torch.
 """
 
 from __future__ import annotations

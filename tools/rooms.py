@@ -8,6 +8,7 @@ string cannot be followed, and is a fault outside `BUILT_NAMES`.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -168,4 +169,6 @@ def _rooms(modules: dict[str, Module], package: str, floors: Iterable[str]) -> s
 
 
 if __name__ == "__main__":
+    # a reader that has enough, such as head, ends the command without a word
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The stock call: its arguments, what is put around it, and the frames it returns.
+"""The stock call and its scheduler: arguments, steps and noise, what is put around it, and the frames it returns.
 
 `denoising` samples frames by calls that `stock_arguments` checks and `stock_call` makes, with `embedding_handover` in
 place of encoding; `scheduler_steps` counts what a scheduler does, `scheduler_noise` draws what it adds, `step_callback`

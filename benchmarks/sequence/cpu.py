@@ -196,7 +196,7 @@ def markdown(result: dict[str, Any]) -> str:
     difference = max(row["difference"] for row in result["schedules"])
     lines += [
         "",
-        "The public schedule denoises frames one at a time in batches of three, with both ends again for every frame,",
+        "The public schedule denoises frames one at a time in batches of three, both endpoints again for every frame,",
         "two denoiser calls a step and attention probabilities in memory (`benchmarks/public_schedule.py`). Both make",
         f"the same frames: largest difference {difference:.0e} standard deviations.",
         "",
@@ -208,7 +208,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {what} | {short / 1e6:.1f} MB | {long / 1e6:.1f} MB | {long / short:.3f} |")
     lines += [
         "",
-        f"Limit {MEMORY_TARGET}. What grows are the frames' embeddings, noise and pictures, most of them the stock",
+        f"Limit {MEMORY_TARGET}. What grows are the frames' embeddings, noise and images, most of them the stock",
         "pipeline's own copies; beside activations alone, as small as the miniature's or those of 256 pixels, they",
         "count. Stable Diffusion 1.5 is its networks with random bf16 weights, at 256 pixels. Memory measured at",
         f"commit {memory['machine']['commit']}.",

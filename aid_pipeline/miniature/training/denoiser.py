@@ -13,7 +13,7 @@ from ...atomic_files import replacing
 from ..components import LATENT_CHANNELS, LATENT_SIZE, new_scheduler, new_tokenizer, new_unet
 from . import workers
 from .data import APPEARANCE, CAPTIONS, SceneData, tokenize
-from .loop import Loop
+from .loop import TrainingLoop
 from .stages import Job, attribute_loss, export_fp16, frozen
 
 CAPTION_DROPOUT = 0.12
@@ -115,7 +115,7 @@ def train_unet(job: Job) -> None:
     unet = AutoModel.from_pretrained(str(job.start / "unet"), dtype=torch.float32) if job.start else new_unet()
     if next(unet.parameters()).device.type == "cpu":
         unet.set_attn_processor(AttnProcessor())  # going back through fused attention takes twice the time on CPUs
-    loop = Loop("unet", UNetWithQuestions(unet).train(), job.hyperparameters, job.runs)
+    loop = TrainingLoop("unet", UNetWithQuestions(unet).train(), job.hyperparameters, job.runs)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         index, x, t, v = task.draw(generator)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..components import WIDTH
 from ..weights import IP_ADAPTER_FOLDER, IP_ADAPTER_WEIGHTS
 from .denoiser import DenoisingTask
-from .loop import Loop
+from .loop import TrainingLoop
 from .stages import Job, frozen
 
 IMAGE_TOKENS = 4  # the number diffusers assumes for this kind of adapter
@@ -146,7 +146,7 @@ def train_ip_adapter(job: Job) -> None:
         _with_explicit_attention(unet)
     for name, parameter in unet.named_parameters():
         parameter.requires_grad_("encoder_hid_proj" in name or "_ip." in name)
-    loop = Loop("ip_adapter", unet, job.hyperparameters, job.runs)
+    loop = TrainingLoop("ip_adapter", unet, job.hyperparameters, job.runs)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         index, x, t, v = task.draw(generator)

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from aid_kernels import InterpolationPlan
-from benchmarks.common.settings import Settings
+from benchmarks.common.settings import BenchmarkSettings
 from benchmarks.denoiser import steps, throughput, unets
 from benchmarks.denoiser.step_timing import Times, peak_mib, time_call
 from benchmarks.operator.shapes import LayerShape
 
-CPU = Settings(torch.device("cpu"), torch.float32, smoke=True)
+CPU = BenchmarkSettings(torch.device("cpu"), torch.float32, smoke=True)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_a_peer_that_fails_or_computes_something_else_is_not_timed(small, monkey
 
 
 def test_time_runs_out_cleanly(small: torch.nn.Module) -> None:
-    over = Settings(torch.device("cpu"), torch.float32, smoke=True, deadline=0.0)
+    over = BenchmarkSettings(torch.device("cpu"), torch.float32, smoke=True, deadline=0.0)
     rows = list(steps.run(over))
     assert rows
     assert all(row["problem"] == "out of time" for row in rows)
