@@ -51,6 +51,11 @@ def read_frames(folder: str | Path) -> FrameSet:
     if (path / UNFINISHED).exists():
         raise MetricsError(f"{path} holds an unfinished sequence; repeat the command that generates it")
     document = _document(path / FINISHED) if (path / FINISHED).is_file() else {}
+    if "clip_length" in document:
+        raise MetricsError(
+            f"the frames in {path} are clips of {document['clip_length']} images, which are not measured; each of its "
+            "folders (000, ...) can be"
+        )
     files = frame_files(path)
     if len(files) < 2:
         found = f"only {files[0].name}" if files else "none"
