@@ -75,7 +75,7 @@ def test_films_are_added_to_a_finished_sequence(sequence, tmp_path):
     assert Image.open(tmp_path / "002.gif").n_frames == 5
     assert {"000.gif", "sequence.gif"} <= set(json.loads((tmp_path / "sequence.json").read_text())["files"])
     (tmp_path / "001" / "003.png").unlink()
-    with pytest.raises(OutputFolderError, match="003.png"):
+    with pytest.raises(OutputFolderError, match=r"003\.png"):
         add_formats(tmp_path, Formats(webp=True, video=False))
 
 
