@@ -24,8 +24,8 @@ from .conditioning.encoding import check_guidance, encode_prompts
 from .conditioning.prompts import Prompts, warn_if_prompts_equal
 from .conditioning.replay import check_replay
 from .config import AIDConfig
-from .errors import BusyError, FrameWarning
-from .families import find_denoiser, find_family
+from .errors import BusyError, FrameWarning, MetricsError, SelectionError
+from .families import find_denoiser, find_family, generates_clips
 from .io.provenance import settings
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
@@ -66,7 +66,8 @@ def interpolate(
 
     Args:
         pipe: a pipeline for images with `encode_prompt` (Stable Diffusion 1.x, 2.x, XL, 3.x, FLUX.1, PixArt; of others,
-            those whose text reaches the denoiser as embeddings of a row per prompt).
+            those whose text reaches the denoiser as embeddings of a row per prompt); or one for videos, whose frames
+            here are clips: the first and the last what it alone generates, each interior one a clip between them.
         prompt_a, prompt_b: what the first and the last frame show.
         frames: m >= 2, both endpoints included; by default as many as there are numbers in `coefficients`, else 7.
         config: how to interpolate; None means `AIDConfig()`.
@@ -166,6 +167,8 @@ def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
         AIDError: as `interpolate`, of what depends on the pipeline.
     """
     do_classifier_free_guidance = _check_pipeline(pipe, spec)
+    if generates_clips(pipe):
+        raise MetricsError(f"studies measure images, but every frame of {type(pipe).__name__} is a clip")
     with exclusive(find_denoiser(pipe)):
         return _denoising(pipe, spec, do_classifier_free_guidance)
 
@@ -210,6 +213,11 @@ def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
         do_classifier_free_guidance = True  # the most rows that a call may have
     rows = _rows_per_frame(family, do_classifier_free_guidance)
     check_image_prompts(pipe, stock, rows)
+    if spec.select is not None and generates_clips(pipe):
+        raise SelectionError(
+            f"select compares images, but every frame of {type(pipe).__name__} is a clip; give coefficients, such as a "
+            "BetaPrior"
+        )
     dynamic = spec.select is not None and spec.select.method == "dynamic"
     check_step_caches(find_denoiser(pipe), spec.chunk, rows * spec.frames, dynamic)
     return do_classifier_free_guidance

@@ -18,6 +18,8 @@ from ..families import pack_latents, unpacked_shape
 PARALLEL = 1 - 1e-6  # cosine above which sin(angle) is too small to divide by; lerp is then the same
 NOISE_ARGUMENTS = ["batch_size", "num_channels_latents", "height", "width", "dtype", "device", "generator", "latents"]
 
+CLIP_ARGUMENTS = {"num_frames", "noise_scale"}  # of a clip's noise besides
+
 
 def slerp(first: Tensor, last: Tensor, coefficients: Sequence[float]) -> Tensor:
     """Spherical interpolation of two whole tensors, one angle for all their elements.
@@ -71,8 +73,8 @@ class FrameNoise:
     Args:
         coefficients: m of them.
         seeds: of the first and the last frame.
-        given: unscaled noise (2, C, h, w) of the endpoints or (m, C, h, w) of all frames, packed or not; None means
-            that it is drawn from the seeds.
+        given: unscaled noise (2, C, h, w) of the endpoints or (m, C, h, w) of all frames, packed or not, of clips with
+            their images in between; None means that it is drawn from the seeds.
     """
 
     coefficients: tuple[float, ...]
@@ -101,7 +103,7 @@ class FrameNoise:
     def starts_from_noise(pipe: Any) -> bool:
         """Whether it is text to image; other pipelines' latents come from an image."""
         method = getattr(pipe, "prepare_latents", None)
-        return method is not None and list(inspect.signature(method).parameters) == NOISE_ARGUMENTS
+        return method is not None and {*inspect.signature(method).parameters} - CLIP_ARGUMENTS == {*NOISE_ARGUMENTS}
 
     def _wrap(self, pipe: Any) -> Callable[..., Any]:
         stock = pipe.prepare_latents
@@ -115,8 +117,7 @@ class FrameNoise:
             values = dict(call.arguments)
 
             def draw(generators: Any, rows: int) -> Tensor:
-                wanted = {name: values[name] for name in NOISE_ARGUMENTS if name in values}
-                drawn = unscaled(**wanted | {"generator": generators, "batch_size": rows, "latents": None})
+                drawn = unscaled(**values | {"generator": generators, "batch_size": rows, "latents": None})
                 return drawn[0] if isinstance(drawn, tuple) else drawn
 
             if self.given is None:
@@ -181,7 +182,7 @@ def check_latents(latents: Any, num_frames: int) -> Tensor | None:
         raise LatentsError(
             f"latents must be a floating-point tensor, got {getattr(latents, 'dtype', type(latents).__name__)}"
         )
-    if latents.ndim not in (3, 4) or latents.shape[0] not in (2, num_frames):
+    if latents.ndim not in (3, 4, 5) or latents.shape[0] not in (2, num_frames):
         raise LatentsError(
             f"latents must be (2, C, h, w), the two endpoints, or ({num_frames}, C, h, w), every frame; "
             f"got {tuple(latents.shape)}"

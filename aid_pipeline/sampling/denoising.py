@@ -22,7 +22,8 @@ from ..conditioning.prompts import Prompts
 from ..conditioning.replay import Replay, check_mode
 from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError
-from ..families import find_denoiser, find_family
+from ..families import find_denoiser, find_family, generates_clips
+from .clip_decoding import decode_each_clip
 from .embedding_handover import stub_embeddings
 from .outputs import frames_of
 from .prompt_switch import PromptSwitch
@@ -144,6 +145,8 @@ class _SamplingRun:
         self._family = find_family(denoising.pipe)
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
+        if generates_clips(denoising.pipe):
+            decode_each_clip(self.pipe, denoising.pipe, to_cpu=denoising.output_type in ("pil", "np"))
         if getattr(self.pipe, "scheduler", None) is not None:
             share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
         self.monitor = CallMonitor(self._interpolating, progress)

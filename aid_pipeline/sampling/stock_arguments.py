@@ -26,8 +26,12 @@ SET_HERE = {
     "negative_prompt_attention_mask": "use negative_prompt",
     "generator": "use seed",
     "num_images_per_prompt": "call again with another seed for another sequence",
+    "num_videos_per_prompt": "call again with another seed for another sequence",
     "return_dict": "the result is a Sequence",
 }
+
+
+ONE_PER_PROMPT = ("num_images_per_prompt", "num_videos_per_prompt")
 
 
 def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]) -> None:
@@ -47,7 +51,7 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
     extra = {name for name in ENCODER_TEXTS if name in inspect.signature(pipe.encode_prompt).parameters}
     for name, value in stock.items():
         if name in SET_HERE:
-            if name == "num_images_per_prompt" and value == 1:
+            if name in ONE_PER_PROMPT and value == 1:
                 continue
             raise ArgumentError(f"interpolate sets {name} itself; {SET_HERE[name]}")
         if name not in taken | extra:

@@ -70,7 +70,7 @@ class CallMonitor:
             self._stop = stop
         pipe.progress_bar = self._progress_bar(pipe.progress_bar)
         for name, method, value in _DECODED:
-            if getattr(pipe, name, None) is not None:
+            if hasattr(getattr(pipe, name, None), method):  # another image processor prepares the encoder's input
                 processor = copy.copy(getattr(pipe, name))
                 setattr(processor, method, self._postprocess(getattr(processor, method), value))
                 setattr(pipe, name, processor)

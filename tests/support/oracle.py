@@ -211,7 +211,8 @@ def oracle_frames(
             if image_embeds is not None:
                 oracle.image_embeds = [embeds[rows].double() for embeds in image_embeds]
             with oracle:
-                latents = exact(**three, output_type="latent").images
+                output = exact(**three, output_type="latent")
+                latents = output.images if hasattr(output, "images") else output.frames
             assert oracle.step + 1 == steps, f"{oracle.step + 1} steps ran, {steps} were expected"
             assert bool(oracle.interpolated) == (oracle.active_steps > 0 and settings.mode != "none")
             for row, latent in zip(rows, latents, strict=True):
