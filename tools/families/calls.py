@@ -30,7 +30,12 @@ GIVEN_BY_KIND = {
     "conditioning_frames": "clip",
 }
 # what a class asks for beside that, and values of its own
-BY_CLASS: dict[str, dict[str, Any]] = {}
+BY_CLASS: dict[str, dict[str, Any]] = {
+    "Flux2Pipeline": {"max_sequence_length": 512},
+    "LongCatImagePipeline": {"enable_prompt_rewrite": False},
+    "Lumina2Pipeline": {"max_sequence_length": 320},
+    "Ideogram4Pipeline": {"guidance_schedule": None},
+}
 
 
 def arguments(name: str, cls: type) -> dict[str, Any]:

@@ -39,6 +39,18 @@ def group_of(name: str, cls: type) -> str:
     return "text-to-image"
 
 
+def missing_packages() -> dict[str, str]:
+    """Classes that the installed packages do not allow, each with the packages that they ask for."""
+    import diffusers
+
+    found = {}
+    for name in sorted(name for name in dir(diffusers) if name.endswith("Pipeline")):
+        cls = getattr(diffusers, name)
+        if ".dummy_" in getattr(cls, "__module__", ""):
+            found[name] = ", ".join(package for package in cls._backends if package not in ("torch", "transformers"))
+    return found
+
+
 def is_deprecated(cls: type) -> bool:
     return ".deprecated." in cls.__module__
 

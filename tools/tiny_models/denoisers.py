@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .sizes import BY_CLASS, ROTARY, SIZES, rotary
+from .by_model import BY_CLASS
+from .sizes import ROTARY, SIZES, rotary
 
 
 def arguments(model: Any) -> dict[str, Any]:
@@ -22,8 +23,16 @@ def arguments(model: Any) -> dict[str, Any]:
         if name in ROTARY and isinstance(default, list | tuple):
             small[name] = rotary(default)
         elif name in SIZES and default is not None:
-            small[name] = SIZES[name]
+            small[name] = _as_many(SIZES[name], default)
     return small | own
+
+
+def _as_many(size: Any, default: Any) -> Any:
+    """A size for each of the default's, where that is several."""
+    if not isinstance(default, list | tuple):
+        return size[-1] if isinstance(size, tuple) else size
+    sizes = size if isinstance(size, tuple) else (size,)
+    return type(default)([*sizes[:1] * (len(default) - 1), sizes[-1]])
 
 
 def tiny(model: Any, **more: Any) -> nn.Module:

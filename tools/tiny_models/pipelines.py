@@ -13,7 +13,7 @@ import torch
 import transformers
 from torch import nn
 
-from . import text, tokenizers
+from . import processors, text, tokenizers
 from .by_pipeline import CALLABLES, OPTIONS
 from .denoisers import tiny
 from .templates import fit_templates
@@ -101,6 +101,8 @@ def _component(pipeline: str, name: str, names: dict[str, list[Any]], made: dict
         return _scheduler(chosen, given)
     if "tokenizer" in name or "processor" in name:
         encoder = names.get(name.replace("tokenizer", "text_encoder"), names.get("text_encoder", [kind]))[0]
+        if kind.startswith("Qwen") and kind.endswith("Processor"):
+            return processors.qwen(kind)
         own = kind.removesuffix("Pil").removesuffix("Fast")
         automatic = own in ("AutoTokenizer", "PreTrainedTokenizerBase", "TokenizersBackend", "AutoProcessor", "Any")
         return tokenizers.named(_name_of(encoder) if automatic else own)

@@ -114,43 +114,6 @@ SIZES: dict[str, Any] = {
     "mrope_section": (2, 3, 3),
     "timestep_scale_multiplier": 1000,
 }
-UNET = {
-    "sample_size": 8,
-    "block_out_channels": (16, 32),
-    "layers_per_block": 1,
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-    "attention_head_dim": HEADS,  # the old name of the number of heads: head sizes are 8 and 16
-    "norm_num_groups": 8,
-}
-CONTROL = {name: value for name, value in UNET.items() if name not in ("up_block_types", "sample_size")}
-CONTROL |= {"conditioning_embedding_out_channels": (8, 8, 8, 16)}
-KL = {
-    "block_out_channels": (8, 8, 8, 16),
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-}
-WAN = {"base_dim": 4, "num_res_blocks": 1, "dim_mult": [1, 1, 1, 1]}
-# what is not its name's size in these classes
-BY_CLASS: dict[str, dict[str, Any]] = {
-    "UNet2DConditionModel": UNET,
-    "ControlNetModel": CONTROL,
-    "ControlNetUnionModel": CONTROL,
-    "AutoencoderKL": KL,
-    "AutoencoderKLWan": WAN,
-    "AutoencoderKLQwenImage": WAN,
-    "AutoencoderKLQwenImage21": {"base_dim": 4, "decoder_base_dim": 4, "num_res_blocks": 1, "dim_mult": [1] * 5},
-    "AutoencoderKLFlux2": {"block_out_channels": (8, 8, 8, 16), "layers_per_block": 1},
-    "AutoencoderDC": {
-        "attention_head_dim": 8,
-        "encoder_block_out_channels": (8,) * 6,
-        "decoder_block_out_channels": (8,) * 6,
-        "encoder_layers_per_block": (1,) * 6,
-        "decoder_layers_per_block": (1,) * 6,
-    },
-}
 
 
 def rotary(default: Any, head_size: int = HEAD_SIZE) -> Any:

@@ -62,13 +62,18 @@ EXTRA: dict[str, dict[str, Any]] = {
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
-def shrunk(config_class: type) -> Any:
-    """A configuration of the class, and of those inside it, with small sizes."""
+def shrunk(config_class: Any, **more: Any) -> Any:
+    """A configuration of the class, and of those inside it, with small sizes.
+
+    Args:
+        more: further values; those that a text configuration inside has are given to that.
+    """
     stock = config_class()
+    inner = {name: value for name, value in more.items() if hasattr(getattr(stock, "text_config", None), name)}
     small: dict[str, Any] = {}
     for name, value in vars(stock).items():
         if hasattr(value, "to_dict") and hasattr(value, "model_type"):
-            small[name] = shrunk(type(value)).to_dict()
+            small[name] = shrunk(type(value), **(inner if name == "text_config" else {})).to_dict()
         elif name in SIZES and value is not None:
             small[name] = SIZES[name]
         elif name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
@@ -78,7 +83,47 @@ def shrunk(config_class: type) -> Any:
             small[name] = tokenizers.qwen2().convert_tokens_to_ids(token)
         elif name in TOKEN_IDS and value is not None:
             small[name] = 0
-    return config_class(**small | EXTRA.get(config_class.__name__, {}))
+    own = {name: value for name, value in more.items() if name not in inner}
+    return config_class(**small | EXTRA.get(config_class.__name__, {}) | own)
+
+
+def t5_gemma() -> Any:
+    """The encoder of a T5Gemma, which has a configuration of its own."""
+    from transformers.models.t5gemma import modeling_t5gemma
+
+    config = shrunk(transformers.T5GemmaConfig().encoder.__class__)
+    return spread_embeddings(modeling_t5gemma.T5GemmaEncoder(config))
+
+
+def t5_gemma_2() -> Any:
+    """The encoder of a T5Gemma 2."""
+    config = shrunk(transformers.T5Gemma2EncoderConfig)
+    config.text_config.dropout_rate = 0.0
+    return spread_embeddings(transformers.T5Gemma2Encoder(config))
+
+
+def multilingual_clip() -> Any:
+    """Kandinsky 2.1's text encoder."""
+    from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
+
+    config = shrunk(MCLIPConfig, transformerDimSize=WIDTH, imageDimSize=WIDTH)
+    return spread_embeddings(MultilingualCLIP(config))
+
+
+def latent_diffusion_bert() -> Any:
+    """The text encoder of the first latent diffusion."""
+    from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
+
+    config = LDMBertConfig(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=tokenizers.CLIP_LENGTH,
+        encoder_layers=1,
+        encoder_ffn_dim=2 * WIDTH,
+        encoder_attention_heads=2,
+        head_dim=WIDTH // 2,
+        d_model=WIDTH,
+    )
+    return spread_embeddings(LDMBertModel(config))
 
 
 def encoder(name: str, tokenizer: Any = None, **more: Any) -> Any:
@@ -90,15 +135,13 @@ def encoder(name: str, tokenizer: Any = None, **more: Any) -> Any:
     """
     name = STANDS_FOR.get(name, name)
     model = getattr(transformers, name)
-    config = shrunk(model.config_class)
+    config = shrunk(model.config_class, **more)
     inner = getattr(config, "text_config", config)
     if name.startswith("CLIPText"):
         inner.max_position_embeddings = tokenizers.CLIP_LENGTH
     for token in TOKEN_IDS:
         if tokenizer is not None and getattr(tokenizer, token, None) is not None and hasattr(inner, token):
             setattr(inner, token, getattr(tokenizer, token))
-    for key, value in more.items():
-        setattr(inner if hasattr(inner, key) else config, key, value)
     return spread_embeddings(model(config))
 
 

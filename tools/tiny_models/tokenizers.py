@@ -84,7 +84,10 @@ def qwen2() -> Any:
 @functools.cache
 def gpt2() -> Any:
     return transformers.GPT2Tokenizer(
-        vocab=_numbered(*_bytes(), "<|endoftext|>"), merges=[], model_max_length=CLIP_LENGTH
+        vocab=_numbered(*_bytes(), "<|endoftext|>"),
+        merges=[],
+        pad_token="<|endoftext|>",
+        model_max_length=CLIP_LENGTH,
     )
 
 
@@ -102,13 +105,14 @@ def glm() -> Any:
 
     inner = Tokenizer(models.BPE(vocab=_numbered(*_bytes(), "<|endoftext|>", "[gMASK]", "<sop>"), merges=[]))
     inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    return transformers.PreTrainedTokenizerFast(
+    tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=inner,
         eos_token="<|endoftext|>",
         pad_token="<|endoftext|>",
         padding_side="left",
         model_max_length=LONGEST,
     )
+    return _begun(tokenizer, "[gMASK]")
 
 
 @functools.cache
@@ -175,6 +179,7 @@ BY_NAME: dict[str, Callable[[], Any]] = {
     "Mistral": llama,
     "Bert": bert,
     "Glm": glm,
+    "PythonBackend": bert,
 }
 
 
