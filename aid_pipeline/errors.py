@@ -51,6 +51,10 @@ class OutputFolderError(AIDError):
     """The output folder holds something else, or cannot be written to, or holds no sequence to generate again."""
 
 
+class ImageFileError(AIDError):
+    """An image file cannot be read, is animated, or has a size or pixels that no frame can be made of."""
+
+
 class DistanceError(AIDError):
     """A perceptual distance is unknown, its weights are missing or of another kind, or its values are no distances."""
 

@@ -189,7 +189,9 @@ class InterpolationSpec:
         from .conditioning.prompts import check_prompts
 
         first, last = self.keyframes
-        return check_prompts(first.prompt, last.prompt, self.guide, self.negative_prompt, self.frames)
+        prompts = check_prompts(first.prompt, last.prompt, self.guide, self.negative_prompt, self.frames)
+        _check_no_files({"prompt_a": prompts.first, "prompt_b": prompts.last})
+        return prompts
 
     def seeds(self) -> tuple[int, int]:
         """Seeds of the first and the last frame's noise."""
@@ -216,6 +218,15 @@ def _keyframes(given: Any) -> tuple[Keyframe, ...]:
         if not isinstance(keyframe, Keyframe):
             raise PromptError(f'a keyframe must be a Keyframe, got {keyframe!r}; for example Keyframe("a red sphere")')
     return keyframes
+
+
+def _check_no_files(prompts: dict[str, str]) -> None:
+    """Raise PromptError for a prompt that is the name of a file, which a text encoder would read as a word."""
+    from .io.image_files import names_image_file
+
+    for name, text in prompts.items():
+        if names_image_file(text):
+            raise PromptError(f"{name} is the name of a file, {text!r}; describe in words what the frame shows")
 
 
 def _check_single(name: str, value: Any) -> None:
