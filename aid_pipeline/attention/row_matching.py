@@ -228,9 +228,9 @@ def _embeddings(arguments: Mapping[str, Any], path: tuple[str, ...] = ()) -> Ite
     for name, value in arguments.items():
         if isinstance(value, Mapping):
             yield from _embeddings(value, (*path, name))
-        elif isinstance(value, Tensor) and value.ndim > 1 and value.is_floating_point() and len(value):
-            yield (*path, name), value
-        elif _is_list_of_tensors(value):
+        elif (
+            isinstance(value, Tensor) and value.ndim > 1 and value.is_floating_point() and len(value)
+        ) or _is_list_of_tensors(value):
             yield (*path, name), value
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .sizes import HEADS, WIDTH
+from .sizes import HEADS
+from .text import WIDTH
 
 UNET = {
     "sample_size": 8,
