@@ -13,7 +13,6 @@ from aid_kernels import InterpolationPlan
 from ..errors import ConfigError
 from .endpoint_cache import EndpointCache
 
-
 Embeddings = Tensor | Sequence[Tensor]
 
 
