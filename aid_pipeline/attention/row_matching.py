@@ -90,7 +90,7 @@ class FrameFinder:
         Without these, what is called as usual; None means that there is no such argument.
         """
         if not self._found:
-            candidates = sorted(_embeddings(arguments), key=lambda named: named[0] != self._argument)
+            candidates = sorted(embeddings_among(arguments), key=lambda named: named[0] != self._argument)
             for argument, embeds in candidates:
                 if self._search(embeds) is not None:
                     self._argument = argument
@@ -223,14 +223,13 @@ class FrameFinder:
             )
 
 
-def _embeddings(arguments: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def embeddings_among(arguments: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """What may be embeddings among a call's arguments, and among dictionaries in these, with their names."""
     for name, value in arguments.items():
+        is_tensor = isinstance(value, Tensor) and value.ndim > 1 and value.is_floating_point() and len(value) > 0
         if isinstance(value, Mapping):
-            yield from _embeddings(value, (*path, name))
-        elif (
-            isinstance(value, Tensor) and value.ndim > 1 and value.is_floating_point() and len(value)
-        ) or _is_list_of_tensors(value):
+            yield from embeddings_among(value, (*path, name))
+        elif is_tensor or _is_list_of_tensors(value):
             yield (*path, name), value
 
 
