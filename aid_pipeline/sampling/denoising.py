@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from aid_kernels import CallBucket, InterpolationPlan
@@ -24,6 +25,7 @@ from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError
 from ..families import find_denoiser, find_family, generates_clips
 from .clip_decoding import decode_each_clip
+from .clip_inputs import for_each_frame, visual_inputs
 from .embedding_handover import stub_embeddings
 from .outputs import frames_of
 from .prompt_switch import PromptSwitch
@@ -95,15 +97,18 @@ class Denoising:
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
-        run = _SamplingRun(self, coefficients, progress, cache)
-        call, monitor = run.arguments(), run.monitor
-        try:
-            output = run.pipe(**call)
-        except REFUSALS as error:
-            if monitor.started or isinstance(error, AIDError):
-                raise
-            raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
-        images = frames_of(output)
+        if generates_clips(self.pipe) and visual_inputs(self.call):
+            run, output = self._call_with_inputs(coefficients, progress, cache)
+        else:
+            run = _SamplingRun(self, coefficients, progress, cache)
+            call = run.arguments()
+            try:
+                output = run.pipe(**call)
+            except REFUSALS as error:
+                if run.monitor.started or isinstance(error, AIDError):
+                    raise
+                raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
+        images, monitor = frames_of(output), run.monitor
         if self.output_type == "latent":
             monitor.check_finite(images)
         if cache is not None:
@@ -119,6 +124,34 @@ class Denoising:
             not_finite=tuple(sorted(monitor.not_finite)),
             flagged=tuple(index for index, flag in enumerate(black) if flag),
         )
+
+    def _call_with_inputs(
+        self, coefficients: tuple[float, ...], progress: Progress | None, cache: EndpointCache | None
+    ) -> tuple[_SamplingRun, Any]:
+        """The stock call with an image or a clip: most pipelines take one for each prompt, others one for all.
+
+        In this order, since some take one without a word and give it to the first prompt alone.
+
+        Raises:
+            ArgumentError: neither before the end of the first step.
+        """
+        refusals: list[Exception] = []
+        for inputs in (for_each_frame(self.call, len(coefficients)), {}):
+            run = _SamplingRun(replace(self, call=self.call | inputs), coefficients, progress, cache)
+            try:
+                return run, run.pipe(**run.arguments())
+            except (*REFUSALS, RuntimeError) as error:
+                if run.monitor.steps_done or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                refusals.append(error)
+        if isinstance(refusals[1], AIDError):
+            raise refusals[1]
+        names = ", ".join(visual_inputs(self.call))
+        reasons = dict.fromkeys(map(str, refusals))
+        raise ArgumentError(
+            f"{type(self.pipe).__name__} does not take {names} for several prompts in one call, neither one for each nor "
+            f"one for all: {'; '.join(reasons)}"
+        ) from refusals[1]
 
 
 class _SamplingRun:
@@ -146,7 +179,9 @@ class _SamplingRun:
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
         if generates_clips(denoising.pipe):
-            decode_each_clip(self.pipe, denoising.pipe, to_cpu=denoising.output_type in ("pil", "np"))
+            # a pipeline with a clip among its inputs may put a decoded one beside it, so that stays where it is
+            to_cpu = denoising.output_type in ("pil", "np") and not visual_inputs(denoising.call)
+            decode_each_clip(self.pipe, denoising.pipe, to_cpu)
         if getattr(self.pipe, "scheduler", None) is not None:
             share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
         self.monitor = CallMonitor(self._interpolating, progress)
@@ -170,7 +205,8 @@ class _SamplingRun:
         else:
             call |= stub_embeddings(self.pipe, self._family, self._embeddings)
         call |= {"generator": self._noise.generators(), "output_type": of.output_type}
-        if call.get("image") is not None and not self._noise.starts_from_noise(stock):
+        clips = generates_clips(stock)  # whose images and clips are `_call_with_inputs`'s
+        if not clips and call.get("image") is not None and not self._noise.starts_from_noise(stock):
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
         if self._replay is None and "negative_prompt" in stock_parameters(self.pipe):
             call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
