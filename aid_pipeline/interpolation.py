@@ -29,7 +29,13 @@ from .families import find_denoiser, find_family, generates_clips
 from .io.provenance import settings
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
-from .sampling.stock_arguments import check_image_prompts, check_size, check_stock_arguments, stock_parameters
+from .sampling.stock_arguments import (
+    check_image_prompts,
+    check_size,
+    check_stock_arguments,
+    stock_parameters,
+    with_clip_length,
+)
 from .sampling.stock_call import Progress, private_copy
 from .selection import Selection
 from .selection.run import select_frames
@@ -186,7 +192,7 @@ def _denoising(pipe: Any, spec: InterpolationSpec, do_classifier_free_guidance: 
         seeds=spec.seeds(),
         latents=spec.latents,
         chunk=spec.chunk,
-        call=spec.stock_call(),
+        call=with_clip_length(pipe, spec.stock_call()),
         output_type=spec.output_type,
     )
 
@@ -200,7 +206,7 @@ def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBu
 def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
     """Check what depends on the pipeline; whether its calls are under classifier-free guidance."""
     warn_if_prompts_equal(spec.prompts())
-    family, stock = find_family(pipe), dict(spec.stock)
+    family, stock = find_family(pipe), with_clip_length(pipe, dict(spec.stock))
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
     check_size(pipe, spec.height, spec.width, binned)

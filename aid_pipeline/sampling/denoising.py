@@ -22,7 +22,7 @@ from ..conditioning.latents import FrameNoise, image_of_each_frame
 from ..conditioning.prompts import Prompts
 from ..conditioning.replay import Replay, check_mode
 from ..config import AIDConfig
-from ..errors import AIDError, ArgumentError
+from ..errors import AIDError, ArgumentError, UnsupportedPipelineError
 from ..families import find_denoiser, find_family, generates_clips
 from .clip_decoding import decode_each_clip
 from .clip_inputs import for_each_frame, visual_inputs
@@ -109,6 +109,11 @@ class Denoising:
                     raise
                 raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
         images, monitor = frames_of(output), run.monitor
+        if not monitor.started:
+            raise UnsupportedPipelineError(
+                f"{type(self.pipe).__name__} opens no progress bar of its own, by which its denoising loop is known, "
+                "so nothing was interpolated; use `with aid(...)` around its call"
+            )
         if self.output_type == "latent":
             monitor.check_finite(images)
         if cache is not None:
@@ -149,8 +154,8 @@ class Denoising:
         names = ", ".join(visual_inputs(self.call))
         reasons = dict.fromkeys(map(str, refusals))
         raise ArgumentError(
-            f"{type(self.pipe).__name__} does not take {names} for several prompts in one call, neither one for each nor "
-            f"one for all: {'; '.join(reasons)}"
+            f"{type(self.pipe).__name__} does not take {names} for several prompts in one call, neither one for each "
+            f"nor one for all: {'; '.join(reasons)}"
         ) from refusals[1]
 
 
