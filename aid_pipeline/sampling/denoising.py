@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from aid_kernels import CallBucket, InterpolationPlan
@@ -19,9 +20,10 @@ from ..conditioning.latents import FrameNoise, image_of_each_frame
 from ..conditioning.prompts import Prompts
 from ..conditioning.replay import REFUSALS, Encodings, Replay
 from ..config import AIDConfig
-from ..errors import AIDError, ArgumentError
+from ..errors import AIDError, ArgumentError, UnsupportedPipelineError
 from ..families import find_denoiser, generates_clips
 from .clip_decoding import decode_each_clip
+from .clip_inputs import for_each_frame, visual_inputs
 from .outputs import frames_of
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
@@ -92,15 +94,23 @@ class Denoising:
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
-        run = _SamplingRun(self, coefficients, progress, cache)
-        call, monitor = run.arguments(), run.monitor
-        try:
-            output = run.pipe(**call)
-        except REFUSALS as error:
-            if monitor.started or isinstance(error, AIDError):
-                raise
-            raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
-        images = frames_of(output)
+        if generates_clips(self.pipe) and visual_inputs(self.call):
+            run, output = self._call_with_inputs(coefficients, progress, cache)
+        else:
+            run = _SamplingRun(self, coefficients, progress, cache)
+            call = run.arguments()
+            try:
+                output = run.pipe(**call)
+            except REFUSALS as error:
+                if run.monitor.started or isinstance(error, AIDError):
+                    raise
+                raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
+        images, monitor = frames_of(output), run.monitor
+        if not monitor.started:
+            raise UnsupportedPipelineError(
+                f"{type(self.pipe).__name__} opens no progress bar of its own, by which its denoising loop is known, "
+                "so nothing was interpolated; use `with aid(...)` around its call"
+            )
         if self.output_type == "latent":
             monitor.check_finite(images)
         if cache is not None:
@@ -116,6 +126,34 @@ class Denoising:
             not_finite=tuple(sorted(monitor.not_finite)),
             flagged=tuple(index for index, flag in enumerate(black) if flag),
         )
+
+    def _call_with_inputs(
+        self, coefficients: tuple[float, ...], progress: Progress | None, cache: EndpointCache | None
+    ) -> tuple[_SamplingRun, Any]:
+        """The stock call with an image or a clip: most pipelines take one for each prompt, others one for all.
+
+        In this order, since some take one without a word and give it to the first prompt alone.
+
+        Raises:
+            ArgumentError: neither before the end of the first step.
+        """
+        refusals: list[Exception] = []
+        for inputs in (for_each_frame(self.call, len(coefficients)), {}):
+            run = _SamplingRun(replace(self, call=self.call | inputs), coefficients, progress, cache)
+            try:
+                return run, run.pipe(**run.arguments())
+            except (*REFUSALS, RuntimeError) as error:
+                if run.monitor.steps_done or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                refusals.append(error)
+        if isinstance(refusals[1], AIDError):
+            raise refusals[1]
+        names = ", ".join(visual_inputs(self.call))
+        reasons = dict.fromkeys(map(str, refusals))
+        raise ArgumentError(
+            f"{type(self.pipe).__name__} does not take {names} for several prompts in one call, neither one for each "
+            f"nor one for all: {'; '.join(reasons)}"
+        ) from refusals[1]
 
 
 class _SamplingRun:
@@ -142,7 +180,9 @@ class _SamplingRun:
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
         if generates_clips(denoising.pipe):
-            decode_each_clip(self.pipe, denoising.pipe, to_cpu=denoising.output_type in ("pil", "np"))
+            # a pipeline with a clip among its inputs may put a decoded one beside it, so that stays where it is
+            to_cpu = denoising.output_type in ("pil", "np") and not visual_inputs(denoising.call)
+            decode_each_clip(self.pipe, denoising.pipe, to_cpu)
         if getattr(self.pipe, "scheduler", None) is not None:
             share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
         self.monitor = CallMonitor(self._interpolating, progress)
@@ -158,7 +198,8 @@ class _SamplingRun:
         call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
         call |= self._replay.arguments()
         call |= {"generator": self._noise.generators(), "output_type": of.output_type}
-        if call.get("image") is not None and not self._noise.starts_from_noise(stock):
+        clips = generates_clips(stock)  # whose images and clips are `_call_with_inputs`'s
+        if not clips and call.get("image") is not None and not self._noise.starts_from_noise(stock):
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
         return with_frame_rows(call, len(self._coefficients), fixed_prompts=self._switch is not None)
 

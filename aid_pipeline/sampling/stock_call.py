@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedPipelineError
 from .scheduler_steps import LOOP_LENGTH
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
@@ -129,6 +130,17 @@ class _Loop:
 
     def __exit__(self, *error: Any) -> bool | None:
         return self._bar.__exit__(*error)
+
+    def update(self, steps: int = 1) -> None:
+        """A loop that only counts its steps; it began unseen.
+
+        Raises:
+            UnsupportedPipelineError: always.
+        """
+        raise UnsupportedPipelineError(
+            "the pipeline updates a progress bar that it never entered, so the beginning of its denoising loop is not "
+            "known; use `with aid(...)` around its call"
+        )
 
     def __iter__(self) -> Iterator[Any]:
         with self._bar as bar:
