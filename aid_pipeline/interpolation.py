@@ -23,7 +23,7 @@ from .conditioning.embeddings import Encoded
 from .conditioning.encoding import check_guidance, encode_prompts
 from .conditioning.prompts import Prompts, warn_if_prompts_equal
 from .conditioning.replay import check_replay
-from .config import AIDConfig
+from .config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
 from .errors import BusyError, FrameWarning
 from .families import find_denoiser, find_family
 from .io.provenance import settings
@@ -34,7 +34,7 @@ from .sampling.stock_call import Progress, private_copy
 from .selection import Selection
 from .selection.run import select_frames
 from .sequence import FrameSequence
-from .spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS, InterpolationSpec
+from .spec import DEFAULT_FRAMES, InterpolationSpec
 
 
 def interpolate(
