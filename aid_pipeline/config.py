@@ -1,4 +1,4 @@
-"""Configuration of attention interpolation: the mode, the share of the steps, and the operator's implementation."""
+"""Configuration of attention interpolation: the mode, the share of the steps, the implementation; default sampling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from .errors import ConfigError
 
 MODES = ("outer", "inner", "none", "denoising")
+# of the stock call; what the miniature's card shows is sampled with them too
+DEFAULT_STEPS = 25
+DEFAULT_GUIDANCE = 5.0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .attention.step_caches import check_step_caches
 from .coefficients import BetaPrior
 from .conditioning.prompts import warn_if_prompts_equal
 from .conditioning.replay import Encodings, check_replay
-from .config import AIDConfig
+from .config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
 from .errors import BusyError, FrameWarning, MetricsError, SelectionError
 from .families import check_encoder, find_denoiser, generates_clips, rows_per_frame
 from .io.provenance import settings
@@ -38,7 +38,7 @@ from .sampling.stock_call import Progress
 from .selection import Selection
 from .selection.run import select_frames
 from .sequence import FrameSequence
-from .spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS, InterpolationSpec
+from .spec import DEFAULT_FRAMES, InterpolationSpec
 
 
 def interpolate(

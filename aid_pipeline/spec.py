@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .coefficients import BetaPrior, frame_coefficients, given_coefficients
-from .config import AIDConfig
+from .config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
 from .errors import ArgumentError, ConfigError, PromptError
 from .keyframes import Keyframe
 from .selection.settings import Selection, as_selection
@@ -24,8 +24,6 @@ class _DefaultCount(int):
 
 
 DEFAULT_FRAMES = _DefaultCount(7)  # or as many as there are coefficients
-DEFAULT_STEPS = 25
-DEFAULT_GUIDANCE = 5.0
 LARGEST = 10**300  # of a number that is an argument; above, a float is infinite
 MOST_STEPS = 10_000  # schedulers list all of them before the first
 # arguments of `interpolate` or of the class beside its fields; the stock call is not given them

@@ -64,8 +64,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "selection",
         "sampling metrics sequence",
         "attention conditioning io",
-        "families config coefficients keyframes models",
-        "miniature errors",
+        "families coefficients keyframes models",
+        "miniature",
+        "config",
+        "errors",
         "extras atomic_files precision",
     ),
     "benchmarks": (

@@ -3,7 +3,7 @@
 ``MODEL_PATH`` is an ordinary diffusers folder; ``load()``, in `weights`, is ``DiffusionPipeline.from_pretrained`` with
 the files checked first. `components` are its untrained parts, configured by ``architecture/``; `train` and `training`
 make them from `scenes`, `evaluate` measures them with `generate` and `attribute_classifier`, and writes the `card`.
-Imports `extras` and `atomic_files`.
+Imports `config`, `extras` and `atomic_files`.
 """
 
 from __future__ import annotations

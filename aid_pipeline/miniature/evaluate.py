@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from .card import write_card
-from .generate import GUIDANCE, STEPS, from_images, generate
+from .generate import from_images, generate
 from .scenes import Scene, caption, random_scenes, render
 from .weights import MODEL_PATH, load
 
@@ -125,7 +126,7 @@ def measure_speed(model: Path) -> dict[str, float]:
     pipe.set_progress_bar_config(disable=True)
     pipe("a red cube", num_inference_steps=1)
     started = time.perf_counter()
-    pipe("a red cube", num_inference_steps=STEPS, guidance_scale=GUIDANCE)
+    pipe("a red cube", num_inference_steps=DEFAULT_STEPS, guidance_scale=DEFAULT_GUIDANCE)
     return {
         "load_seconds": round(loaded, 2),
         "image_seconds": round(time.perf_counter() - started, 2),
@@ -149,7 +150,7 @@ def evaluate(
     mixed, mixed_captions = _one_of_each(max(samples, 100), 0.4, _SEED + 2)
     real = render(mixed)
     figures: dict[str, Any] = {
-        "settings": {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE},
+        "settings": {"num_inference_steps": DEFAULT_STEPS, "guidance_scale": DEFAULT_GUIDANCE},
         "speed": speed,
         "vae_psnr_db": round(measure_vae(pipe, real), 2),
         "retrieval_top1_of_100": measure_retrieval(model, pipe, real, mixed_captions).figures(),

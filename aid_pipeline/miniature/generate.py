@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config import DEFAULT_GUIDANCE, DEFAULT_STEPS
+
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-STEPS, GUIDANCE = 25, 5.0  # what the model card's figures are measured with
 _BATCH = 25
 
 
@@ -24,7 +25,12 @@ def generate(pipe: DiffusionPipeline, prompts: list[str], seed: int, **extra: An
         part = prompts[first : first + _BATCH]
         generator = [torch.Generator().manual_seed(seed + first + i) for i in range(len(part))]
         images = pipe(
-            part, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator, output_type="np", **extra
+            part,
+            num_inference_steps=DEFAULT_STEPS,
+            guidance_scale=DEFAULT_GUIDANCE,
+            generator=generator,
+            output_type="np",
+            **extra,
         ).images
         generated.append((images * 255).round().astype(np.uint8))
     return np.concatenate(generated)
@@ -43,8 +49,8 @@ def from_images(pipe: DiffusionPipeline, images: np.ndarray, seed: int) -> np.nd
         out = pipe(
             "",
             ip_adapter_image=Image.fromarray(image),
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
+            num_inference_steps=DEFAULT_STEPS,
+            guidance_scale=DEFAULT_GUIDANCE,
             generator=torch.Generator().manual_seed(seed + i),
             output_type="np",
         )

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
+from aid_pipeline.config import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from aid_pipeline.miniature import MODEL_PATH, load
-from aid_pipeline.spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from benchmarks.common import machine, sources
 from benchmarks.common.memory import peak_extra_bytes
 from benchmarks.common.result_files import CPU
