@@ -34,13 +34,16 @@ MAX_ROWS = {"cuda": 65535}
 aten = torch.ops.aten
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, length: int | None = None
+) -> tuple[Tensor, Tensor]:
     """softmax(scale Q K^T) V and the natural log-sum-exp L of its logits, as equation (11) of the README reads it.
 
     Args:
         query: (B, H, Sq, D); key, value: (B, H, S, D), all of one dtype.
             Where a mask has a query axis, keys, values and mask may have one row for all B.
         mask: (B, S) bool, True = may be attended to; or (B, 1 or H, 1 or Sq, S) bool or added to the logits.
+        length: without a mask, how many keys there are; those behind them are padding, finite, and weigh nothing.
 
     Returns:
         (B, H, Sq, D) in the dtype of `query` or wider, and (B, H, Sq) in float32 or wider. Nothing visible: 0 and -inf.
@@ -60,6 +63,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
                 _rows(value, rows),
                 None if mask is None else _rows(mask, rows),
                 scale,
+                length,
             )
             for rows in pieces
         ]
@@ -67,7 +71,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
     key, value = (_unit_last(without_hidden(part, mask)) for part in (key, value))
     if key.shape[0] != query.shape[0]:
         key, value = (part.expand(query.shape[0], -1, -1, -1) for part in (key, value))
-    bias = None if mask is None else _bias(mask, query)
+    bias = _padding_bias(query, key, length) if mask is None else _bias(mask, query)
     name = log_sum_exp_op(query, key, value, bias)
     out, lse = _OPS[name](query, key, value, bias, scale)
     if mask is not None:
@@ -121,6 +125,16 @@ def _bias(mask: Tensor, query: Tensor) -> Tensor:
 def _rows(part: Tensor, rows: slice) -> Tensor:
     """Some rows; a part with one row for all as it is."""
     return part if part.shape[0] == 1 else part[rows]
+
+
+def _padding_bias(query: Tensor, key: Tensor, length: int | None) -> Tensor | None:
+    """-inf behind the first `length` keys, (B, H, Sq, S) without a copy; None where there is no padding."""
+    keys = key.shape[2]
+    if length is None or length == keys:
+        return None
+    bias = torch.zeros(keys, dtype=query.dtype, device=query.device)
+    bias[length:] = -torch.inf
+    return bias.expand(*query.shape[:3], keys)
 
 
 def _unit_last(part: Tensor) -> Tensor:

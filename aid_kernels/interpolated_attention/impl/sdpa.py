@@ -18,6 +18,7 @@ from ..biases import as_bias, differs_by_query, heads_of, joined_bias, mixed_bia
 from ..hidden import mixable
 from ..inputs import AttentionInputs
 from ..layout import empty_output
+from ..tuning.routes import padded_length
 from .log_sum_exp_ops import attend
 
 # a few heads at a time, so that partial results stay small beside the output; but enough work to keep a device busy
@@ -89,6 +90,7 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
     query, key, value, bank_key, bank_value, key_mask, bank_mask, plan, fuse_self, scale = inputs
     out = empty_output(query)
     active = plan.host_terms()
+    length = bank_key.shape[2] + key.shape[2] * fuse_self
     groups = []
     for rows in _interpolated(active):
         shared = _shared_sources(active[rows])
@@ -104,10 +106,11 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
             out[rows, heads] = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)[0]
         seen = heads_of(bank_mask, heads) if bank_mask is not None and differs_by_query(bank_mask) else bank_mask
         for rows, weights, shared, joined_mask in groups:
-            keys = _joined(key[rows, heads], bank_key[:, heads], seen, weights, shared, fuse_self)
-            values = _joined(value[rows, heads], bank_value[:, heads], seen, weights, shared, fuse_self)
             mask = _joined_bias(inputs, rows, heads, shared) if inputs.by_query else joined_mask
-            out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale)[0]
+            padded = length if mask is not None else padded_length(query, length)
+            keys = _joined(key[rows, heads], bank_key[:, heads], seen, weights, shared, fuse_self, padded)
+            values = _joined(value[rows, heads], bank_value[:, heads], seen, weights, shared, fuse_self, padded)
+            out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale, length)[0]
 
     for heads in _pieces(query, key.shape[2] + bank_key.shape[2]):
         fill(heads)
@@ -135,12 +138,15 @@ def _joined(
     weights: Tensor,
     shared: list[Shared],
     fuse_self: bool,
+    padded: int,
 ) -> Tensor:
-    """Mixed bank entries, then the rows' own: (n, H, Sk, D) and (E, H, Ss, D), weights (n, J) -> (n, H, Ss + Sk, D)."""
+    """Mixed bank entries, the rows' own, zeros: (n, H, Sk, D), (E, H, Ss, D), weights (n, J) -> (n, H, padded, D)."""
     rows, heads, length, head_dim = own.shape
     source_length = source.shape[2]
     total = source_length + length * fuse_self
-    joined = torch.empty(rows, heads, total, head_dim, dtype=own.dtype, device=own.device)
+    joined = torch.empty(rows, heads, padded, head_dim, dtype=own.dtype, device=own.device)
+    if padded > total:
+        joined[:, :, total:] = 0
     wide = torch.promote_types(own.dtype, torch.float32)
     front = joined[:, :, :source_length]
     mixed = front if own.dtype == wide else torch.empty_like(front, dtype=wide)
@@ -151,7 +157,7 @@ def _joined(
     if mixed is not front:
         front.copy_(mixed)
     if fuse_self:
-        joined[:, :, source_length:] = own
+        joined[:, :, source_length:total] = own
     return joined
 
 
