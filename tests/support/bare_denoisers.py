@@ -48,7 +48,10 @@ class BareDenoiser:
 
         visible = torch.arange(tokens) <= torch.arange(tokens - rows, tokens)[:, None]
         call = {self.argument: draw(1, *self.sample).expand(rows, *self.sample).clone()}
-        call |= {"encoder_hidden_states": draw(rows, tokens, WIDTH), "timestep": torch.full((rows,), 500.0, dtype=torch.float64)}
+        call |= {
+            "encoder_hidden_states": draw(rows, tokens, WIDTH),
+            "timestep": torch.full((rows,), 500.0, dtype=torch.float64),
+        }
         return call | self.masks(visible) | self.more()
 
 
