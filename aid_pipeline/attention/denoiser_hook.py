@@ -35,6 +35,9 @@ from .step_counter import StepCounter
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
+TIMESTEPS = ("timestep", "timesteps", "t", "timestep_ratio")
+"""What denoisers call the timestep."""
+
 
 @dataclass
 class _CallUnderWay:
@@ -147,7 +150,7 @@ class DenoiserHook:
         arguments = call.named()
         step = self._advance(arguments)
         check_embedding_rows(arguments, call.batch)
-        if not self._in_blocks and step > 0:
+        if not (self._in_blocks or call.in_lists) and step > 0:
             self._in_blocks = check_latent_rows(call.sample, self._finder.rows)
         start = self._find(arguments, first_step=step == 0)
         if self._one_batch:
@@ -163,12 +166,13 @@ class DenoiserHook:
 
     def _advance(self, arguments: dict[str, Any]) -> int:
         """The call's step; the first of a run and the one after it are the finder's to know."""
-        if "timestep" not in arguments:
+        timestep = next((arguments[name] for name in TIMESTEPS if arguments.get(name) is not None), None)
+        if timestep is None:
             raise UnsupportedPipelineError(
                 f"{type(self._denoiser).__name__} takes no timestep, so steps cannot be counted"
             )
         before = self._steps.step
-        step = self._steps.advance(arguments["timestep"])
+        step = self._steps.advance(timestep)
         if step != before:
             self._finder.start_step()
         if step != before and step == 0:
@@ -181,7 +185,7 @@ class DenoiserHook:
         """The frames' first row; not looked for where attention is plain throughout and nobody asks."""
         if self._active_steps == 0 and self._images is None:
             return None
-        return self._finder.find(arguments.get("encoder_hidden_states"), first_step)
+        return self._finder.find(self._finder.embeddings_in(arguments), first_step)
 
     def _chunks_of(self, call: DenoiserCall, active: int | None) -> list[Chunk]:
         """The call's chunks; starts the call under way, with the endpoints' outputs where they are cached.
@@ -189,7 +193,7 @@ class DenoiserHook:
         Args:
             active: the frames' first row in a call that interpolates.
         """
-        cache, batch, device = self._frames.endpoints, call.batch, call.sample.device
+        cache, batch, device = self._frames.endpoints, call.batch, call.device
         endpoints = [] if cache is None else self._finder.endpoint_rows(batch)
         cached = endpoints if cache is not None and cache.filled else []
         base = replace(self._base, skips_linear_cross=False) if self._finder.by_place else self._base
@@ -226,7 +230,7 @@ class DenoiserHook:
 
     def _rows_that_fit(self, call: DenoiserCall) -> int:
         """Rows per chunk; on a GPU by what a first row takes."""
-        device = call.sample.device
+        device = call.device
         if device.type != "cuda":
             return auto_chunk(call.batch, device)
         one = Chunk(slice(0, 1), 1, replace(self._base, saved_rows=1))

@@ -87,10 +87,12 @@ def is_linear_cross_attention(denoiser: nn.Module, module: Any) -> bool:
 def is_lerp_of_endpoints(frames: Frames) -> bool:
     """Whether every interpolated frame's embedding is the plan's mix of its endpoints', up to rounding."""
     embeds, plan = frames.embeddings(), frames.plan
+    if not isinstance(embeds, Tensor):
+        return False
     sources, weights = plan.host_sources.long().to(embeds.device), plan.host_weights.to(embeds.device)
     for row in (plan.host_weights != 0).any(dim=1).nonzero()[:, 0].tolist():
         endpoints = embeds[sources[row]].double()
-        mixed = torch.einsum("j,jlc->lc", weights[row].double(), endpoints)
+        mixed = torch.einsum("j,j...->...", weights[row].double(), endpoints)
         if not _close(embeds[row].double(), mixed, endpoints, embeds.dtype):
             return False
     return True

@@ -16,17 +16,14 @@ from aid_kernels import CallBucket, InterpolationPlan
 from ..attention.apply import aid
 from ..attention.endpoint_cache import EndpointCache
 from ..attention.frames import Frames
-from ..conditioning.embeddings import Encoded
-from ..conditioning.encoding import ENCODER_TEXTS, REFUSALS
 from ..conditioning.latents import FrameNoise, image_of_each_frame
 from ..conditioning.prompts import Prompts
-from ..conditioning.replay import Replay, check_mode
+from ..conditioning.replay import REFUSALS, Encodings, Replay
 from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError, UnsupportedPipelineError
-from ..families import find_denoiser, find_family, generates_clips
+from ..families import find_denoiser, generates_clips
 from .clip_decoding import decode_each_clip
 from .clip_inputs import for_each_frame, visual_inputs
-from .embedding_handover import stub_embeddings
 from .outputs import frames_of
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
@@ -66,8 +63,8 @@ class Denoising:
     Args:
         pipe: the pipeline; every call works on a private copy.
         config: how to interpolate.
-        encoded: the prompts' embeddings, or of a family without an entry the prompts, which its own call encodes.
-        has_guide: interior frames have a guide's embeddings.
+        prompts: which each call encodes by its own encoder, replayed.
+        encodings: what the encoder returned for them.
         seeds, latents: of the noise, as `FrameNoise`.
         chunk: rows per denoiser call, or "auto".
         call: arguments of the stock call, without what depends on the frames.
@@ -76,8 +73,8 @@ class Denoising:
 
     pipe: Any
     config: AIDConfig
-    encoded: Encoded | Prompts
-    has_guide: bool
+    prompts: Prompts
+    encodings: Encodings
     seeds: tuple[int, int]
     latents: Tensor | None
     chunk: int | str
@@ -180,7 +177,6 @@ class _SamplingRun:
         self.calls: dict[str, list[CallBucket]] = {}
         self.chunk: int | None = None
         self._denoising, self._coefficients, self._cache = denoising, coefficients, cache
-        self._family = find_family(denoising.pipe)
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
         if generates_clips(denoising.pipe):
@@ -191,55 +187,32 @@ class _SamplingRun:
             share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
         self.monitor = CallMonitor(self._interpolating, progress)
         self.monitor.install(self.pipe, denoising.pipe)
-        self._switch = None
-        self._replay = None
-        if isinstance(denoising.encoded, Prompts):
-            check_mode(denoising.pipe, denoising.config.mode)
-            self._replay = Replay(denoising.encoded, coefficients)
-            self._replay.install(self.pipe)
-        elif denoising.config.mode == "denoising":
-            self._switch = PromptSwitch(denoising.encoded, coefficients, self._family, lambda: self.monitor.steps_done)
+        switches = denoising.config.mode == "denoising"
+        self._replay = Replay(denoising.prompts, coefficients, denoising.call, denoising.encodings, switches)
+        self._replay.install(self.pipe)
+        self._switch = PromptSwitch(self._replay, coefficients, lambda: self.monitor.steps_done) if switches else None
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of the stock call for these frames."""
         of, stock = self._denoising, self._denoising.pipe
-        call = {name: value for name, value in of.call.items() if name not in ENCODER_TEXTS}
-        if self._replay is not None:
-            call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
-            call |= self._replay.arguments()
-        else:
-            call |= stub_embeddings(self.pipe, self._family, self._embeddings)
+        call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
+        call |= self._replay.arguments()
         call |= {"generator": self._noise.generators(), "output_type": of.output_type}
         clips = generates_clips(stock)  # whose images and clips are `_call_with_inputs`'s
         if not clips and call.get("image") is not None and not self._noise.starts_from_noise(stock):
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
-        if self._replay is None and "negative_prompt" in stock_parameters(self.pipe):
-            call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
         return with_frame_rows(call, len(self._coefficients), fixed_prompts=self._switch is not None)
-
-    def _embeddings(self) -> dict[str, Tensor]:
-        """Every frame's, by the stock call's argument names."""
-        assert isinstance(self._denoising.encoded, Encoded)
-        lerped = self._denoising.encoded.arguments_for(self._coefficients)
-        return lerped if self._switch is None else self._switch.arguments_for(lerped)
-
-    def _rows(self) -> Tensor:
-        """The frames' rows of the embeddings that tell them in a denoiser call."""
-        if self._replay is not None:
-            return self._replay.rows()
-        assert isinstance(self._denoising.encoded, Encoded)
-        return self._denoising.encoded.rows_for("prompt_embeds", self._coefficients)
 
     @contextmanager
     def _interpolating(self, steps: int) -> Iterator[None]:
         """Interpolation for the length of a loop of `steps` steps."""
         of = self._denoising
         frames = Frames(
-            InterpolationPlan.sequence(self._coefficients, device=self._rows().device),
-            self._rows,  # the stock call has them already
+            InterpolationPlan.sequence(self._coefficients, device=self._replay.embeddings()[0].device),
+            self._replay.embeddings,  # the stock call has them already
             denoiser_steps(self.pipe, steps),
             chunk=of.chunk,
-            has_guide=of.has_guide,
+            has_guide=of.prompts.guides is not None,
             endpoints=self._cache,
         )
         with ExitStack() as stack:

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..conditioning.encoding import ENCODER_TEXTS
 from ..errors import ArgumentError
 from ..families import find_denoiser, requires_image, size_divisor
 
@@ -49,13 +48,12 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
     """
     taken = stock_parameters(pipe)
     parameters = inspect.signature(pipe.__call__).parameters
-    extra = {name for name in ENCODER_TEXTS if name in inspect.signature(pipe.encode_prompt).parameters}
     for name, value in stock.items():
         if name in SET_HERE:
             if name in ONE_PER_PROMPT and value == 1:
                 continue
             raise ArgumentError(f"interpolate sets {name} itself; {SET_HERE[name]}")
-        if name not in taken | extra:
+        if name not in taken:
             near = difflib.get_close_matches(name, [*(taken - SET_HERE.keys()), *own_names], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ArgumentError(f"{type(pipe).__name__} takes no argument {name}{hint}")

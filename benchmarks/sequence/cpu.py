@@ -20,9 +20,6 @@ from typing import Any
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.conditioning.encoding import encode_prompts
-from aid_pipeline.conditioning.prompts import check_prompts
-from aid_pipeline.families import find_family
 from aid_pipeline.miniature import MODEL_PATH, load
 from aid_pipeline.spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from benchmarks.common import machine, sources
@@ -114,8 +111,7 @@ def compare(pipe: Any, frames: int, config: AIDConfig, rounds: int) -> dict[str,
         "negative_prompt": "",
     }
     t = tuple(index / (frames - 1) for index in range(frames))
-    encoded = encode_prompts(pipe, find_family(pipe), check_prompts(*PROMPTS, None, "", frames), True, {})
-    embeddings = encoded.arguments_for(t)
+    embeddings = public_schedule.encode(pipe, PROMPTS, "", t)
     shape = (1, pipe.unet.config.in_channels, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).expand(frames, -1, -1, -1)
     noise = noise * pipe.scheduler.init_noise_sigma

@@ -1,10 +1,10 @@
-"""`interpolate` on pipelines that no table knows: their own `encode_prompt`, replayed."""
+"""`interpolate` on tiny pipelines of further kinds: text encodings and rows in other shapes."""
 
 import pytest
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.errors import AIDError, ArgumentError, PromptError, UnsupportedPipelineError
+from aid_pipeline.errors import AIDError, ArgumentError, PromptError
 from tests.support.replayed_pipelines import MAKERS, TOKENS, fresh
 
 A, B, GUIDE = "a red sphere", "the blue cube", "a jade cone"
@@ -103,12 +103,22 @@ def test_equal_prompts_and_the_pipeline_afterwards(name):
 
 def test_modes_and_arguments_that_are_not_served():
     pipe = fresh("cogview3")
-    with pytest.raises(UnsupportedPipelineError, match="denoising"):
-        frames(pipe, config=AIDConfig(mode="denoising"))
     with pytest.raises(PromptError):
         frames(pipe, "", B)
     with pytest.raises(AIDError):
         frames(pipe, height=17)
+
+
+@names
+def test_prompts_that_switch_between_steps(name):
+    """The first prompt's embeddings and then the last one's, masks and other conditions with them."""
+    pipe = fresh(name)
+    made = frames(pipe, config=AIDConfig(mode="denoising"))
+    first, last = alone(pipe, A), alone(pipe, B)
+    assert apart(made[0], first) < 1e-5
+    assert apart(made[-1], last) < 1e-5
+    assert apart(made[1], first) < 1e-5  # t = 0.25 of 3 steps is none of the last prompt
+    assert min(apart(made[3], end) for end in (first, last)) > 0.1 * apart(first, last)  # two of them are
 
 
 @pytest.mark.parametrize("more", [{}, {"guide": GUIDE}], ids=["plain", "guided"])

@@ -1,4 +1,4 @@
-"""Tiny pipelines of families without an entry of their own, whose `encode_prompt` is replayed."""
+"""Tiny pipelines of further kinds, whose text encodings and rows have other shapes."""
 
 import diffusers
 import torch
