@@ -131,6 +131,12 @@ def generates_clips(pipe: Any) -> bool:
     return getattr(pipe, "video_processor", None) is not None and not one_image
 
 
+def check_images(pipe: Any, what: str) -> None:
+    """Raise UnsupportedPipelineError for a pipeline whose frames are clips, where `what` compares images."""
+    if generates_clips(pipe):
+        raise UnsupportedPipelineError(f"{what} compares images, but every frame of {type(pipe).__name__} is a clip")
+
+
 # ---------------------------------------------------------------- latents
 
 

@@ -22,8 +22,8 @@ from .coefficients import BetaPrior
 from .conditioning.prompts import warn_if_prompts_equal
 from .conditioning.replay import Encodings, check_replay
 from .config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
-from .errors import BusyError, FrameWarning, MetricsError, SelectionError
-from .families import check_encoder, find_denoiser, generates_clips, rows_per_frame
+from .errors import BusyError, FrameWarning
+from .families import check_encoder, check_images, find_denoiser, rows_per_frame
 from .io.provenance import settings
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
@@ -133,7 +133,7 @@ def sample_sequence(
     """
     began = time.perf_counter()
     t = spec.frame_coefficients()
-    denoising = _denoising(pipe, spec)
+    denoising = prepare(pipe, spec)
     measure = None if spec.select is None else distance(spec.select.distance)
     choice = None
     with exclusive(find_denoiser(pipe)), recorded_choices(choices) as used:
@@ -163,18 +163,11 @@ def sample_sequence(
 
 
 def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
-    """The stock calls of a specification for a study of its images, checked. Who samples them holds `exclusive`.
+    """The stock calls of a specification checked. Who samples them holds `exclusive` meanwhile.
 
     Raises:
-        AIDError: as `interpolate`, of what depends on the pipeline; or frames that are clips.
+        AIDError: as `interpolate`, of what depends on the pipeline.
     """
-    denoising = _denoising(pipe, spec)
-    if generates_clips(pipe):
-        raise MetricsError(f"studies measure images, but every frame of {type(pipe).__name__} is a clip")
-    return denoising
-
-
-def _denoising(pipe: Any, spec: InterpolationSpec) -> Denoising:
     _check_pipeline(pipe, spec)
     return Denoising(
         pipe=pipe,
@@ -207,11 +200,8 @@ def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> None:
     check_replay(pipe, spec.prompts(), scale, stock)
     rows = rows_per_frame(pipe, spec.guidance_scale)
     check_image_prompts(pipe, stock, rows)
-    if spec.select is not None and generates_clips(pipe):
-        raise SelectionError(
-            f"select compares images, but every frame of {type(pipe).__name__} is a clip; give coefficients, such as a "
-            "BetaPrior"
-        )
+    if spec.select is not None:
+        check_images(pipe, "select")
     dynamic = spec.select is not None and spec.select.method == "dynamic"
     check_step_caches(denoiser, spec.chunk, rows * spec.frames, dynamic)
 

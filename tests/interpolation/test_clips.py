@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.errors import ArgumentError, LatentsError, MetricsError, SelectionError
-from aid_pipeline.interpolation import prepare
+from aid_pipeline.errors import ArgumentError, LatentsError, UnsupportedPipelineError
 from aid_pipeline.spec import InterpolationSpec
+from aid_pipeline.studies.comparison.methods import sample_methods
 from tests.support.oracle import Settings, oracle_frames
 from tests.support.variations import double
 from tests.support.video_pipelines import CALL, MAKERS, TOKENS, fresh
@@ -171,10 +171,10 @@ def test_clips_that_are_not_finite_are_named():
 
 def test_what_compares_images_is_refused_for_clips():
     pipe = fresh("wan")
-    with pytest.raises(SelectionError, match="clip"):
+    with pytest.raises(UnsupportedPipelineError, match="select compares images"):
         clips(pipe, coefficients=None, frames=4, select="dynamic", output_type="pt")
-    with pytest.raises(MetricsError, match="clip"):
-        prepare(pipe, InterpolationSpec.between(A, B, **CALL))
+    with pytest.raises(UnsupportedPipelineError, match="comparison"):
+        next(sample_methods(pipe, InterpolationSpec.between(A, B, **CALL), {}))
     with pytest.raises(ArgumentError, match="num_videos_per_prompt"):
         clips(pipe, num_videos_per_prompt=2)
     assert clips(pipe, num_videos_per_prompt=1).shape[0] == len(T)
