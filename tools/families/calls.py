@@ -18,12 +18,15 @@ VALUES: dict[str, Any] = {
     "max_sequence_length": TOKENS,
     "num_frames": FRAMES,
     "video_length": FRAMES,
+    "strength": 0.8,
     "use_resolution_binning": False,
     "clean_caption": False,
 }
 GIVEN_BY_KIND = {
     "image": "image",
     "mask_image": "mask",
+    "control_mask": "mask",
+    "original_image": "image",
     "control_image": "image",
     "control_guidance_image": "image",
     "video": "clip",
@@ -34,6 +37,12 @@ BY_CLASS: dict[str, dict[str, Any]] = {
     "Flux2Pipeline": {"max_sequence_length": 512},
     "LongCatImagePipeline": {"enable_prompt_rewrite": False},
     "Lumina2Pipeline": {"max_sequence_length": 320},
+    "SanaSprintPipeline": {"num_inference_steps": 2},
+    "SanaSprintImg2ImgPipeline": {"num_inference_steps": 2},
+    "CogVideoXPipeline": {"max_sequence_length": 64},
+    "StableDiffusionXLControlNetUnionPipeline": {"control_mode": 0},
+    "StableDiffusionXLControlNetUnionImg2ImgPipeline": {"control_mode": 0},
+    "StableDiffusionXLControlNetUnionInpaintPipeline": {"control_mode": 0},
     "Ideogram4Pipeline": {"guidance_schedule": None},
 }
 
@@ -63,9 +72,18 @@ def _asked(name: str, argument: str, taken: Any) -> bool:
     if argument == "image":
         return any(
             word in name
-            for word in ("Img2Img", "Inpaint", "ImageToVideo", "Edit", "Image2Video", "I2I", "Kontext", "Adapter")
+            for word in (
+                *("Img2Img", "Inpaint", "ImageToVideo", "Edit", "Image2Video", "I2I", "I2V", "Kontext", "Adapter"),
+                *("Upscale", "SuperResolution", "Pix2Pix", "Depth", "Refiner", "Fill", "Layered"),
+            )
         ) or ("ControlNet" in name and "control_image" not in taken)
-    words = {"mask_image": ("Inpaint", "Fill"), "control_image": ("Control",), "video": ("VideoToVideo",)}
+    words = {
+        "mask_image": ("Inpaint", "Fill"),
+        "control_mask": ("Inpaint",),
+        "original_image": ("SuperResolution",),
+        "control_image": ("Control",),
+        "video": ("VideoToVideo",),
+    }
     return any(word in name for word in words.get(argument, ()))
 
 

@@ -73,6 +73,8 @@ def _word(said: str, notes: list[str]) -> str:
 
 def _gap(record: dict[str, Any]) -> str:
     gap = record["endpoints"]
+    if record.get("float64"):
+        return f"{gap:.0e} in float64"
     if gap <= 1e-4:
         return "exact" if gap == 0 else f"{gap:.0e}"
     return f"{gap:.0e}, a stock batch {record['stock_batch']:.0e}"

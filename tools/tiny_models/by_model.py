@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .sizes import HEADS
+from .sizes import HEAD_SIZE, HEADS
 from .text import WIDTH
 
 UNET = {
@@ -30,7 +30,37 @@ WAN = {"base_dim": 4, "num_res_blocks": 1, "dim_mult": [1, 1, 1, 1]}
 BY_CLASS: dict[str, dict[str, Any]] = {
     "UNet2DConditionModel": UNET,
     "ControlNetModel": CONTROL,
-    "ControlNetUnionModel": CONTROL,
+    "ControlNetUnionModel": {
+        **CONTROL,
+        **{"num_trans_channel": 16, "num_trans_head": HEADS, "num_proj_channel": 16},
+    },
+    "ControlNetXSAdapter": {
+        **{"block_out_channels": (8, 16), "base_block_out_channels": (16, 32), "num_attention_heads": (1, 2)},
+        **{"down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "cross_attention_dim": WIDTH},
+        **{"conditioning_embedding_out_channels": (8, 8, 8, 16), "max_norm_num_groups": 4, "sample_size": 8},
+        **{"use_linear_projection": False, "upcast_attention": False},
+    },
+    "AllegroTransformer3DModel": {"attention_head_dim": 24, "cross_attention_dim": 48},
+    "LatteTransformer3DModel": {
+        **{"in_channels": 4, "out_channels": 8, "patch_size": 2, "cross_attention_dim": WIDTH, "video_length": 5},
+        **{"caption_channels": WIDTH, "norm_type": "ada_norm_single", "num_embeds_ada_norm": 1000, "sample_size": 8},
+        **{"activation_fn": "gelu-approximate", "norm_elementwise_affine": False},
+    },
+    "LTX2VideoTransformer3DModel": {
+        **{"audio_num_attention_heads": HEADS, "audio_attention_head_dim": HEAD_SIZE},
+        **{"audio_cross_attention_dim": WIDTH},
+    },
+    "LTX2TextConnectors": {
+        **{"text_proj_in_factor": 3, "video_hidden_dim": WIDTH, "audio_hidden_dim": WIDTH},
+        **{"video_connector_num_attention_heads": HEADS, "video_connector_attention_head_dim": HEAD_SIZE},
+        **{"audio_connector_num_attention_heads": HEADS, "audio_connector_attention_head_dim": HEAD_SIZE},
+        **{"video_connector_num_layers": 1, "audio_connector_num_layers": 1},
+        **{"video_connector_num_learnable_registers": 8, "audio_connector_num_learnable_registers": 8},
+    },
+    "LTX2Vocoder": {"hidden_channels": 32},
+    "LTX2VocoderWithBWE": {"hidden_channels": 64, "bwe_hidden_channels": 32},
+    "AutoencoderKLLTX2Audio": {"base_channels": 8, "num_res_blocks": 1},
+    "LTX2LatentUpsamplerModel": {"mid_channels": 32, "num_blocks_per_stage": 1},
     "AutoencoderKL": KL,
     "AutoencoderKLWan": WAN,
     "AutoencoderKLQwenImage": WAN,
@@ -66,7 +96,7 @@ BY_CLASS: dict[str, dict[str, Any]] = {
     "HunyuanDiT2DModel": {"in_channels": 4, "patch_size": 2, "text_len_t5": 256},
     "HunyuanDiT2DControlNetModel": {"in_channels": 4, "patch_size": 2, "text_len_t5": 256},
     "HunyuanImageTransformer2DModel": {"in_channels": 16, "out_channels": 16, "patch_size": (2, 2)},
-    "Ideogram4Transformer2DModel": {"llm_features_dim": 13 * WIDTH, "num_layers": 2},
+    "Ideogram4Transformer2DModel": {"llm_features_dim": 13 * WIDTH, "mrope_section": (3, 2, 2)},
     "Kandinsky3UNet": {
         **{"block_out_channels": (16, 32, 64, 128), "attention_head_dim": 8, "time_embedding_dim": 32},
         **{"layers_per_block": 1, "groups": 4},
@@ -86,11 +116,24 @@ BY_CLASS: dict[str, dict[str, Any]] = {
         **{"down_num_layers_per_block": (1, 1), "up_num_layers_per_block": (1, 1), "timestep_ratio_embedding_dim": 16},
         **{"clip_text_pooled_in_channels": WIDTH},
     },
+    "MotionAdapter": {
+        **{"block_out_channels": (16, 32), "motion_layers_per_block": 1, "motion_norm_num_groups": 8},
+        **{"motion_num_attention_heads": HEADS},
+    },
+    "SD3ControlNetModel": {"joint_attention_dim": 2 * WIDTH, "pooled_projection_dim": 2 * WIDTH},
+    "SanaControlNetModel": {"num_layers": 1, "sample_size": 2},
+    "ZImageControlNetModel": {
+        **{"control_layers_places": [0], "control_refiner_layers_places": [0], "control_in_dim": 16},
+        **{"dim": WIDTH, "n_heads": HEADS, "n_kv_heads": HEADS},
+    },
+    "EasyAnimateTransformer3DModel": {"in_channels": 16, "out_channels": 16, "patch_size": 2},
+    "WanVACETransformer3DModel": {"vace_layers": [0]},
+    "WanAnimateTransformer3DModel": {},
     "PaellaVQModel": {"bottleneck_blocks": 1, "embed_dim": 16, "num_vq_embeddings": 32},
     "AutoencoderDC": {
         "attention_head_dim": 8,
-        "encoder_block_out_channels": (8,) * 6,
-        "decoder_block_out_channels": (8,) * 6,
+        "encoder_block_out_channels": (32,) * 6,
+        "decoder_block_out_channels": (32,) * 6,
         "encoder_layers_per_block": (1,) * 6,
         "decoder_layers_per_block": (1,) * 6,
     },

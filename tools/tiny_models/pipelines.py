@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import sys
 import types
 import typing
 from typing import Any
@@ -14,7 +15,7 @@ import transformers
 from torch import nn
 
 from . import processors, text, tokenizers
-from .by_pipeline import CALLABLES, OPTIONS
+from .by_pipeline import CALLABLES, options_of
 from .denoisers import tiny
 from .templates import fit_templates
 
@@ -41,6 +42,7 @@ def make(name: str, seed: int = 0, **more: dict[str, Any]) -> Any:
         LookupError: a component that nothing here knows how to make.
     """
     cls = getattr(diffusers, name)
+    _mend_text_cleaning(cls)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         pipe = cls(**_components(cls, more))
@@ -52,8 +54,15 @@ def make(name: str, seed: int = 0, **more: dict[str, Any]) -> Any:
     return pipe
 
 
+def _mend_text_cleaning(cls: Any) -> None:
+    """Some pipelines ask ftfy to mend mangled letters of a prompt; where it is not installed, none is mended."""
+    module = sys.modules[cls.__module__]
+    if hasattr(module, "is_ftfy_available") and not hasattr(module, "ftfy"):
+        module.__dict__["ftfy"] = types.SimpleNamespace(fix_text=lambda text: text)
+
+
 def _components(cls: Any, more: dict[str, Any]) -> dict[str, Any]:
-    options = {**OPTIONS.get(cls.__name__, {})}
+    options = options_of(cls.__name__)
     for component, arguments in more.items():
         options[component] = {**options.get(component, {}), **arguments}
     signature = inspect.signature(cls.__init__).parameters
@@ -137,7 +146,8 @@ def _from_others(name: str, kind: str, names: dict[str, list[Any]], given: dict[
         denoiser = next((names[part][0] for part in ("transformer", "unet") if part in names), None)
         taken = inspect.signature(denoiser.__init__).parameters if inspect.isclass(denoiser) else {}
         channels = taken["in_channels"].default if "in_channels" in taken else 4
-        decided["latent_channels"] = 16 if channels in (16, 64) else 4
+        if channels in (16, 64):
+            decided = {"latent_channels": 16, "shift_factor": 0.1}
     if kind in ("UNet2DConditionModel", "ControlNetModel", "ControlNetUnionModel") and "text_encoder_2" in names:
         decided |= {
             "cross_attention_dim": 2 * text.WIDTH,

@@ -50,6 +50,9 @@ class Processor:
         single = isinstance(made, list) and made and isinstance(made[0], int)
         return [made] if single else made  # processors answer for several chats, tokenizers for one
 
+    def decode(self, *given: Any, **more: Any) -> Any:
+        return self.tokenizer.decode(*given, **more)
+
     def batch_decode(self, *given: Any, **more: Any) -> Any:
         return self.tokenizer.batch_decode(*given, **more)
 

@@ -92,6 +92,7 @@ def t5_gemma() -> Any:
     from transformers.models.t5gemma import modeling_t5gemma
 
     config = shrunk(transformers.T5GemmaConfig().encoder.__class__)
+    config.dropout_rate = 0.0
     return spread_embeddings(modeling_t5gemma.T5GemmaEncoder(config))
 
 
