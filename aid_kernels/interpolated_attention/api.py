@@ -37,7 +37,7 @@ def outer_attention(
         key_mask: (B, Sk) bool, True = may be attended to.
         bank_mask: (E, Ss) bool, likewise for the bank.
         scale: factor of the logits, a finite number; default 1/sqrt(D).
-        impl: "auto", "triton", "sdpa" or "reference". A named one raises where it cannot serve; `explain` says why.
+        impl: "auto", or one of `IMPLEMENTATIONS`. A named one raises where it cannot serve; `explain` says why.
 
     Returns:
         (B, H, Sq, D) in the dtype of `q`. Softmax and sums in float32. A query that may attend to nothing gives zeros.
