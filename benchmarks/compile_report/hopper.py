@@ -168,13 +168,13 @@ def page(lines: list[Line]) -> str:
         "# What the Hopper kernel compiles to",
         "",
         f"Written by `python -m benchmarks.compile_report.hopper`, Triton {triton.__version__}, {TARGET}.",
-        "No GPU has run this kernel. Counts are of the machine code. Registers are those of the launch; the consumers take",
-        "more from the loading warp. Of the main loops, one for each segment and consumer, the most of each count in one",
-        "turn of a warp: instructions, HGMMA, waits for them and those after a single one, barriers of a consumer's four",
-        "warps, phases of mbarriers waited for, arrivals.",
+        "No GPU has run this kernel. Counts are of the machine code. Registers are those of the launch; the consumers",
+        "take more from the loading warp. Of the main loops, one for each segment and consumer, the most of each count",
+        "in one turn of a warp: instructions, HGMMA, waits for them and those after a single one, barriers of a",
+        "consumer's four warps, phases of mbarriers waited for, arrivals.",
         "",
-        "| case | registers | spilled | shared | loops | instructions | HGMMA | waits | alone | barriers | phases | arrivals "
-        "| problem |",
+        "| case | registers | spilled | shared | loops | instructions | HGMMA | waits | alone | barriers | phases "
+        "| arrivals | problem |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for line in lines:
