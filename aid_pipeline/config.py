@@ -22,7 +22,7 @@ class AIDConfig:
             embeddings) or "denoising" (DI, which `interpolate` alone offers: the prompt changes during the denoising).
         fuse_self: frames also attend to their own keys and values, together with the endpoints'.
         warmup: share of the denoising steps, from the first on, with interpolated attention: round(warmup * steps).
-        impl: implementation of the operator, "auto", "triton", "sdpa" or "reference". A named one never falls back.
+        impl: implementation of the operator, "auto" or of `aid_kernels.IMPLEMENTATIONS`. A named one never falls back.
 
     Raises:
         ConfigError: an unknown mode or implementation, a `fuse_self` that is no bool, a `warmup` outside [0, 1].

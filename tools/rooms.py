@@ -46,7 +46,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "interpolated_attention.dispatch interpolated_attention.gradients",
         "interpolated_attention.auto",
         "interpolated_attention.running",
-        "interpolated_attention.impl interpolated_attention.impl.triton",
+        "interpolated_attention.impl interpolated_attention.impl.hopper interpolated_attention.impl.triton",
         "interpolated_attention.tuning",
         "interpolated_attention.checks",
         "interpolated_attention.inputs interpolated_attention.layout interpolated_attention.hidden",

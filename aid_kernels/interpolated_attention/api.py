@@ -38,7 +38,7 @@ def outer_attention(
             the dtype of `q`, added to the logits.
         bank_mask: (E, Ss) or (E, 1 or H, 1 or Sq, Ss), likewise for the bank; its query axis is of `q`.
         scale: factor of the logits, a finite number; default 1/sqrt(D).
-        impl: "auto", "triton", "sdpa" or "reference". A named one raises where it cannot serve; `explain` says why.
+        impl: "auto", or one of `IMPLEMENTATIONS`. A named one raises where it cannot serve; `explain` says why.
 
     Returns:
         (B, H, Sq, D) in the dtype of `q`. Softmax and sums in float32. A query that may attend to nothing gives zeros.

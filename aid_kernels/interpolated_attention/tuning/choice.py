@@ -98,7 +98,7 @@ class Choice:
     """An implementation and its configuration.
 
     Attributes:
-        implementation: "triton", "sdpa" or "reference".
+        implementation: "triton", "hopper", "sdpa" or "reference".
         config: tiles and options, of "triton" alone; None means the tuned or static ones.
         mix: of "triton" and inner alone: keys mixed "before" the attention kernel or "fused" into it; None: by length.
         route: of "sdpa" alone, one of `ROUTES`; None means the one of the static rule.
