@@ -120,7 +120,9 @@ def test_the_quick_report_fails_on_a_problem(problem: str, expected: int, monkey
         def __exit__(self, *error: object) -> None: ...
         def imap(self, compile_one, wanted):
             assert compile_one.keywords["recorded"] == LOOPS
-            return [(ReportLine(case.target, "outer", "bfloat16", 64, "", 8, 2, problem=problem), []) for case in wanted]
+            return [
+                (ReportLine(case.target, "outer", "bfloat16", 64, "", 8, 2, problem=problem), []) for case in wanted
+            ]
 
     monkeypatch.setattr(command.multiprocessing, "get_context", lambda kind: SimpleNamespace(Pool=Pool))
     monkeypatch.setattr(sys, "argv", ["compile_report", "--quick", "--arch", "sm_90"])

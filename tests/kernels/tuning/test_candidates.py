@@ -51,5 +51,9 @@ def test_an_agreed_configuration_is_capped_for_few_sources_alone() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_candidate_may_stand_in_a_file(target: str) -> None:
-    for bucket in (BUCKET, replace(BUCKET, key_length=77, bank_length=77), replace(BUCKET, query_length=64, masked=True)):
+    for bucket in (
+        BUCKET,
+        replace(BUCKET, key_length=77, bank_length=77),
+        replace(BUCKET, query_length=64, masked=True),
+    ):
         assert all(launchable(choice.config) for choice in triton_candidates(bucket, target))
