@@ -85,7 +85,8 @@ def add_term(
 
 @triton.jit(
     do_not_specialize=[
-        "batch", "heads", "query_length", "key_length", "bank_length", "num_sources", "key_mask_batch", "bank_mask_batch",
+        "batch", "heads", "query_length", "key_length", "bank_length", "num_sources",
+        "key_mask_batch", "bank_mask_batch",
     ]
 )  # fmt: skip
 def attention_kernel(

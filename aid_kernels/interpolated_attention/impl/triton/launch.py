@@ -128,7 +128,7 @@ def lerp_launch(inputs: AttentionInputs, mixed: AttentionInputs) -> Launch:
 
 
 def pack_launch(mask: Tensor, bits: Tensor) -> Launch:
-    """The launch that packs a mask of keys, (N, S) bool, into `bits`, (N, `packed_words(S)`) int32, which is not empty."""
+    """The launch that packs a mask of keys, (N, S) bool, into `bits`, (N, `packed_words(S)`) int32, not empty."""
     rows, words = bits.shape
     batch, step = mask.stride()
     return Launch(
