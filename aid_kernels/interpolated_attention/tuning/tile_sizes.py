@@ -41,6 +41,7 @@ class Tiles:
         block_m, block_n: queries and keys of a block.
         tail: keys of a block past the last whole one.
         short: every block may hold the end of its segment, and there is no tail.
+        descriptors: keys and values are read by tensor descriptors, in loops whose work is split among warps.
         upcast: multiply in float32, for the interpreter alone.
     """
 
@@ -55,6 +56,7 @@ class Tiles:
     block_n: int
     tail: int
     short: bool
+    descriptors: bool
     upcast: bool
 
 
@@ -78,6 +80,7 @@ class LaunchConfig:
         widest: no tile is wider than this.
         pad: cover a head by one power of two, not by two tiles.
         registers: a thread has at most so many, so that more programs are resident; 0 means the compiler's choice.
+        descriptors: as in `Tiles`, where the call allows it; a head of at most 128 columns, padded, in one slice.
     """
 
     block_m: int
@@ -88,6 +91,7 @@ class LaunchConfig:
     widest: int = 256
     pad: bool = False
     registers: int = 0
+    descriptors: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,8 @@ def fit(target: str, head_dim: int, config: LaunchConfig, keys: int) -> FittedCo
         config.block_m,
         config.block_n,
         tail=32 if target == "sm_90" and config.block_n >= WIDE_BLOCK else 16,
-        short=is_short(keys),
+        short=is_short(keys) or config.descriptors,
+        descriptors=config.descriptors,
         upcast=target == INTERPRETER,
     )
     return FittedConfig(tiles, config.num_warps, config.num_stages, config.registers)
