@@ -68,7 +68,9 @@ def cases(targets: tuple[str, ...], quick: bool) -> Iterator[Specialisation]:
         for dim in (256,) if quick else HEAD_DIMS:
             yield Specialisation(target, "outer", "bfloat16", dim, MANY, False)
         # with masks: the one with more accumulators in a program
-        for dim, sources in ((128, 2),) if quick else ((64, MANY), (96, 2), (128, 2), (160, 2), (256, 2)):
+        for dim, sources in ((128, 2),) if quick else (
+            (64, MANY), (80, MANY), (96, 2), (128, 2), (160, 2), (256, 2),
+        ):  # fmt: skip
             yield Specialisation(target, "outer", "bfloat16", dim, sources, True)
         for dim, sources in ((128, 2),) if quick else ((64, MANY), (128, 2), (128, MANY), (256, 2)):
             yield Specialisation(target, "outer", "float32", dim, sources, False)
@@ -93,6 +95,10 @@ def _hopper_lines() -> Iterator[Specialisation]:
     for dim in (40, 64):
         yield Specialisation(HOPPER, "inner_premixed", "bfloat16", dim, 2, False)
     yield Specialisation(HOPPER, "inner_premixed", "bfloat16", 64, 2, False, keys=PROMPT)
+    for dim in (40, 64):
+        yield Specialisation(HOPPER, "outer", "bfloat16", dim, 2, True, keys=PROMPT)
+    yield Specialisation(HOPPER, "inner_premixed", "bfloat16", 64, 2, True)
+    yield Specialisation(HOPPER, "inner_premixed", "bfloat16", 64, 2, True, keys=PROMPT)
     yield Specialisation(HOPPER, "outer", "bfloat16", 160, 2, False, queries=FEW)
     yield Specialisation(HOPPER, "outer", "bfloat16", 160, 2, False, PROMPT, FEW)
 

@@ -13,6 +13,8 @@ from .tile_sizes import MAX_UNROLLED, LaunchConfig, default_mix, static_config
 MOST_NEIGHBOURS = 2
 # of a thread: so many let two programs be resident on Hopper, for heads of at most so many columns
 TWO_FIT, NARROW_HEAD = 128, 64
+# columns of a head up to which the split loops of descriptors spill little: 128 columns spill 368 bytes
+WIDEST_DESCRIBED = 64
 # queries up to which half the rows of a program may pay
 FEW_QUERIES = 512
 # bank lengths around `MAX_FUSED_KEYS` at which both ways to mix are tried
@@ -39,8 +41,9 @@ def triton_candidates(bucket: CallBucket, target: str, agreed: LaunchConfig | No
         target, itemsize, bucket.head_dim, many=many, masked=bucket.masked, inner=bucket.mode == "inner",
         queries=bucket.query_length, keys=max(bucket.key_length, bucket.bank_length),
     )  # fmt: skip
-    capped = target == "sm_90" and itemsize == 2 and bucket.mode == "outer" and not (many or bucket.masked)
-    configs = [static, *_neighbours(bucket, static, capped)[:MOST_NEIGHBOURS]]
+    special = [] if itemsize == 4 or many or bucket.masked else _special(bucket, target, static)
+    neighbours = [config for config in special + _neighbours(bucket, static) if config != static]
+    configs = [static, *neighbours[:MOST_NEIGHBOURS]]
     if agreed is not None:
         registers = 0 if many else agreed.registers
         shared = replace(agreed, slices=static.slices, num_stages=static.num_stages, registers=registers)
@@ -54,18 +57,21 @@ def triton_candidates(bucket: CallBucket, target: str, agreed: LaunchConfig | No
     return choices
 
 
-def _neighbours(bucket: CallBucket, static: LaunchConfig, capped: bool) -> list[LaunchConfig]:
-    """One step from the static configuration, the most promising first, as far as a file may hold them.
+def _special(bucket: CallBucket, target: str, static: LaunchConfig) -> list[LaunchConfig]:
+    """What one chip alone has, for one or two sources without masks: more accumulators, or a mask, would spill."""
+    if target == "sm_90" and bucket.mode == "outer" and static.num_warps == 8 and bucket.head_dim <= NARROW_HEAD:
+        block_n = min(64, static.block_n)
+        return [replace(static, block_n=block_n, num_stages=3, pad=True, registers=TWO_FIT)]
+    if target == "sm_100" and static.num_warps == 8 and bucket.head_dim <= WIDEST_DESCRIBED:
+        return [replace(static, block_n=64, slices=1, pad=True, descriptors=True)]
+    return []
 
-    Args:
-        capped: two programs with few registers a thread may pay: more accumulators, or a mask, would spill.
-    """
+
+def _neighbours(bucket: CallBucket, static: LaunchConfig) -> list[LaunchConfig]:
+    """One step from the static configuration, the most promising first, as far as a file may hold them."""
     deeper = replace(static, num_stages=static.num_stages + 1)
     narrower = replace(static, block_n=static.block_n // 2, num_stages=max(3, static.num_stages))
     shorter = replace(static, block_m=static.block_m // 2, num_warps=max(1, static.num_warps // 2))
     few = bucket.query_length <= FEW_QUERIES
     ideas = [shorter, deeper, narrower] if few else [deeper, narrower, shorter]
-    if capped and static.num_warps == 8 and bucket.head_dim <= NARROW_HEAD:
-        block_n = min(64, static.block_n)
-        ideas.insert(0, replace(static, block_n=block_n, num_stages=3, pad=True, registers=TWO_FIT))
     return [config for config in dict.fromkeys(ideas) if config != static and launchable(config)]

@@ -139,6 +139,7 @@ class Choice:
         text += f", {self.config.slices} slices" if self.config.slices > 1 else ""
         text += f", tiles <= {self.config.widest}" if self.config.widest < 256 else ""
         text += f", {self.config.registers} registers" if self.config.registers else ""
+        text += ", descriptors" if self.config.descriptors else ""
         return text + (", padded" if self.config.pad else "") + (f", mix {self.mix}" if self.mix else "")
 
 

@@ -49,6 +49,17 @@ def test_an_agreed_configuration_is_capped_for_few_sources_alone() -> None:
         assert all(same_order(config, kept) for config in configs)
 
 
+def test_loops_split_among_warps_are_tried_first_on_blackwell() -> None:
+    def split(bucket: CallBucket, target: str = "sm_100") -> list[int]:
+        configs = [choice.config for choice in triton_candidates(bucket, target)]
+        return [place for place, config in enumerate(configs) if config is not None and config.descriptors]
+
+    assert [target for target in TARGETS if split(BUCKET, target)] == ["sm_100"]
+    assert split(BUCKET) == split(replace(BUCKET, mode="inner", head_dim=40)) == [1]
+    others = (dict(head_dim=128), dict(sources=3), dict(masked=True), dict(dtype="float32"))
+    assert [split(replace(BUCKET, **other)) for other in others] == [[]] * 4
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_candidate_may_stand_in_a_file(target: str) -> None:
     for bucket in (

@@ -54,7 +54,11 @@ def with_packed_masks(inputs: AttentionInputs) -> AttentionInputs:
 
 
 def premixed(inputs: AttentionInputs) -> AttentionInputs:
-    """The inputs, masks packed, with a bank of mixed keys and values (3), (N, H, Ss, D), of the N rows as scheduled."""
+    """The inputs with a bank of mixed keys and values (3), (N, H, Ss, D), of the N interpolated rows as scheduled.
+
+    Args:
+        inputs: with packed masks.
+    """
     (_, heads, length, head_dim), rows = inputs.bank_key.shape, inputs.plan.num_interpolated
     mixed_key, mixed_value = (
         torch.empty(rows, heads, length, head_dim, dtype=bank.dtype, device=bank.device)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ...inputs import AttentionInputs
-from ...tuning.tile_sizes import LERP_BLOCK, MAX_UNROLLED, LaunchConfig, fit, static_config
+from ...tuning.tile_sizes import LERP_BLOCK, MAX_UNROLLED, LaunchConfig, Tiles, fit, static_config
 from .attend import attention_kernel
 from .lerp import lerp_kernel
 from .pack import MASK_ALIGN, PACK_BLOCK, pack_kernel
@@ -23,7 +24,7 @@ class Launch:
 
     kernel: Any
     grid: tuple[int, ...]
-    arguments: dict[str, Tensor | int | float | None]
+    arguments: dict[str, Any]
     constants: dict[str, Any]
     options: dict[str, Any]
 
@@ -54,6 +55,9 @@ def attention_launch(
         )  # fmt: skip
     fitted = fit(target, head_dim, config, keys)
     tiles = fitted.tiles
+    kept = inputs[1:5]
+    if tiles.descriptors and (many or inputs.masked or mode == "inner_fused" or not all(map(_describable, kept))):
+        tiles = replace(tiles, descriptors=False)  # the same blocks, by pointers
     options = dict(num_warps=fitted.num_warps, num_stages=fitted.num_stages, enable_fp_fusion=True)
     if target.startswith("sm_"):
         # ptxas would rather spill a few bytes where keys are mixed than let fewer warps be resident
@@ -62,11 +66,12 @@ def attention_launch(
     names = ("query", "key", "value", "output", "bank_key", "bank_value")
     views = {name: output if name == "output" else getattr(inputs, name) for name in names}
     unit = _stride_unit(*views.values())
+    described = {name: _descriptor(views[name], tiles) for name in names[1:3] + names[4:]} if tiles.descriptors else {}
     return Launch(
         kernel=attention_kernel,
         grid=(batch * heads * -(-query_length // tiles.block_m) * tiles.slices,),
         arguments=dict(
-            **views,
+            **(views | described),
             **_masks(key_mask=inputs.key_mask, bank_mask=inputs.bank_mask),
             **_plan(inputs),
             **_steps(unit, **views),
@@ -155,6 +160,25 @@ def packed_words(length: int) -> int:
 def needs_int64(positions: int, *tensors: Tensor) -> bool:
     """Whether an offset within a tile of `positions` rows can pass 2^31 elements."""
     return max(positions * tensor.stride(2) + tensor.shape[3] for tensor in tensors) >= 2**31
+
+
+def _describable(tensor: Tensor) -> bool:
+    """Whether a tensor descriptor can name a tensor: rows and base at multiples of 16 bytes, nothing expanded."""
+    aligned = all(step * tensor.itemsize % 16 == 0 and step > 0 for step in _described_strides(tensor))
+    return tensor.numel() > 0 and aligned and tensor.data_ptr() % 16 == 0
+
+
+def _described_strides(tensor: Tensor) -> list[int]:
+    """Strides but the last; those of dimensions of size 1, which can be anything, as if the rest were contiguous."""
+    strides = tensor.stride()[:-1]
+    return [step if size > 1 else tensor.numel() * 16 for step, size in zip(strides, tensor.shape[:-1], strict=True)]
+
+
+def _descriptor(tensor: Tensor, tiles: Tiles) -> TensorDescriptor:
+    """Blocks of one entry and head, as wide as the tile: keys and values have the same tiles."""
+    return TensorDescriptor(
+        tensor, list(tensor.shape), [*_described_strides(tensor), 1], [1, 1, tiles.block_n, tiles.key_main]
+    )
 
 
 def _stride_unit(*tensors: Tensor) -> int:

@@ -1,6 +1,7 @@
 """Device helpers: tiles of keys and values, mixed or not, and the online softmax over a segment, equations (5)-(7).
 
-A view is (pointer, batch step, position step). A segment is (keys, values, mask, length): two views of its batch or
+A view is (pointer, batch step, position step); where TILES.descriptors, of keys and values (tensor descriptor, batch or
+bank entry, head). A segment is (keys, values, mask, length): two views of its batch or
 bank entry, and of its mask (pointer to packed bits or None, batch step, entry). If MIXED, the segment is the weighted
 sum (3) of a row's sources: its entries are 0, and a mix (sources, weights, count) of that row comes along. A state is
 FlashAttention's (m_i, l_i, accumulator), the accumulator in two tiles, main and rest.
@@ -103,9 +104,12 @@ def mix_tile(
 @triton.jit
 def load_segment(
     view, mask, mix, start, positions, inside,
-    FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr, MIXED: tl.constexpr,
+    FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr, MIXED: tl.constexpr, DESCRIPTORS: tl.constexpr,
 ):  # fmt: skip
-    if MIXED:
+    if DESCRIPTORS:
+        # zeros past the last position and column
+        return view[0].load([view[1], view[2], start, 0]).reshape(positions.shape[0], WIDTH)
+    elif MIXED:
         return mix_tile(view, mask, mix, start, positions, inside, FIRST, WIDTH, END)
     else:
         return load_tile(view, start, positions, inside, FIRST, WIDTH, END)
@@ -182,12 +186,14 @@ def attend_block(
     if BOUNDED:
         inside = positions < length - start
 
-    keys = load_segment(key, mask, mix, start, positions, inside, 0, TILES.key_main, TILES.head_dim, MIXED)
+    keys = load_segment(
+        key, mask, mix, start, positions, inside, 0, TILES.key_main, TILES.head_dim, MIXED, TILES.descriptors
+    )
     # [BLOCK_M, BLOCK]
     logits = dot(query[0], tl.trans(keys), None, TILES.upcast)
     if TILES.key_rest:
         keys = load_segment(
-            key, mask, mix, start, positions, inside, TILES.key_main, TILES.key_rest, TILES.head_dim, MIXED
+            key, mask, mix, start, positions, inside, TILES.key_main, TILES.key_rest, TILES.head_dim, MIXED, False
         )
         logits = dot(query[1], tl.trans(keys), logits, TILES.upcast)
     if mask[0] is not None:
@@ -204,14 +210,26 @@ def attend_block(
     # [BLOCK_M, BLOCK]
     p = tl.exp2(logits * scale - m_new[:, None])
     l_i = l_i * alpha + tl.sum(p, 1)
-    p = p.to(key[0].dtype.element_ty)
+    p = p.to(query[0].dtype)
 
-    values = load_segment(value, mask, mix, start, positions, inside, 0, TILES.value_main, TILES.value_dim, MIXED)
+    values = load_segment(
+        value, mask, mix, start, positions, inside, 0, TILES.value_main, TILES.value_dim, MIXED, TILES.descriptors
+    )
     # [BLOCK_M, value_main]
     main = dot(p, values, main * alpha[:, None], TILES.upcast)
     if TILES.value_rest:
         values = load_segment(
-            value, mask, mix, start, positions, inside, TILES.value_main, TILES.value_rest, TILES.value_dim, MIXED
+            value,
+            mask,
+            mix,
+            start,
+            positions,
+            inside,
+            TILES.value_main,
+            TILES.value_rest,
+            TILES.value_dim,
+            MIXED,
+            False,
         )
         # [BLOCK_M, value_rest]
         rest = dot(p, values, rest * alpha[:, None], TILES.upcast)
@@ -229,7 +247,11 @@ def attend(
     BLOCK: tl.constexpr = TILES.block_n
     TAIL: tl.constexpr = TILES.tail
     length = segment[3]
-    if TILES.short:
+    if TILES.descriptors:
+        # on Blackwell each loop's loads, products, exponentials and rescaling go to warps of their own
+        for start in tl.range(0, length, BLOCK, warp_specialize=True):
+            state = attend_block(state, query, segment, mix, start, scale, BLOCK, not EVEN, MIXED, TILES)
+    elif TILES.short:
         BOUNDED: tl.constexpr = MIXED or not EVEN
         for start in range(0, length, BLOCK):
             state = attend_block(state, query, segment, mix, start, scale, BLOCK, BOUNDED, MIXED, TILES)
