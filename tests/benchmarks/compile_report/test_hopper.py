@@ -9,8 +9,8 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-from benchmarks.compile_report import hopper
-from benchmarks.compile_report.hopper import Case, MainLoop, page, read
+from benchmarks.compile_report import hopper  # noqa: E402
+from benchmarks.compile_report.hopper import Case, MainLoop, page, read  # noqa: E402
 
 LOOP = MainLoop(420, 12, 2, 0, 2, 2, 2, 0)
 
