@@ -39,7 +39,8 @@ def outer_attention(inputs: AttentionInputs) -> Tensor:
     plain, interpolated, shared = _plain(active), _interpolated(active), _shared_sources(active)
 
     def attend_own(rows: slice, heads: slice) -> tuple[Tensor, Tensor]:
-        return attend(query[rows, heads], key[rows, heads], value[rows, heads], _mask(key_mask, rows, heads), scale)
+        mask = _mask(key_mask, rows, heads)
+        return attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
 
     def attend_source(source: int, rows: slice, heads: slice) -> Sequence[Tensor]:
         entry = slice(source, source + 1)
