@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from aid_kernels import CallBucket, InterpolationPlan
@@ -24,6 +25,7 @@ from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError
 from ..families import find_denoiser, find_family
 from .embedding_handover import stub_embeddings
+from .frame_inputs import image_for_each_frame, image_inputs
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
@@ -93,14 +95,8 @@ class Denoising:
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
-        run = _SamplingRun(self, coefficients, progress, cache)
-        call, monitor = run.arguments(), run.monitor
-        try:
-            output = run.pipe(**call)
-        except REFUSALS as error:
-            if monitor.started or isinstance(error, AIDError):
-                raise
-            raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
+        run, output = self._call(coefficients, progress, cache)
+        monitor = run.monitor
         if self.output_type == "latent":
             monitor.check_finite(output.images)
         if cache is not None:
@@ -116,6 +112,47 @@ class Denoising:
             not_finite=tuple(sorted(monitor.not_finite)),
             flagged=tuple(index for index, flag in enumerate(black) if flag),
         )
+
+    def _call(
+        self, coefficients: tuple[float, ...], progress: Progress | None, cache: EndpointCache | None
+    ) -> tuple[_SamplingRun, Any]:
+        """The stock call; where it stumbles over images that are one for all frames, again with one for each.
+
+        Raises:
+            ArgumentError: it refuses its arguments before the first step, or such images in both forms.
+        """
+        images, kind = image_inputs(self.call), type(self.pipe).__name__
+        run = _SamplingRun(self, coefficients, progress, cache)
+        try:
+            return run, run.pipe(**run.arguments())
+        except (*REFUSALS, RuntimeError) as error:
+            if not _may_be_arguments(error, run.monitor, bool(images)):
+                raise
+            if not images:
+                raise ArgumentError(f"{kind} refuses the call: {error}") from error
+            first = error
+        each = replace(self, call=self.call | image_for_each_frame(self.call, len(coefficients)))
+        if cache is not None:
+            cache.clear()
+        run = _SamplingRun(each, coefficients, progress, cache)
+        try:
+            return run, run.pipe(**run.arguments())
+        except (*REFUSALS, RuntimeError) as error:
+            if not _may_be_arguments(error, run.monitor, True):
+                raise
+            reasons = "; ".join(dict.fromkeys([str(first), str(error)]))
+            raise ArgumentError(
+                f"{kind} refuses the call, with {', '.join(images)} once for all frames and once for each: {reasons}"
+            ) from error
+
+
+def _may_be_arguments(error: Exception, monitor: CallMonitor, images: bool) -> bool:
+    """Whether the stock call may have failed because of its arguments; shapes of images show in the first step."""
+    if isinstance(error, AIDError | torch.OutOfMemoryError):
+        return False
+    if images:
+        return monitor.steps_done == 0
+    return isinstance(error, REFUSALS) and not monitor.started
 
 
 class _SamplingRun:
