@@ -24,6 +24,7 @@ from ..errors import AIDError, ArgumentError, UnsupportedPipelineError
 from ..families import find_denoiser, generates_clips
 from .clip_decoding import decode_each_clip
 from .clip_inputs import for_each_frame, visual_inputs
+from .frame_inputs import image_for_each_frame, image_inputs
 from .outputs import frames_of
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
@@ -94,17 +95,7 @@ class Denoising:
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
-        if generates_clips(self.pipe) and visual_inputs(self.call):
-            run, output = self._call_with_inputs(coefficients, progress, cache)
-        else:
-            run = _SamplingRun(self, coefficients, progress, cache)
-            call = run.arguments()
-            try:
-                output = run.pipe(**call)
-            except REFUSALS as error:
-                if run.monitor.started or isinstance(error, AIDError):
-                    raise
-                raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
+        run, output = self._call(coefficients, progress, cache)
         images, monitor = frames_of(output), run.monitor
         if not monitor.started:
             raise UnsupportedPipelineError(
@@ -127,33 +118,45 @@ class Denoising:
             flagged=tuple(index for index, flag in enumerate(black) if flag),
         )
 
-    def _call_with_inputs(
+    def _call(
         self, coefficients: tuple[float, ...], progress: Progress | None, cache: EndpointCache | None
     ) -> tuple[_SamplingRun, Any]:
-        """The stock call with an image or a clip: most pipelines take one for each prompt, others one for all.
+        """The stock call; images and clips beside its prompts are one for all frames, or one for each.
 
-        In this order, since some take one without a word and give it to the first prompt alone.
+        An image goes to all first. A video pipeline gets one for each first, since some take one without a word and
+        give it to the first prompt alone.
 
         Raises:
-            ArgumentError: neither before the end of the first step.
+            ArgumentError: it refuses its arguments before the first step, or such inputs in both forms.
         """
+        kind, clips, m = type(self.pipe).__name__, generates_clips(self.pipe), len(coefficients)
+        names = visual_inputs(self.call) if clips else image_inputs(self.call)
+        repeat, forms = (for_each_frame, ("each", "all")) if clips else (image_for_each_frame, ("all", "each"))
         refusals: list[Exception] = []
-        for inputs in (for_each_frame(self.call, len(coefficients)), {}):
+        for form in forms if names else ("all",):
+            inputs = repeat(self.call, m) if form == "each" else {}
+            if refusals and cache is not None:
+                cache.clear()
             run = _SamplingRun(replace(self, call=self.call | inputs), coefficients, progress, cache)
             try:
                 return run, run.pipe(**run.arguments())
             except (*REFUSALS, RuntimeError) as error:
-                if run.monitor.steps_done or isinstance(error, torch.OutOfMemoryError):
+                ours = isinstance(error, AIDError)
+                if (ours and (refusals or not (clips and names))) or not _may_be_arguments(error, run.monitor, bool(names)):
                     raise
                 refusals.append(error)
-        if isinstance(refusals[1], AIDError):
-            raise refusals[1]
-        names = ", ".join(visual_inputs(self.call))
-        reasons = dict.fromkeys(map(str, refusals))
-        raise ArgumentError(
-            f"{type(self.pipe).__name__} does not take {names} for several prompts in one call, neither one for each "
-            f"nor one for all: {'; '.join(reasons)}"
-        ) from refusals[1]
+        reasons = "; ".join(dict.fromkeys(map(str, refusals)))
+        tried = f", with {', '.join(names)} once for all frames and once for each" if names else ""
+        raise ArgumentError(f"{kind} refuses the call{tried}: {reasons}") from refusals[-1]
+
+
+def _may_be_arguments(error: Exception, monitor: CallMonitor, images: bool) -> bool:
+    """Whether the stock call may have failed because of its arguments; shapes of images show in the first step."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    if images:
+        return monitor.steps_done == 0
+    return isinstance(error, REFUSALS) and not monitor.started
 
 
 class _SamplingRun:
@@ -198,7 +201,7 @@ class _SamplingRun:
         call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
         call |= self._replay.arguments()
         call |= {"generator": self._noise.generators(), "output_type": of.output_type}
-        clips = generates_clips(stock)  # whose images and clips are `_call_with_inputs`'s
+        clips = generates_clips(stock)  # whose images and clips are `_call`'s
         if not clips and call.get("image") is not None and not self._noise.starts_from_noise(stock):
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
         return with_frame_rows(call, len(self._coefficients), fixed_prompts=self._switch is not None)
