@@ -91,9 +91,11 @@ class FrameNoise:
         Raises:
             LatentsError: latents or two seeds for a pipeline whose latents come from an image.
         """
+        given = self.given is not None or self.seeds[0] != self.seeds[1]
         if self.starts_from_noise(pipe):
-            pipe.prepare_latents = self._wrap(pipe)
-        elif self.given is not None or self.seeds[0] != self.seeds[1]:
+            if given or CLIP_ARGUMENTS.isdisjoint(inspect.signature(pipe.prepare_latents).parameters):
+                pipe.prepare_latents = self._wrap(pipe)
+        elif given:
             what = "latents" if self.given is not None else "two seeds"
             raise LatentsError(
                 f"{type(pipe).__name__} starts from an image and adds one noise to all frames; it takes no {what}"
@@ -109,7 +111,7 @@ class FrameNoise:
         stock = pipe.prepare_latents
         unscaled_pipe = copy.copy(pipe)
         # past __setattr__, which would look up the stand-in's library for the pipeline's config
-        vars(unscaled_pipe)["scheduler"] = SimpleNamespace(init_noise_sigma=1.0)
+        vars(unscaled_pipe)["scheduler"] = SimpleNamespace(init_noise_sigma=1.0, config=SimpleNamespace(sigma_max=1.0))
         unscaled = type(pipe).prepare_latents.__get__(unscaled_pipe)
 
         def prepare_latents(*args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,16 +21,17 @@ from ..conditioning.prompts import Prompts
 from ..conditioning.replay import REFUSALS, Encodings, Replay
 from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError, UnsupportedPipelineError
-from ..families import find_denoiser, generates_clips
+from ..families import find_denoiser, generates_clips, is_combined
 from .clip_decoding import decode_each_clip
 from .clip_inputs import for_each_frame, visual_inputs
-from .outputs import frames_of
+from .outputs import frames_of, images_of
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
 from .step_callback import with_frame_rows
 from .stock_arguments import stock_parameters
 from .stock_call import CallMonitor, Progress, private_copy
+from .sub_pipelines import Prior, check_combined, combined_copy, joined_calls, vectors_of
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,12 @@ class Denoising:
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
+        run: _SamplingRun | _CombinedRun
         if generates_clips(self.pipe) and visual_inputs(self.call):
             run, output = self._call_with_inputs(coefficients, progress, cache)
         else:
-            run = _SamplingRun(self, coefficients, progress, cache)
+            combined = is_combined(self.pipe)
+            run = (_CombinedRun if combined else _SamplingRun)(self, coefficients, progress, cache)
             call = run.arguments()
             try:
                 output = run.pipe(**call)
@@ -111,7 +114,10 @@ class Denoising:
                 f"{type(self.pipe).__name__} opens no progress bar of its own, by which its denoising loop is known, "
                 "so nothing was interpolated; use `with aid(...)` around its call"
             )
-        if self.output_type == "latent":
+        if run.returns_arrays:
+            monitor.check_finite(torch.from_numpy(images))
+            images = images_of(images, self.output_type)
+        elif self.output_type == "latent":
             monitor.check_finite(images)
         if cache is not None:
             cache.filled = True
@@ -163,7 +169,12 @@ class _SamplingRun:
         pipe: the private copy.
         monitor: of the call.
         report, calls, chunk: of the handle, once the loop is over.
+
+    Args:
+        rows: what tells the frames' rows in a denoiser call; None means the prompts' embeddings.
     """
+
+    returns_arrays = False
 
     def __init__(
         self,
@@ -171,12 +182,13 @@ class _SamplingRun:
         coefficients: tuple[float, ...],
         progress: Progress | None,
         cache: EndpointCache | None,
+        rows: Callable[[], Tensor] | None = None,
     ) -> None:
         self.pipe = private_copy(denoising.pipe)
         self.report = ""
         self.calls: dict[str, list[CallBucket]] = {}
         self.chunk: int | None = None
-        self._denoising, self._coefficients, self._cache = denoising, coefficients, cache
+        self._denoising, self._coefficients, self._cache, self._rows = denoising, coefficients, cache, rows
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
         if generates_clips(denoising.pipe):
@@ -196,20 +208,23 @@ class _SamplingRun:
         """Arguments of the stock call for these frames."""
         of, stock = self._denoising, self._denoising.pipe
         call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
-        call |= self._replay.arguments()
-        call |= {"generator": self._noise.generators(), "output_type": of.output_type}
+        call |= self.shared_arguments() | {"output_type": of.output_type}
         clips = generates_clips(stock)  # whose images and clips are `_call_with_inputs`'s
         if not clips and call.get("image") is not None and not self._noise.starts_from_noise(stock):
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
         return with_frame_rows(call, len(self._coefficients), fixed_prompts=self._switch is not None)
 
+    def shared_arguments(self) -> dict[str, Any]:
+        """Every frame's text and generator."""
+        return {**self._replay.arguments(), "generator": self._noise.generators()}
+
     @contextmanager
     def _interpolating(self, steps: int) -> Iterator[None]:
         """Interpolation for the length of a loop of `steps` steps."""
-        of = self._denoising
+        of, rows = self._denoising, self._rows or self._replay.embeddings
         frames = Frames(
-            InterpolationPlan.sequence(self._coefficients, device=self._replay.embeddings()[0].device),
-            self._replay.embeddings,  # the stock call has them already
+            InterpolationPlan.sequence(self._coefficients, device=rows()[0].device),
+            rows,  # the stock call has them already
             denoiser_steps(self.pipe, steps),
             chunk=of.chunk,
             has_guide=of.prompts.guides is not None,
@@ -225,3 +240,56 @@ class _SamplingRun:
             self.report = handle.report()
             self.calls = handle.calls()
             self.chunk = handle.chunk
+
+
+class _CombinedRun:
+    """One stock call of a prior and a decoder, as `_SamplingRun`; see `sub_pipelines.py`."""
+
+    def __init__(
+        self,
+        denoising: Denoising,
+        coefficients: tuple[float, ...],
+        progress: Progress | None,
+        cache: EndpointCache | None,
+    ) -> None:
+        check_combined(denoising)
+        pipe, self._frames = denoising.pipe, len(coefficients)
+        self._denoising = denoising
+        self._prior: _SamplingRun | None = None
+        call = vectors_of(pipe.prior_pipe, coefficients, denoising.prompts.guides is not None)
+        if call is None:
+            self._prior = _SamplingRun(replace(denoising, pipe=pipe.prior_pipe), coefficients, None, None)
+            call = self._prior.pipe
+        prior = Prior(call)
+        self._decoder = _SamplingRun(
+            replace(denoising, pipe=pipe.decoder_pipe), coefficients, progress, cache, prior.rows
+        )
+        self.pipe, self.monitor = combined_copy(pipe, prior, self._decoder.pipe), self._decoder.monitor
+        self.returns_arrays = denoising.output_type != "latent"
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the stock call for these frames."""
+        of = self._denoising
+        call = {name: value for name, value in of.call.items() if name in stock_parameters(of.pipe)}
+        call |= self._decoder.shared_arguments()
+        for name in ("image", "mask_image"):
+            if call.get(name) is not None:
+                call[name] = image_of_each_frame(call[name], self._frames)
+        call["output_type"] = "np" if self.returns_arrays else "latent"  # what a decoder calls "pt" may be in [-1, 1]
+        return with_frame_rows(call, self._frames, fixed_prompts=False)
+
+    @property
+    def report(self) -> str:
+        """Of both parts' layers."""
+        prior = [] if self._prior is None else ["prior_pipe:", *self._prior.report.splitlines()]
+        return "\n".join([self._decoder.report, *prior])
+
+    @property
+    def calls(self) -> dict[str, list[CallBucket]]:
+        """Of both parts' layers."""
+        return joined_calls({} if self._prior is None else self._prior.calls, self._decoder.calls)
+
+    @property
+    def chunk(self) -> int | None:
+        """Of the decoder."""
+        return self._decoder.chunk
