@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,12 +18,13 @@ from ..attention.endpoint_cache import EndpointCache
 from ..attention.frames import Frames
 from ..conditioning.latents import FrameNoise, image_of_each_frame
 from ..conditioning.prompts import Prompts
-from ..conditioning.replay import REFUSALS, Encodings, Replay
+from ..conditioning.replay import Encodings, Replay
 from ..config import AIDConfig
-from ..errors import AIDError, ArgumentError, UnsupportedPipelineError
+from ..errors import UnsupportedPipelineError
 from ..families import find_denoiser, generates_clips, is_combined
+from .calling import UnequalNoiseError, call_stock
 from .clip_decoding import decode_each_clip
-from .clip_inputs import for_each_frame, visual_inputs
+from .clip_inputs import visual_inputs
 from .outputs import frames_of, images_of
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
@@ -95,19 +96,12 @@ class Denoising:
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
-        run: _SamplingRun | _CombinedRun
-        if generates_clips(self.pipe) and visual_inputs(self.call):
-            run, output = self._call_with_inputs(coefficients, progress, cache)
-        else:
-            combined = is_combined(self.pipe)
-            run = (_CombinedRun if combined else _SamplingRun)(self, coefficients, progress, cache)
-            call = run.arguments()
-            try:
-                output = run.pipe(**call)
-            except REFUSALS as error:
-                if run.monitor.started or isinstance(error, AIDError):
-                    raise
-                raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
+
+        def make_run(inputs: Mapping[str, Any]) -> _SamplingRun | _CombinedRun:
+            made = _CombinedRun if is_combined(self.pipe) else _SamplingRun
+            return made(replace(self, call=self.call | dict(inputs)), coefficients, progress, cache)
+
+        run, output = call_stock(make_run, self.pipe, self.call, len(coefficients), self.output_type)
         images, monitor = frames_of(output), run.monitor
         if not monitor.started:
             raise UnsupportedPipelineError(
@@ -132,34 +126,6 @@ class Denoising:
             not_finite=tuple(sorted(monitor.not_finite)),
             flagged=tuple(index for index, flag in enumerate(black) if flag),
         )
-
-    def _call_with_inputs(
-        self, coefficients: tuple[float, ...], progress: Progress | None, cache: EndpointCache | None
-    ) -> tuple[_SamplingRun, Any]:
-        """The stock call with an image or a clip: most pipelines take one for each prompt, others one for all.
-
-        In this order, since some take one without a word and give it to the first prompt alone.
-
-        Raises:
-            ArgumentError: neither before the end of the first step.
-        """
-        refusals: list[Exception] = []
-        for inputs in (for_each_frame(self.call, len(coefficients)), {}):
-            run = _SamplingRun(replace(self, call=self.call | inputs), coefficients, progress, cache)
-            try:
-                return run, run.pipe(**run.arguments())
-            except (*REFUSALS, RuntimeError) as error:
-                if run.monitor.steps_done or isinstance(error, torch.OutOfMemoryError):
-                    raise
-                refusals.append(error)
-        if isinstance(refusals[1], AIDError):
-            raise refusals[1]
-        names = ", ".join(visual_inputs(self.call))
-        reasons = dict.fromkeys(map(str, refusals))
-        raise ArgumentError(
-            f"{type(self.pipe).__name__} does not take {names} for several prompts in one call, neither one for each "
-            f"nor one for all: {'; '.join(reasons)}"
-        ) from refusals[1]
 
 
 class _SamplingRun:
@@ -191,6 +157,7 @@ class _SamplingRun:
         self._denoising, self._coefficients, self._cache, self._rows = denoising, coefficients, cache, rows
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
+        self._generators: list[torch.Generator] = []
         if generates_clips(denoising.pipe):
             # a pipeline with a clip among its inputs may put a decoded one beside it, so that stays where it is
             to_cpu = denoising.output_type in ("pil", "np") and not visual_inputs(denoising.call)
@@ -216,11 +183,22 @@ class _SamplingRun:
 
     def shared_arguments(self) -> dict[str, Any]:
         """Every frame's text and generator."""
-        return {**self._replay.arguments(), "generator": self._noise.generators()}
+        self._generators = self._noise.generators()
+        return {**self._replay.arguments(), "generator": self._generators}
+
+    def _check_noise(self) -> None:
+        """All frames' generators have drawn alike before the loop, or an input had noise for some frames alone."""
+        states = [generator.get_state() for generator in self._generators]
+        if any(not torch.equal(state, states[0]) for state in states):
+            raise UnequalNoiseError(
+                f"{type(self.pipe).__name__} adds noise to an input that is not one for each frame, so frames would "
+                "start from different noise"
+            )
 
     @contextmanager
     def _interpolating(self, steps: int) -> Iterator[None]:
         """Interpolation for the length of a loop of `steps` steps."""
+        self._check_noise()
         of, rows = self._denoising, self._rows or self._replay.embeddings
         frames = Frames(
             InterpolationPlan.sequence(self._coefficients, device=rows()[0].device),
