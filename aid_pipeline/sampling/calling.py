@@ -11,6 +11,7 @@ from ..conditioning.replay import REFUSALS
 from ..errors import AIDError, ArgumentError
 from ..families import generates_clips, is_combined
 from .clip_inputs import for_each_frame, visual_inputs
+from .frame_inputs import image_for_each_frame, image_inputs
 from .stock_call import CallMonitor
 
 
@@ -34,7 +35,9 @@ R = TypeVar("R", bound=Run)
 def call_stock(
     make_run: Callable[[Mapping[str, Any]], R], pipe: Any, call: Mapping[str, Any], num_frames: int, output_type: str
 ) -> tuple[R, Any]:
-    """A run and what its stock call returned.
+    """A run and what its stock call returned; images and clips are one for all frames, or one for each.
+
+    A video pipeline is first given one for each: some take a single one without a word, for the first prompt alone.
 
     Args:
         make_run: makes it, with some arguments in place of those of `call`.
@@ -42,49 +45,36 @@ def call_stock(
         call: arguments of the stock call, without what depends on the frames.
 
     Raises:
-        ArgumentError: what the stock call says of its arguments before its first step.
+        ArgumentError: it refuses its arguments before the first step, or images and clips in both forms.
     """
-    if generates_clips(pipe) and visual_inputs(call):
-        return _with_inputs(make_run, pipe, call, num_frames)
-    run = make_run({})
-    try:
-        return run, run.pipe(**run.arguments())
-    except UnequalNoiseError:
-        if not visual_inputs(call):
-            raise
-        run = make_run(for_each_frame(call, num_frames))
-        return run, run.pipe(**run.arguments())
-    except REFUSALS as error:
-        latent = is_combined(pipe) and output_type == "latent"  # which decoders refuse at the end
-        if isinstance(error, AIDError) or (run.monitor.started and not latent):
-            raise
-        raise ArgumentError(f"{type(pipe).__name__} refuses the call: {error}") from error
-
-
-def _with_inputs(
-    make_run: Callable[[Mapping[str, Any]], R], pipe: Any, call: Mapping[str, Any], num_frames: int
-) -> tuple[R, Any]:
-    """The stock call with an image or a clip: most pipelines take one for each prompt, others one for all.
-
-    In this order, since some take one without a word and give it to the first prompt alone.
-
-    Raises:
-        ArgumentError: neither before the end of the first step.
-    """
+    kind, clips = type(pipe).__name__, generates_clips(pipe)
+    inputs = visual_inputs(call) if clips else image_inputs(call)
+    each = for_each_frame if clips else image_for_each_frame
+    forms: list[Callable[[], dict[str, Any]]] = [dict]
+    if inputs:
+        forms.insert(0 if clips else 1, lambda: each(call, num_frames))
+    latent = is_combined(pipe) and output_type == "latent"  # which decoders refuse at the end
     refusals: list[Exception] = []
-    for inputs in (for_each_frame(call, num_frames), {}):
-        run = make_run(inputs)
+    for form in forms:
+        run = make_run(form())
         try:
             return run, run.pipe(**run.arguments())
         except (*REFUSALS, RuntimeError) as error:
-            if run.monitor.steps_done or isinstance(error, torch.OutOfMemoryError):
+            passes = isinstance(error, AIDError) and not (clips and inputs) and not isinstance(error, UnequalNoiseError)
+            if passes or not (latent or _may_be_arguments(error, run.monitor, bool(inputs))):
                 raise
             refusals.append(error)
-    if isinstance(refusals[1], AIDError):
-        raise refusals[1]
-    names = ", ".join(visual_inputs(call))
+    if isinstance(refusals[-1], AIDError):
+        raise refusals[-1]
     reasons = "; ".join(dict.fromkeys(map(str, refusals)))
-    raise ArgumentError(
-        f"{type(pipe).__name__} does not take {names} for several prompts in one call, neither one for each nor one "
-        f"for all: {reasons}"
-    ) from refusals[1]
+    both = f", with {', '.join(inputs)} once for all frames and once for each" if inputs else ""
+    raise ArgumentError(f"{kind} refuses the call{both}: {reasons}") from refusals[-1]
+
+
+def _may_be_arguments(error: Exception, monitor: CallMonitor, inputs: bool) -> bool:
+    """Whether the stock call may have failed because of its arguments; shapes of images show in the first step."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    if inputs:
+        return monitor.steps_done == 0
+    return isinstance(error, REFUSALS) and not monitor.started

@@ -98,6 +98,8 @@ class Denoising:
         """
 
         def make_run(inputs: Mapping[str, Any]) -> _SamplingRun | _CombinedRun:
+            if cache is not None and not cache.filled:
+                cache.clear()  # of a form of the inputs that the pipeline did not take
             made = _CombinedRun if is_combined(self.pipe) else _SamplingRun
             return made(replace(self, call=self.call | dict(inputs)), coefficients, progress, cache)
 

@@ -8,7 +8,7 @@ each endpoint and guide alone, and its vectors are lerped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +17,6 @@ from ..conditioning.mixing import between
 from ..errors import LatentsError, UnsupportedPipelineError
 from ..families import makes_vectors
 from .stock_call import private_copy
-
-if TYPE_CHECKING:
-    from .denoising import Denoising
 
 PriorCall = Callable[..., Sequence[Tensor]]
 
@@ -91,8 +88,11 @@ def vectors_of(pipe: Any, coefficients: Sequence[float], has_guide: bool) -> Pri
     return call
 
 
-def check_combined(denoising: Denoising) -> None:
+def check_combined(denoising: Any) -> None:
     """Refuse what a combined pipeline cannot do, before anything is encoded.
+
+    Args:
+        denoising: the sequence's `Denoising`.
 
     Raises:
         LatentsError: noise of the user's, which a prior and a decoder would have to share.
