@@ -44,12 +44,15 @@ IMAGE_SLOTS = {
 }
 """By the class of diffusers that loads a denoiser's IP-Adapter."""
 
+DENOISERS = ("unet", "transformer", "decoder", "prior")
+"""Where pipelines have the module that denoises."""
+
 ENCODERS = ("encode_prompt", "_encode_prompt", "_encode_prior_prompt")
 """Methods of pipelines that encode prompts."""
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
-    """The module that denoises: `unet` or `transformer` of a pipeline, or the module itself; never a compiled wrapper.
+    """The module that denoises: `unet`, `transformer`, ... of a pipeline, or the module itself; no compiled wrapper.
 
     Raises:
         UnsupportedPipelineError: neither, two of them, or a pipeline of the PAG kind.
@@ -61,8 +64,8 @@ def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
         )
     denoiser = pipe_or_denoiser
     if not isinstance(denoiser, nn.Module):
-        unet = getattr(pipe_or_denoiser, "unet", None)
-        denoiser = unet if unet is not None else getattr(pipe_or_denoiser, "transformer", None)
+        parts = (getattr(pipe_or_denoiser, name, None) for name in DENOISERS)
+        denoiser = next((part for part in parts if part is not None), None)
     if getattr(pipe_or_denoiser, "transformer_2", None) is not None and denoiser is not pipe_or_denoiser:
         raise UnsupportedPipelineError(f"{kind} has two denoisers that share the steps, which is not supported")
     if not isinstance(denoiser, nn.Module):
@@ -77,11 +80,15 @@ def encoders_of(pipe: Any) -> list[str]:
 
 def check_encoder(pipe: Any) -> None:
     """Raise UnsupportedPipelineError for a pipeline without a method that encodes prompts."""
-    if not encoders_of(pipe):
+    if not (encoders_of(pipe) or is_combined(pipe)):
         raise UnsupportedPipelineError(
             f"{type(pipe).__name__} has no encode_prompt to interpolate between texts with; encode them yourself and "
             "use `with aid(...)`"
         )
+
+
+def _encoder_parameters(pipe: Any) -> Any:
+    return inspect.signature(getattr(pipe, encoders_of(pipe)[0])).parameters
 
 
 def rows_per_frame(pipe: Any, guidance_scale: float) -> int:
@@ -89,7 +96,7 @@ def rows_per_frame(pipe: Any, guidance_scale: float) -> int:
 
     Where `encode_prompt` takes no negative prompt, both are called apart.
     """
-    if "negative_prompt" not in inspect.signature(getattr(pipe, encoders_of(pipe)[0])).parameters:
+    if not is_combined(pipe) and "negative_prompt" not in _encoder_parameters(pipe):
         return 1
     own = copy.copy(pipe)
     vars(own)["_guidance_scale"] = guidance_scale
@@ -119,6 +126,19 @@ def image_slot(denoiser: nn.Module) -> ImageSlot:
         if cls.__name__ in IMAGE_SLOTS:
             return IMAGE_SLOTS[cls.__name__]
     raise UnsupportedPipelineError(f"{type(denoiser).__name__} takes no image embeddings; leave image_embeds out")
+
+
+# ---------------------------------------------------------------- combined pipelines
+
+
+def is_combined(pipe: Any) -> bool:
+    """Whether it is made of two pipelines: a prior, and a decoder of the prior's image embeddings."""
+    return all(hasattr(pipe, part) for part in ("prior_pipe", "decoder_pipe"))
+
+
+def makes_vectors(prior_pipe: Any) -> bool:
+    """Whether a prior denoises one vector, not the latents of an image."""
+    return type(getattr(prior_pipe, "prior", None)).__name__ == "PriorTransformer"
 
 
 # ---------------------------------------------------------------- clips

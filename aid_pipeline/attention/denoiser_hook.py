@@ -35,7 +35,7 @@ from .step_counter import StepCounter
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-TIMESTEPS = ("timestep", "timesteps", "t", "timestep_ratio")
+TIMESTEPS = ("timestep", "timesteps", "t", "timestep_ratio", "r")
 """What denoisers call the timestep."""
 
 

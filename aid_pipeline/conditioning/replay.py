@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..errors import ArgumentError, PromptError, UnsupportedPipelineError
-from ..families import encoders_of
+from ..families import encoders_of, is_combined
 from .mixing import FrameRows, Mixer, TextShares
 from .prompts import ENCODER_TEXTS, Prompts, check_lengths
 
@@ -238,7 +238,8 @@ def check_replay(pipe: Any, prompts: Prompts, guidance_scale: float | None, stoc
         UnsupportedPipelineError: a pipeline that makes neither images nor clips.
     """
     parameters, name = inspect.signature(pipe.__call__).parameters, type(pipe).__name__
-    if all(getattr(pipe, processor, None) is None for processor in ("image_processor", "video_processor")):
+    processors = (getattr(pipe, processor, None) for processor in ("image_processor", "video_processor"))
+    if not is_combined(pipe) and all(processor is None for processor in processors):
         raise UnsupportedPipelineError(f"{name} has no image_processor and no video_processor: it makes no images")
     if "prompt" not in parameters:
         raise UnsupportedPipelineError(f"{name} takes no prompt")

@@ -19,3 +19,12 @@ def frames_of(output: Any) -> Any:
         if hasattr(output, name):
             return getattr(output, name)
     raise UnsupportedPipelineError(f"the stock call returns a {type(output).__name__}, which holds no images or clips")
+
+
+def images_of(array: Any, output_type: str) -> Any:
+    """An array (m, H, W, 3) in [0, 1] as the stock image processor hands it out for an output type."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    if output_type == "pt":
+        return VaeImageProcessor.numpy_to_pt(array)
+    return VaeImageProcessor.numpy_to_pil(array) if output_type == "pil" else array
