@@ -46,6 +46,8 @@ BY_CLASS: dict[str, dict[str, Any]] = {
     "StableDiffusionXLControlNetUnionInpaintPipeline": {"control_mode": 0},
     "FluxKontextPipeline": {"max_area": PIXELS**2, "_auto_resize": False},
     "FluxKontextInpaintPipeline": {"max_area": PIXELS**2, "_auto_resize": False},
+    "Kandinsky5T2IPipeline": {"max_sequence_length": 512},
+    "Kandinsky5T2VPipeline": {"max_sequence_length": 512},
     "AnyFlowFARPipeline": {"chunk_partition": [1, 1]},
     "AnimateDiffControlNetPipeline": {"conditioning_frames": "clip"},
     "AnimateDiffVideoToVideoControlNetPipeline": {"conditioning_frames": "clip"},
