@@ -32,6 +32,7 @@ GIVEN_BY_KIND = {
     "video": "clip",
     "conditioning_frames": "clip",
 }
+KINDS = ("image", "mask", "clip")
 # what a class asks for beside that, and values of its own
 BY_CLASS: dict[str, dict[str, Any]] = {
     "Flux2Pipeline": {"max_sequence_length": 512},
@@ -43,6 +44,13 @@ BY_CLASS: dict[str, dict[str, Any]] = {
     "StableDiffusionXLControlNetUnionPipeline": {"control_mode": 0},
     "StableDiffusionXLControlNetUnionImg2ImgPipeline": {"control_mode": 0},
     "StableDiffusionXLControlNetUnionInpaintPipeline": {"control_mode": 0},
+    "FluxKontextPipeline": {"max_area": PIXELS**2, "_auto_resize": False},
+    "FluxKontextInpaintPipeline": {"max_area": PIXELS**2, "_auto_resize": False},
+    "Kandinsky5T2IPipeline": {"max_sequence_length": 512},
+    "Kandinsky5T2VPipeline": {"max_sequence_length": 512},
+    "AnyFlowFARPipeline": {"chunk_partition": [1, 1]},
+    "AnimateDiffControlNetPipeline": {"conditioning_frames": "clip"},
+    "AnimateDiffVideoToVideoControlNetPipeline": {"conditioning_frames": "clip"},
     "Ideogram4Pipeline": {"guidance_schedule": None},
 }
 
@@ -55,14 +63,9 @@ def arguments(name: str, cls: type) -> dict[str, Any]:
         if (argument in taken and taken[argument].default is inspect.Parameter.empty) or _asked(name, argument, taken):
             call[argument] = picture(kind)
     own = BY_CLASS.get(name, {})
-    return {argument: value for argument, value in {**call, **own}.items() if value is not LEFT_OUT}
-
-
-class _LeftOut:
-    """An argument that a class has and that is not given."""
-
-
-LEFT_OUT = _LeftOut()
+    return call | {
+        name: picture(value) if isinstance(value, str) and value in KINDS else value for name, value in own.items()
+    }
 
 
 def _asked(name: str, argument: str, taken: Any) -> bool:

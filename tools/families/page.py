@@ -25,10 +25,10 @@ def table(document: dict[str, Any]) -> str:
     for group in GROUPS:
         members = {name: record for name, record in records.items() if record["group"] == group}
         if members:
-            lines += ["", f"## {group.capitalize()}", *_works(members), *_others(members)]
+            lines += ["", f"### {group.capitalize()}", *_works(members), *_others(members)]
     if document["without_prompt"]:
         names = ", ".join(name.removesuffix("Pipeline") for name in document["without_prompt"])
-        lines += ["", "## No prompt", "", f"Nothing to interpolate between, so not tried: {names}."]
+        lines += ["", "### No prompt", "", f"Nothing to interpolate between, so not tried: {names}."]
     return "\n".join(lines) + "\n"
 
 

@@ -59,7 +59,7 @@ BY_CLASS: dict[str, dict[str, Any]] = {
     },
     "LTX2Vocoder": {"hidden_channels": 32},
     "LTX2VocoderWithBWE": {"hidden_channels": 64, "bwe_hidden_channels": 32},
-    "AutoencoderKLLTX2Audio": {"base_channels": 8, "num_res_blocks": 1},
+    "AutoencoderKLLTX2Audio": {"ch_mult": (1, 1, 1), "num_res_blocks": 1},
     "LTX2LatentUpsamplerModel": {"mid_channels": 32, "num_blocks_per_stage": 1},
     "AutoencoderKL": KL,
     "AutoencoderKLWan": WAN,

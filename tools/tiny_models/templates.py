@@ -14,7 +14,8 @@ def fit_templates(pipe: Any) -> None:
     tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
     for name in [name for name in vars(pipe) if name.endswith(START)]:
         prefix = name.removesuffix(START)
-        template = getattr(pipe, prefix, None) or getattr(pipe, f"{prefix}_prefix", None)
+        names = (prefix, f"{prefix}_prefix", prefix.removesuffix("_encode"))
+        template = next((getattr(pipe, name) for name in names if hasattr(pipe, name)), None)
         if isinstance(template, str):
             setattr(pipe, name, len(tokenizer(template.split("{}")[0]).input_ids))
     if hasattr(pipe, "prompt_template_encode_num_suffix_tokens"):
