@@ -1,6 +1,7 @@
 """Sequences between two prompts on stock diffusers pipelines, by attention interpolation.
 
-`interpolation` generates a sequence from the arguments in `spec`; `request` adds the model and the device; `sequence`
+`interpolation` generates a sequence from the arguments in `spec`, which may end in what `inversion` makes of images;
+`request` adds the model and the device; `sequence`
 is the result. The folders: `attention` works inside one denoiser call, `conditioning` is what a call is given,
 `sampling` the stock call, `selection` the choice of coefficients, `metrics` the distances between frames, `io` the
 files, `studies` what the paper measures, `miniature` the small model, `cli` the command. Small files that many rooms
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .config import AIDConfig
     from .errors import AIDError, FrameWarning
     from .interpolation import interpolate
+    from .inversion import invert
+    from .keyframes import Inversion
     from .models import load_model
     from .selection import Selection
     from .sequence import Sequence
@@ -34,11 +37,13 @@ __all__ = [
     "BetaPrior",
     "FrameWarning",
     "Frames",
+    "Inversion",
     "Selection",
     "Sequence",
     "aid",
     "apply_aid",
     "interpolate",
+    "invert",
     "load_model",
 ]
 
@@ -49,11 +54,13 @@ _HOMES = {
     "BetaPrior": "coefficients",
     "FrameWarning": "errors",
     "Frames": "attention.frames",
+    "Inversion": "keyframes",
     "Selection": "selection",
     "Sequence": "sequence",
     "aid": "attention.apply",
     "apply_aid": "attention.apply",
     "interpolate": "interpolation",
+    "invert": "inversion",
     "load_model": "models",
 }
 

@@ -55,6 +55,10 @@ class ImageFileError(AIDError):
     """An image file cannot be read, is animated, or has a size or pixels that no frame can be made of."""
 
 
+class InversionError(AIDError):
+    """An image cannot be inverted by this pipeline, or an inversion does not belong to this sequence."""
+
+
 class DistanceError(AIDError):
     """A perceptual distance is unknown, its weights are missing or of another kind, or its values are no distances."""
 

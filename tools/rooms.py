@@ -58,7 +58,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "cli serving",
         "studies",
         "request",
-        "composition editing timeline",
+        "composition editing timeline inversion",
         "interpolation",
         "spec",
         "selection",

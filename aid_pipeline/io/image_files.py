@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -88,6 +89,19 @@ def as_rgb(image: Image.Image, name: str = "the image") -> Image.Image:
     """
     _check(image, name)
     return _upright(image, name)
+
+
+def opened_image(image: Any) -> tuple[Image.Image, str]:
+    """A file or a PIL image as RGB, and its name for messages.
+
+    Raises:
+        ImageFileError: as `read_image`; or a value of another kind.
+    """
+    if isinstance(image, Image.Image):
+        return as_rgb(image), "the image"
+    if isinstance(image, str | Path):
+        return read_image(image), str(image)
+    raise ImageFileError(f"an image must be a file or a PIL image, got {image!r:.100}")
 
 
 def names_image_file(text: str) -> bool:
