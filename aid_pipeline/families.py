@@ -44,8 +44,9 @@ IMAGE_SLOTS = {
 }
 """By the class of diffusers that loads a denoiser's IP-Adapter."""
 
-ENCODERS = ("encode_prompt", "_encode_prompt", "_encode_prior_prompt")
-"""Methods of pipelines that encode prompts."""
+PRIOR_ENCODER = "_encode_prior_prompt"
+ENCODERS = ("encode_prompt", "_encode_prompt", PRIOR_ENCODER)
+"""Methods of pipelines that encode prompts, the last one for another model than the denoiser."""
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
