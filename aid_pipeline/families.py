@@ -47,8 +47,9 @@ IMAGE_SLOTS = {
 DENOISERS = ("unet", "transformer", "decoder", "prior")
 """Where pipelines have the module that denoises."""
 
-ENCODERS = ("encode_prompt", "_encode_prompt", "_encode_prior_prompt")
-"""Methods of pipelines that encode prompts."""
+PRIOR_ENCODER = "_encode_prior_prompt"
+ENCODERS = ("encode_prompt", "_encode_prompt", PRIOR_ENCODER)
+"""Methods of pipelines that encode prompts, the last one for another model than the denoiser."""
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
