@@ -34,7 +34,7 @@ class AIDConfig:
     )
     fuse_self: bool = field(default=True, metadata={"help": "Frames also attend to themselves."})
     warmup: float = field(default=0.5, metadata={"help": "Share of the steps with interpolated attention, 0 to 1."})
-    impl: str = field(default="auto", metadata={"help": "auto, triton, sdpa or reference; see `aid info`."})
+    impl: str = field(default="auto", metadata={"help": "auto, triton, hopper, sdpa or reference; see `aid info`."})
 
     def __post_init__(self) -> None:
         from aid_kernels import IMPLEMENTATIONS  # loads torch
