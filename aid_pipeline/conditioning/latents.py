@@ -124,13 +124,14 @@ class FrameNoise:
             others = self._generators(self.seeds[1])
             places = {id(generator): frame for frame, generator in enumerate(generators)}
             drawn: list[int] = []
+            packed = self.given is not None and self.given.ndim == 3 and packs_latents(pipe)
 
             def draw(func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
                 frame = places[id(kwargs["generator"])]
                 drawn.append(frame)
-                if self.given is not None:
+                if self.given is not None and not packed:
                     like = func(*args, **kwargs | {"generator": None, "device": "meta"})
-                    return self._given(pipe, like, call.arguments)[frame : frame + 1].reshape(like.shape).to(like.dtype)
+                    return self._given(like.shape, call.arguments)[frame : frame + 1].reshape(like.shape).to(like.dtype)
                 first, last = (func(*args, **kwargs | {"generator": g[frame]}) for g in (generators, others))
                 return slerp(first[0], last[0], self.coefficients[frame : frame + 1])
 
@@ -140,28 +141,29 @@ class FrameNoise:
                 raise LatentsError(
                     f"{type(pipe).__name__} draws no noise for its frames; it takes no latents or two seeds"
                 )
+            if packed:  # as the pipeline packs them, it also takes them
+                latents = made[0] if isinstance(made, tuple) else made
+                call.arguments["latents"] = self._given(latents[:1].shape, call.arguments).to(latents)
+                made = stock(*call.args, **call.kwargs)
             return made
 
         return prepare
 
-    def _given(self, pipe: Any, like: Tensor, call: dict[str, Any]) -> Tensor:
-        """All m frames' noise from what was given, unpacked.
+    def _given(self, shape: torch.Size, call: dict[str, Any]) -> Tensor:
+        """All m frames' noise from what was given.
 
         Args:
-            like: what the pipeline draws for one frame, on the meta device.
+            shape: of what the pipeline draws, or packs, for one frame.
             call: arguments of its method.
         """
-        m = len(self.coefficients)
-        assert self.given is not None
-        given = self.given
+        m, given = len(self.coefficients), self.given
+        assert given is not None
         height, width = call.get("height"), call.get("width")
-        wanted = _without_ones(like.shape)
-        if given.ndim == 3 and len(wanted) > 2 and packs_latents(pipe):
-            given = pipe._unpack_latents(given, height, width, pipe.vae_scale_factor)
+        wanted = _without_ones(shape)
         if given.shape[0] not in (2, m) or _without_ones(given.shape[1:]) != wanted:
             expected = " or ".join(str((rows, *wanted)) for rows in dict.fromkeys((2, m)))
             size = f" at {height}x{width}" if height and width else ""
-            raise LatentsError(f"latents must have shape {expected}{size}; got {tuple(self.given.shape)}")
+            raise LatentsError(f"latents must have shape {expected}{size}; got {tuple(given.shape)}")
         return given if given.shape[0] == m else slerp(given[0], given[1], self.coefficients)
 
 
