@@ -75,6 +75,8 @@ def cases(quick: bool) -> list[PeerCase]:
     chosen += [replace(case, dtype=dtype, peers=FUSED) for dtype in ("bfloat16", "float16") for case in both]
     chosen += [replace(case, query_length=256, key_length=256, head_dim=160) for case in both]
     chosen += [replace(case, key_length=77) for case in both]
+    chosen += [replace(case, key_length=77, dtype="bfloat16", peers=FUSED) for case in both]
+    chosen += [replace(case, key_length=77, transposed=True, peers=FUSED) for case in both]
     return chosen
 
 

@@ -33,12 +33,15 @@ MAX_ROWS = {"cuda": 65535}
 aten = torch.ops.aten
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, length: int | None = None
+) -> tuple[Tensor, Tensor]:
     """softmax(scale Q K^T) V and the natural log-sum-exp L of its logits, as equation (11) of the README reads it.
 
     Args:
         query: (B, H, Sq, D); key, value: (B, H, S, D), all of one dtype.
         mask: (B, S) bool, True = may be attended to.
+        length: without a mask, how many keys there are; those behind them are padding, finite, and weigh nothing.
 
     Returns:
         (B, H, Sq, D) in the dtype of `query` or wider, and (B, H, Sq) in float32 or wider. Nothing visible: 0 and -inf.
@@ -53,11 +56,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
         pieces = [slice(start, start + limit) for start in range(0, query.shape[0], limit)]
         masks = [None if mask is None else mask[rows] for rows in pieces]
         parts = [
-            attend(query[rows], key[rows], value[rows], seen, scale) for rows, seen in zip(pieces, masks, strict=True)
+            attend(query[rows], key[rows], value[rows], seen, scale, length)
+            for rows, seen in zip(pieces, masks, strict=True)
         ]
         return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
     key, value = (_unit_last(without_hidden(part, mask)) for part in (key, value))
-    bias = None if mask is None else _bias(mask, query)
+    bias = _padding_bias(query, key, length) if mask is None else _bias(mask, query)
     name = log_sum_exp_op(query, key, value, bias)
     out, lse = _OPS[name](query, key, value, bias, scale)
     if mask is not None:
@@ -97,6 +101,16 @@ def _bias(mask: Tensor, query: Tensor) -> Tensor:
     bias = torch.zeros(batch, 1, 1, padded, dtype=query.dtype, device=query.device)[..., :length]
     bias.masked_fill_(~mask[:, None, None, :], -torch.inf)
     return bias.expand(batch, query.shape[1], query.shape[2], length)
+
+
+def _padding_bias(query: Tensor, key: Tensor, length: int | None) -> Tensor | None:
+    """-inf behind the first `length` keys, (B, H, Sq, S) without a copy; None where there is no padding."""
+    keys = key.shape[2]
+    if length is None or length == keys:
+        return None
+    bias = torch.zeros(keys, dtype=query.dtype, device=query.device)
+    bias[length:] = -torch.inf
+    return bias.expand(*query.shape[:3], keys)
 
 
 def _unit_last(part: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ...plan import Term
 from ..hidden import mixable
 from ..inputs import AttentionInputs
 from ..layout import empty_output
+from ..tuning.routes import padded_length
 from .log_sum_exp_ops import attend
 
 # a few heads at a time, so that partial results stay small beside the output; but enough work to keep a device busy
@@ -84,6 +85,7 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
     query, key, value, bank_key, bank_value, key_mask, bank_mask, plan, fuse_self, scale = inputs
     out = empty_output(query)
     active = plan.host_terms()
+    length = bank_key.shape[2] + key.shape[2] * fuse_self
     groups = []
     for rows in _interpolated(active):
         shared = _shared_sources(active[rows])
@@ -97,9 +99,10 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
             mask = None if key_mask is None else key_mask[rows]
             out[rows, heads] = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)[0]
         for rows, weights, shared, mask in groups:
-            keys = _joined(key[rows, heads], bank_key[:, heads], bank_mask, weights, shared, fuse_self)
-            values = _joined(value[rows, heads], bank_value[:, heads], bank_mask, weights, shared, fuse_self)
-            out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale)[0]
+            padded = length if mask is not None else padded_length(query, length)
+            keys = _joined(key[rows, heads], bank_key[:, heads], bank_mask, weights, shared, fuse_self, padded)
+            values = _joined(value[rows, heads], bank_value[:, heads], bank_mask, weights, shared, fuse_self, padded)
+            out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale, length)[0]
 
     for heads in _pieces(query, key.shape[2] + bank_key.shape[2]):
         fill(heads)
@@ -127,12 +130,15 @@ def _joined(
     weights: Tensor,
     shared: list[Shared],
     fuse_self: bool,
+    padded: int,
 ) -> Tensor:
-    """Mixed bank entries, then the rows' own: (n, H, Sk, D) and (E, H, Ss, D), weights (n, J) -> (n, H, Ss + Sk, D)."""
+    """Mixed bank entries, the rows' own, zeros: (n, H, Sk, D), (E, H, Ss, D), weights (n, J) -> (n, H, padded, D)."""
     rows, heads, length, head_dim = own.shape
     source_length = source.shape[2]
     total = source_length + length * fuse_self
-    joined = torch.empty(rows, heads, total, head_dim, dtype=own.dtype, device=own.device)
+    joined = torch.empty(rows, heads, padded, head_dim, dtype=own.dtype, device=own.device)
+    if padded > total:
+        joined[:, :, total:] = 0
     wide = torch.promote_types(own.dtype, torch.float32)
     front = joined[:, :, :source_length]
     mixed = front if own.dtype == wide else torch.empty_like(front, dtype=wide)
@@ -143,7 +149,7 @@ def _joined(
     if mixed is not front:
         front.copy_(mixed)
     if fuse_self:
-        joined[:, :, source_length:] = own
+        joined[:, :, source_length:total] = own
     return joined
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...plan import Term
 from ..inputs import AttentionInputs
 from ..layout import empty_output
+from ..tuning.routes import padded_length
 from .log_sum_exp_ops import attend
 
 
@@ -23,17 +24,19 @@ def outer_attention(inputs: AttentionInputs) -> Tensor:
     if not query.numel():
         return out
     wide = torch.promote_types(query.dtype, torch.float32)
+    length = bank_key.shape[2] + key.shape[2] * fuse_self
+    padded = padded_length(query, length)
     for rows, terms in _runs(plan.host_terms()):
         if not terms:
             out[rows] = attend(query[rows], key[rows], value[rows], None, scale)[0]
             continue
         total: Tensor | None = None
         for slot, source, _ in terms:
-            keys = _concatenated(bank_key[source], key[rows], fuse_self)
-            values = _concatenated(bank_value[source], value[rows], fuse_self)
-            part = attend(query[rows], keys, values, None, scale)[0].to(wide)
+            keys = _concatenated(bank_key[source], key[rows], fuse_self, padded)
+            values = _concatenated(bank_value[source], value[rows], fuse_self, padded)
+            part = attend(query[rows], keys, values, None, scale, length)[0].to(wide)
             weights = plan.weights[rows, slot, None, None, None].to(wide)
-            total = part * weights if total is None else total.addcmul_(part, weights)
+            total = part.mul_(weights) if total is None else total.addcmul_(part, weights)
         assert total is not None
         out[rows] = total
     return out
@@ -54,7 +57,9 @@ def _places(terms: list[Term]) -> list[tuple[int, int]]:
     return [(slot, source) for slot, source, _ in terms]
 
 
-def _concatenated(source: Tensor, own: Tensor, fuse_self: bool) -> Tensor:
-    """A bank entry (H, Ss, D) in front of the rows' own (n, H, Sk, D); without `fuse_self` the entry alone."""
+def _concatenated(source: Tensor, own: Tensor, fuse_self: bool, padded: int) -> Tensor:
+    """A bank entry (H, Ss, D), the rows' own (n, H, Sk, D) where fused, and zeros: (n, H, padded, D)."""
     source = source.expand(own.shape[0], *source.shape)
-    return torch.cat([source, own], dim=2) if fuse_self else source
+    parts = [source, own] if fuse_self else [source]
+    zeros = own.new_zeros(()).expand(*own.shape[:2], padded - sum(part.shape[2] for part in parts), own.shape[3])
+    return torch.cat([*parts, zeros], dim=2)

@@ -85,7 +85,7 @@ def test_every_committed_result_names_the_files_of_its_kind(name: str) -> None:
 
 
 DECISIVE = [
-    ("cpu/operator.json", "aid_kernels/interpolated_attention/tuning/routes.py", "FEW_KEYS = 0", "FEW_KEYS = 4096"),
+    ("cpu/operator.json", "aid_kernels/interpolated_attention/tuning/routes.py", "FEW_KEYS = 80", "FEW_KEYS = 4096"),
     ("cpu/operator.json", "aid_kernels/plan/construction.py", "[1 - t, t]", "[t, 1 - t]"),
     ("cpu/sequence.json", "aid_pipeline/config.py", "round(self.warmup * num_steps)", "0"),
     ("cpu/sequence.json", "aid_pipeline/spec.py", "DEFAULT_GUIDANCE = 5.0", "DEFAULT_GUIDANCE = 6.0"),
