@@ -55,11 +55,16 @@ def _shapes_of(model: str, dtype: str) -> list[Shape]:
     """
     from aid_kernels.doctor import Shape
 
+    from ..config import AIDConfig
     from ..interpolation import interpolate
     from ..models import load_model
 
     pipe = load_model(model, dtype=dtype)
-    sequence = interpolate(pipe, "a photo", "a drawing", frames=3, num_inference_steps=1, output_type="latent")
+    # a single step would be past the usual share of interpolated ones
+    sequence = interpolate(
+        pipe, "a photo", "a drawing", frames=3, config=AIDConfig(warmup=1.0), num_inference_steps=1,
+        output_type="latent",
+    )  # fmt: skip
     shapes: dict[tuple[int, ...], Shape] = {}
     for item in sequence.settings["choices"]:
         call, layers = item["call"], item["layers"]

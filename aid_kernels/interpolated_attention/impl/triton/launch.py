@@ -128,7 +128,8 @@ def lerp_launch(inputs: AttentionInputs, mixed: AttentionInputs) -> Launch:
             STRIDE_UNIT=unit,
             USE_INT64=needs_int64(LERP_BLOCK, *views.values()),
         ),
-        options=dict(num_warps=4, num_stages=1, enable_fp_fusion=True),
+        # with masks 4 warps spill a few bytes
+        options=dict(num_warps=8 if inputs.masked else 4, num_stages=1, enable_fp_fusion=True),
     )
 
 
