@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..config import AIDConfig
 from ..errors import BusyError, UnsupportedPipelineError
 from . import kv_bank
-from .batching import DenoiserCall, join_outputs
+from .batching import DenoiserCall, join_outputs, one_of_each
 from .chunking import Chunk, endpoint_rows, plan_chunks
 from .frames import Frames
 from .image_embeds import FrameImageEmbeds
@@ -149,7 +149,7 @@ class DenoiserHook:
         check_embedding_rows(arguments, call.batch)
         if not self._in_blocks and step > 0:
             self._in_blocks = check_latent_rows(call.sample, self._finder.rows)
-        start = self._find(arguments, first_step=step == 0)
+        start = self._find(arguments, call.batch, first_step=step == 0)
         if self._one_batch:
             check_step_caches(self._denoiser, self._chunk, call.batch, self._frames.endpoints is not None)
         if start is not None and self._images is not None:
@@ -177,11 +177,11 @@ class DenoiserHook:
             self._finder.check_found()
         return step
 
-    def _find(self, arguments: dict[str, Any], first_step: bool) -> int | None:
+    def _find(self, arguments: dict[str, Any], batch: int, first_step: bool) -> int | None:
         """The frames' first row; not looked for where attention is plain throughout and nobody asks."""
         if self._active_steps == 0 and self._images is None:
             return None
-        return self._finder.find(arguments.get("encoder_hidden_states"), first_step)
+        return self._finder.find(one_of_each(arguments.get("encoder_hidden_states"), batch), first_step)
 
     def _chunks_of(self, call: DenoiserCall, active: int | None) -> list[Chunk]:
         """The call's chunks; starts the call under way, with the endpoints' outputs where they are cached.
