@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import AIDError
 from ..families import POSITION_ARGUMENTS
+from .row_groups import repeats_of
 
 
 @dataclass(frozen=True)
@@ -59,25 +60,13 @@ class DenoiserCall:
         return dataclasses.replace(self, kwargs=self.kwargs | {argument: changed})
 
 
-REPEATED_ARGUMENTS = ("encoder_hidden_states",)
-"""Arguments that may have k rows for each of the call's: a clip's prompt once for each of its images."""
-
-
-def one_of_each(embeds: Any, batch: int) -> Any:
-    """One row for each of a call's `batch` rows, of embeddings repeated k times for each; others as they are."""
-    if not isinstance(embeds, Tensor) or embeds.shape[0] <= batch or embeds.shape[0] % batch:
-        return embeds
-    return embeds[:: embeds.shape[0] // batch]
-
-
 def take_rows(value: Any, rows: Tensor | slice, batch: int, name: str = "") -> Any:
     """The same nested arguments with `rows` of every tensor whose first dimension is the batch; the rest as it is."""
     if name in POSITION_ARGUMENTS:
         return value
     if isinstance(value, Tensor):
-        if name in REPEATED_ARGUMENTS and value.shape[0] > batch and value.shape[0] % batch == 0:
-            groups = value.unflatten(0, (batch, -1))
-            return take_rows(groups, rows, batch).flatten(0, 1)
+        if (repeats := repeats_of(name, value, batch)) > 1:
+            return take_rows(value.unflatten(0, (batch, repeats)), rows, batch).flatten(0, 1)
         if value.ndim == 0 or value.shape[0] != batch:
             return value
         return value[rows] if isinstance(rows, slice) else value.index_select(0, rows.to(value.device))

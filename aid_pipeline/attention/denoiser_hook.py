@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from ..config import AIDConfig
 from ..errors import BusyError, UnsupportedPipelineError
 from . import kv_bank
-from .batching import DenoiserCall, join_outputs, one_of_each
+from .batching import DenoiserCall, join_outputs
 from .chunking import Chunk, endpoint_rows, plan_chunks
 from .frames import Frames
 from .image_embeds import FrameImageEmbeds
 from .masks import MaskChecker
 from .memory import auto_chunk, measure_row
 from .row_checks import check_embedding_rows, check_latent_rows
+from .row_groups import one_of_each
 from .row_matching import FrameFinder
 from .state import AttentionContext, DenoiserState
 from .step_caches import check_step_caches, step_caches
