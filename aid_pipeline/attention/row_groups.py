@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-
 REPEATED_ARGUMENTS = ("encoder_hidden_states",)
 """Arguments that may have k rows for each of the call's: a clip's prompt once for each of its images."""
 
