@@ -63,9 +63,10 @@ def test_layers_without_a_softmax_are_named_as_plain():
     assert "  transformer_blocks.1.attn2: sdpa" in report.splitlines()
 
 
-def test_unconditional_rows_that_see_nothing_stay_stock():
-    """As Kandinsky 3's, whose additive mask then is the same for all keys: attention to all of them."""
-    bare = BARE["sana"]
+@pytest.mark.parametrize("name", ["kandinsky3", "sana"])
+def test_unconditional_rows_that_see_nothing_stay_stock(name):
+    """Their additive mask is then the same for all keys: attention to all of them."""
+    bare = BARE[name]
     model, call = bare.fresh(), bare.call(2 * len(COEFFICIENTS), tokens=9)
     call["encoder_attention_mask"][: len(COEFFICIENTS)] = 0
     plain = run(model, call)

@@ -103,6 +103,13 @@ def motion_unet() -> nn.Module:
     )  # fmt: skip
 
 
+def kandinsky3() -> nn.Module:
+    return diffusers.Kandinsky3UNet(
+        in_channels=4, time_embedding_dim=8, groups=2, attention_head_dim=4, layers_per_block=3,
+        block_out_channels=(16, 32), cross_attention_dim=8, encoder_hid_dim=WIDTH,
+    )  # fmt: skip
+
+
 BARE = {
     # a 0/1 product of masks that is added to the logits
     "chroma": BareDenoiser(
@@ -121,6 +128,10 @@ BARE = {
     "video_unet": BareDenoiser(video_unet, (4, 3, 4, 4), argument="sample"),
     # the same with every prompt once for each image of its clip
     "motion_unet": BareDenoiser(motion_unet, (4, 3, 4, 4), argument="sample", repeats=3),
+    # text is pooled by attention too; heads of 4 channels
+    "kandinsky3": BareDenoiser(
+        kandinsky3, (4, 8, 8), masks=lambda visible: {"encoder_attention_mask": visible.double()}, argument="sample"
+    ),
     # heads of 4 channels, and of 8
     "small_heads": BareDenoiser(
         lambda: unet(attention_head_dim=4, cross_attention_dim=WIDTH), (4, 4, 4), argument="sample"
