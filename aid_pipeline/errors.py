@@ -16,7 +16,7 @@ class UnsupportedPipelineError(AIDError):
 
 
 class UnsupportedAttentionError(AIDError):
-    """An attention call asks for what the operator does not do (causal, dropout, grouped queries, a general mask)."""
+    """An attention call asks for what the operator does not do (causal, dropout, grouped queries, a misfit mask)."""
 
 
 class RowsError(AIDError):

@@ -44,13 +44,16 @@ IMAGE_SLOTS = {
 }
 """By the class of diffusers that loads a denoiser's IP-Adapter."""
 
+DENOISERS = ("unet", "transformer", "decoder", "prior")
+"""Where pipelines have the module that denoises."""
+
 PRIOR_ENCODER = "_encode_prior_prompt"
 ENCODERS = ("encode_prompt", "_encode_prompt", PRIOR_ENCODER)
 """Methods of pipelines that encode prompts, the last one for another model than the denoiser."""
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
-    """The module that denoises: `unet` or `transformer` of a pipeline, or the module itself; never a compiled wrapper.
+    """The module that denoises: `unet`, `transformer`, ... of a pipeline, or the module itself; no compiled wrapper.
 
     Raises:
         UnsupportedPipelineError: neither, two of them, or a pipeline of the PAG kind.
@@ -62,8 +65,8 @@ def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
         )
     denoiser = pipe_or_denoiser
     if not isinstance(denoiser, nn.Module):
-        unet = getattr(pipe_or_denoiser, "unet", None)
-        denoiser = unet if unet is not None else getattr(pipe_or_denoiser, "transformer", None)
+        parts = (getattr(pipe_or_denoiser, name, None) for name in DENOISERS)
+        denoiser = next((part for part in parts if part is not None), None)
     if getattr(pipe_or_denoiser, "transformer_2", None) is not None and denoiser is not pipe_or_denoiser:
         raise UnsupportedPipelineError(f"{kind} has two denoisers that share the steps, which is not supported")
     if not isinstance(denoiser, nn.Module):
@@ -78,11 +81,15 @@ def encoders_of(pipe: Any) -> list[str]:
 
 def check_encoder(pipe: Any) -> None:
     """Raise UnsupportedPipelineError for a pipeline without a method that encodes prompts."""
-    if not encoders_of(pipe):
+    if not (encoders_of(pipe) or is_combined(pipe)):
         raise UnsupportedPipelineError(
             f"{type(pipe).__name__} has no encode_prompt to interpolate between texts with; encode them yourself and "
             "use `with aid(...)`"
         )
+
+
+def _encoder_parameters(pipe: Any) -> Any:
+    return inspect.signature(getattr(pipe, encoders_of(pipe)[0])).parameters
 
 
 def rows_per_frame(pipe: Any, guidance_scale: float) -> int:
@@ -90,7 +97,7 @@ def rows_per_frame(pipe: Any, guidance_scale: float) -> int:
 
     Where `encode_prompt` takes no negative prompt, both are called apart.
     """
-    if "negative_prompt" not in inspect.signature(getattr(pipe, encoders_of(pipe)[0])).parameters:
+    if not is_combined(pipe) and "negative_prompt" not in _encoder_parameters(pipe):
         return 1
     own = copy.copy(pipe)
     vars(own)["_guidance_scale"] = guidance_scale
@@ -120,6 +127,35 @@ def image_slot(denoiser: nn.Module) -> ImageSlot:
         if cls.__name__ in IMAGE_SLOTS:
             return IMAGE_SLOTS[cls.__name__]
     raise UnsupportedPipelineError(f"{type(denoiser).__name__} takes no image embeddings; leave image_embeds out")
+
+
+# ---------------------------------------------------------------- combined pipelines
+
+
+def is_combined(pipe: Any) -> bool:
+    """Whether it is made of two pipelines: a prior, and a decoder of the prior's image embeddings."""
+    return all(hasattr(pipe, part) for part in ("prior_pipe", "decoder_pipe"))
+
+
+def makes_vectors(prior_pipe: Any) -> bool:
+    """Whether a prior denoises one vector, not the latents of an image."""
+    return type(getattr(prior_pipe, "prior", None)).__name__ == "PriorTransformer"
+
+
+# ---------------------------------------------------------------- clips
+
+
+def generates_clips(pipe: Any) -> bool:
+    """Whether the stock call returns a clip for every prompt, not an image."""
+    arguments = inspect.signature(pipe.__call__).parameters
+    one_image = "num_images_per_prompt" in arguments and "num_frames" not in arguments  # of a video model
+    return getattr(pipe, "video_processor", None) is not None and not one_image
+
+
+def check_images(pipe: Any, what: str) -> None:
+    """Raise UnsupportedPipelineError for a pipeline whose frames are clips, where `what` compares images."""
+    if generates_clips(pipe):
+        raise UnsupportedPipelineError(f"{what} compares images, but every frame of {type(pipe).__name__} is a clip")
 
 
 # ---------------------------------------------------------------- latents

@@ -23,11 +23,17 @@ from .conditioning.prompts import warn_if_prompts_equal
 from .conditioning.replay import Encodings, check_replay
 from .config import AIDConfig
 from .errors import BusyError, FrameWarning
-from .families import check_encoder, find_denoiser, rows_per_frame
+from .families import check_encoder, check_images, find_denoiser, rows_per_frame
 from .io.provenance import settings
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
-from .sampling.stock_arguments import check_image_prompts, check_size, check_stock_arguments, stock_parameters
+from .sampling.stock_arguments import (
+    check_image_prompts,
+    check_size,
+    check_stock_arguments,
+    stock_parameters,
+    with_clip_length,
+)
 from .sampling.stock_call import Progress
 from .selection import Selection
 from .selection.run import select_frames
@@ -63,7 +69,9 @@ def interpolate(
     the pipeline alone generates from their prompt and seed.
 
     Args:
-        pipe: a pipeline for images with `encode_prompt`, whose text reaches the denoiser as embeddings of each prompt.
+        pipe: a pipeline for images with `encode_prompt`, whose text reaches the denoiser as embeddings of each prompt;
+            or one for videos, whose frames here are clips: the first and the last what it alone generates, each
+            interior one a clip between them.
         prompt_a, prompt_b: what the first and the last frame show.
         frames: m >= 2, both endpoints included; by default as many as there are numbers in `coefficients`, else 7.
         config: how to interpolate; None means `AIDConfig()`.
@@ -169,7 +177,7 @@ def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
         seeds=spec.seeds(),
         latents=spec.latents,
         chunk=spec.chunk,
-        call=spec.stock_call(),
+        call=with_clip_length(pipe, spec.stock_call()),
         output_type=spec.output_type,
     )
 
@@ -183,7 +191,7 @@ def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBu
 def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> None:
     """Check what depends on the pipeline."""
     warn_if_prompts_equal(spec.prompts())
-    denoiser, stock = find_denoiser(pipe), dict(spec.stock)
+    denoiser, stock = find_denoiser(pipe), with_clip_length(pipe, dict(spec.stock))
     check_encoder(pipe)
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
@@ -192,6 +200,8 @@ def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> None:
     check_replay(pipe, spec.prompts(), scale, stock)
     rows = rows_per_frame(pipe, spec.guidance_scale)
     check_image_prompts(pipe, stock, rows)
+    if spec.select is not None:
+        check_images(pipe, "select")
     dynamic = spec.select is not None and spec.select.method == "dynamic"
     check_step_caches(denoiser, spec.chunk, rows * spec.frames, dynamic)
 

@@ -244,7 +244,7 @@ def _check_stock(stock: Any, own: set[str]) -> None:
     Raises:
         ArgumentError: no mapping, a name that is not the stock call's to give, NaN or infinity.
     """
-    from .sampling.stock_arguments import SET_HERE
+    from .sampling.stock_arguments import ONE_PER_PROMPT, SET_HERE
 
     if not isinstance(stock, Mapping):
         raise ArgumentError(f'stock must be arguments of the stock call by name, such as {{"eta": 0.5}}, got {stock!r}')
@@ -253,7 +253,7 @@ def _check_stock(stock: Any, own: set[str]) -> None:
             raise ArgumentError(f'stock takes names of arguments, such as "eta", got {name!r}')
         if name in own:
             raise ArgumentError(f"stock is for arguments of the pipeline, got {name}={value!r}; pass {name} by itself")
-        if name in SET_HERE and not (name == "num_images_per_prompt" and value == 1):
+        if name in SET_HERE and not (name in ONE_PER_PROMPT and value == 1):
             raise ArgumentError(f"interpolate sets {name} itself, got {value!r}; {SET_HERE[name]}")
         _check_finite(name, value)
 

@@ -49,6 +49,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "interpolated_attention.tuning",
         "interpolated_attention.checks",
         "interpolated_attention.inputs interpolated_attention.layout interpolated_attention.hidden",
+        "interpolated_attention.biases",
         "plan",
         "constants version",
     ),

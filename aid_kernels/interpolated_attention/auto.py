@@ -65,7 +65,8 @@ def automatic(mode: str, inputs: AttentionInputs, needs_grad: bool, *, running: 
     """
     bucket = bucket_of(mode, inputs)
     reasons = triton_unsupported_reasons(inputs, needs_grad)
-    prescribed = replayed(bucket)
+    # masks with a query axis are not recorded: their bucket is that of masks of keys, which the kernel may serve
+    prescribed = None if inputs.by_query else replayed(bucket)
     if prescribed is not None:
         if not (reasons and prescribed.implementation == "triton"):
             return Settled(prescribed, "the choice of the recorded sequence")

@@ -71,7 +71,7 @@ def run(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool) -> Tens
     """Select an implementation, log the choice, and call it; errors as `select`."""
     settled = select(mode, inputs, impl, needs_grad, running=True)
     log_choice(mode, inputs, settled.choice, settled.reason)
-    if is_recording():
+    if is_recording() and not inputs.by_query:  # one implementation serves those, by rule
         note(bucket_of(mode, inputs), settled.choice)
     return run_choice(mode, settled.choice, inputs)
 

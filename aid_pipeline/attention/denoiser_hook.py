@@ -35,7 +35,7 @@ from .step_counter import StepCounter
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-TIMESTEPS = ("timestep", "timesteps", "t", "timestep_ratio")
+TIMESTEPS = ("timestep", "timesteps", "t", "timestep_ratio", "r")
 """What denoisers call the timestep."""
 
 
@@ -170,7 +170,7 @@ class DenoiserHook:
             call = self._images.inject(call, start)
         active = start if step < self._active_steps else None
         if active is not None:
-            self._masks.check(arguments)
+            self._state.biased = self._masks.check(arguments, slice(active, active + self._finder.rows))
         if self._chunk == "auto":
             self._chunk = call.batch if self._one_batch else self._rows_that_fit(call)
         return self._chunks_of(call, active), call
@@ -244,7 +244,7 @@ class DenoiserHook:
         device = call.device
         if device.type != "cuda":
             return auto_chunk(call.batch, device)
-        one = Chunk(slice(0, 1), 1, replace(self._base, saved_rows=1))
+        one = Chunk(slice(0, 1), 1, replace(self._base, rows=1, saved_rows=1))
 
         def run_one() -> None:
             part = self._start(one, call)

@@ -62,7 +62,7 @@ class Frames:
         num_frames = len(self.plan)
         embeds = self.embeddings()
         tensors = isinstance(embeds, list | tuple) and all(isinstance(row, Tensor) for row in embeds)
-        if not (isinstance(embeds, Tensor) or tensors) or any(row.ndim < 2 for row in embeds):
+        if not (isinstance(embeds, Tensor) or tensors) or any(row.ndim < 1 for row in embeds):
             shape = getattr(embeds, "shape", type(embeds).__name__)
             raise ConfigError(
                 f"prompt_embeds must be a tensor (frames, tokens, channels), or one of each frame, got {shape}"

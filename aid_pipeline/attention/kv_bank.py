@@ -16,7 +16,7 @@ from ..errors import RowsError
 
 @dataclass
 class EndpointKV:
-    """Keys, values (E, H, Sk, D) and visible keys (E, Sk) of the endpoints, for one attention call of one layer."""
+    """Keys, values (E, H, Sk, D) and mask (`masks.operator_mask`) of the endpoints, for one call of a layer."""
 
     key: Tensor
     value: Tensor
@@ -38,6 +38,7 @@ class LayerCache:
         saved: the endpoints' keys and values of each of those calls, from the current chunk.
         bank: likewise, from all chunks of this step so far.
         served: implementation and reason of each of those calls, as first seen, for the report.
+        plain: why calls of this layer were left plain, if any were, for the report.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LayerCache:
     saved: list[EndpointKV] = field(default_factory=list)
     bank: list[EndpointKV] = field(default_factory=list)
     served: list[Explanation] = field(default_factory=list)
+    plain: str | None = None
 
     def enter(self) -> None:
         """The layer's processor starts."""
@@ -56,6 +58,11 @@ class LayerCache:
         # copies: a view would keep the keys and values of all rows of this chunk, or all of a fused projection
         saved_mask = None if mask is None else mask[:rows].clone()
         self.saved.append(EndpointKV(key[:rows].clone(), value[:rows].clone(), saved_mask))
+
+    def leave_plain(self, why: str) -> None:
+        """A call of this layer is left to stock attention."""
+        if not torch.compiler.is_compiling():
+            self.plain = why
 
     def load(self, call: int) -> EndpointKV:
         """The endpoints' keys and values of an attention call.
@@ -88,7 +95,9 @@ def clear(layers: Iterable[LayerCache]) -> None:
 
 def bank_bytes(layers: Iterable[LayerCache]) -> int:
     """Memory that the banks hold on to."""
-    return sum(part.nbytes for layer in layers for entry in layer.bank for part in (entry.key, entry.value))
+    entries = [entry for layer in layers for entry in layer.bank]
+    masks = sum(entry.mask.nbytes for entry in entries if entry.mask is not None and entry.mask.ndim == 4)
+    return masks + sum(part.nbytes for entry in entries for part in (entry.key, entry.value))
 
 
 def _join(old: EndpointKV, new: EndpointKV) -> EndpointKV:

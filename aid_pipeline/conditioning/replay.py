@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..errors import ArgumentError, PromptError, UnsupportedPipelineError
-from ..families import PRIOR_ENCODER, encoders_of
+from ..families import PRIOR_ENCODER, encoders_of, is_combined
 from .mixing import FrameRows, Mixer, TextShares
 from .prompts import ENCODER_TEXTS, Prompts, check_lengths
 
@@ -237,11 +237,13 @@ def check_replay(pipe: Any, prompts: Prompts, guidance_scale: float | None, stoc
         PromptError: a negative prompt for a pipeline without one, or a prompt longer than every encoder reads.
         ArgumentError: a guidance scale that the stock call does not take, true CFG without a negative prompt, or a text
             for one encoder that is none.
-        UnsupportedPipelineError: a pipeline that makes no images.
+        UnsupportedPipelineError: a pipeline that makes neither images nor clips.
     """
     parameters, name = inspect.signature(pipe.__call__).parameters, type(pipe).__name__
-    if getattr(pipe, "image_processor", None) is None:
-        raise UnsupportedPipelineError(f"{name} has no image_processor: only pipelines for images are supported")
+    processors = (getattr(pipe, processor, None) for processor in ("image_processor", "video_processor"))
+    visual = is_combined(pipe) or not parameters.keys().isdisjoint({"height", "image"})  # some process images by hand
+    if not visual and all(processor is None for processor in processors):
+        raise UnsupportedPipelineError(f"{name} has no image_processor and no video_processor: it makes no images")
     if "prompt" not in parameters:
         raise UnsupportedPipelineError(f"{name} takes no prompt")
     if prompts.negatives is not None and "negative_prompt" not in parameters:

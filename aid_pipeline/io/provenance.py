@@ -25,8 +25,9 @@ def model_identity(pipe: Any) -> dict[str, Any]:
         **locate(name),
         "pipeline": type(pipe).__name__,
         "dtype": str(pipe.dtype).removeprefix("torch."),
-        "scheduler": scheduler
-        and {"class": type(scheduler).__name__, "config": recorded_arguments(dict(scheduler.config))[0]},
+        "scheduler": None
+        if scheduler is None  # not by its length, which some compute
+        else {"class": type(scheduler).__name__, "config": recorded_arguments(dict(scheduler.config))[0]},
         "adapters": adapters,
         "weights": weights_digests(pipe),
     }

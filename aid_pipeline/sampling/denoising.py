@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from aid_kernels import CallBucket, InterpolationPlan
@@ -17,16 +18,21 @@ from ..attention.endpoint_cache import EndpointCache
 from ..attention.frames import Frames
 from ..conditioning.latents import FrameNoise, image_of_each_frame
 from ..conditioning.prompts import Prompts
-from ..conditioning.replay import REFUSALS, Encodings, Replay
+from ..conditioning.replay import Encodings, Replay
 from ..config import AIDConfig
-from ..errors import AIDError, ArgumentError
-from ..families import find_denoiser
+from ..errors import UnsupportedPipelineError
+from ..families import find_denoiser, generates_clips, is_combined
+from .calling import UnequalNoiseError, call_stock
+from .clip_decoding import decode_each_clip
+from .clip_inputs import visual_inputs
+from .outputs import frames_of, images_of
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
 from .step_callback import with_frame_rows
 from .stock_arguments import stock_parameters
 from .stock_call import CallMonitor, Progress, private_copy
+from .sub_pipelines import Prior, check_combined, combined_copy, joined_calls, vectors_of
 
 
 @dataclass(frozen=True)
@@ -90,21 +96,30 @@ class Denoising:
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
-        run = _SamplingRun(self, coefficients, progress, cache)
-        call, monitor = run.arguments(), run.monitor
-        try:
-            output = run.pipe(**call)
-        except REFUSALS as error:
-            if monitor.started or isinstance(error, AIDError):
-                raise
-            raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
-        if self.output_type == "latent":
-            monitor.check_finite(output.images)
+
+        def make_run(inputs: Mapping[str, Any]) -> _SamplingRun | _CombinedRun:
+            if cache is not None and not cache.filled:
+                cache.clear()  # of a form of the inputs that the pipeline did not take
+            made = _CombinedRun if is_combined(self.pipe) else _SamplingRun
+            return made(replace(self, call=self.call | dict(inputs)), coefficients, progress, cache)
+
+        run, output = call_stock(make_run, self.pipe, self.call, len(coefficients), self.output_type)
+        images, monitor = frames_of(output), run.monitor
+        if not monitor.started:
+            raise UnsupportedPipelineError(
+                f"{type(self.pipe).__name__} opens no progress bar of its own, by which its denoising loop is known, "
+                "so nothing was interpolated; use `with aid(...)` around its call"
+            )
+        if run.returns_arrays:
+            monitor.check_finite(torch.from_numpy(images))
+            images = images_of(images, self.output_type)
+        elif self.output_type == "latent":
+            monitor.check_finite(images)
         if cache is not None:
             cache.filled = True
         black = getattr(output, "nsfw_content_detected", None) or []
         return SampledFrames(
-            images=output.images,
+            images=images,
             denoise=monitor.ended - monitor.started,
             decode=time.perf_counter() - monitor.ended,
             report=run.report,
@@ -122,7 +137,12 @@ class _SamplingRun:
         pipe: the private copy.
         monitor: of the call.
         report, calls, chunk: of the handle, once the loop is over.
+
+    Args:
+        rows: what tells the frames' rows in a denoiser call; None means the prompts' embeddings.
     """
+
+    returns_arrays = False
 
     def __init__(
         self,
@@ -130,14 +150,20 @@ class _SamplingRun:
         coefficients: tuple[float, ...],
         progress: Progress | None,
         cache: EndpointCache | None,
+        rows: Callable[[], Tensor] | None = None,
     ) -> None:
         self.pipe = private_copy(denoising.pipe)
         self.report = ""
         self.calls: dict[str, list[CallBucket]] = {}
         self.chunk: int | None = None
-        self._denoising, self._coefficients, self._cache = denoising, coefficients, cache
+        self._denoising, self._coefficients, self._cache, self._rows = denoising, coefficients, cache, rows
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
+        self._generators: list[torch.Generator] = []
+        if generates_clips(denoising.pipe):
+            # a pipeline with a clip among its inputs may put a decoded one beside it, so that stays where it is
+            to_cpu = denoising.output_type in ("pil", "np") and not visual_inputs(denoising.call)
+            decode_each_clip(self.pipe, denoising.pipe, to_cpu)
         if getattr(self.pipe, "scheduler", None) is not None:
             share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
         self.monitor = CallMonitor(self._interpolating, progress)
@@ -151,19 +177,34 @@ class _SamplingRun:
         """Arguments of the stock call for these frames."""
         of, stock = self._denoising, self._denoising.pipe
         call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
-        call |= self._replay.arguments()
-        call |= {"generator": self._noise.generators(), "output_type": of.output_type}
-        if call.get("image") is not None and not self._noise.starts_from_noise(stock):
+        call |= self.shared_arguments() | {"output_type": of.output_type}
+        clips = generates_clips(stock)  # whose images and clips are `_call_with_inputs`'s
+        if not clips and call.get("image") is not None and not self._noise.starts_from_noise(stock):
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
         return with_frame_rows(call, len(self._coefficients), fixed_prompts=self._switch is not None)
+
+    def shared_arguments(self) -> dict[str, Any]:
+        """Every frame's text and generator."""
+        self._generators = self._noise.generators()
+        return {**self._replay.arguments(), "generator": self._generators}
+
+    def _check_noise(self) -> None:
+        """All frames' generators have drawn alike before the loop, or an input had noise for some frames alone."""
+        states = [generator.get_state() for generator in self._generators]
+        if any(not torch.equal(state, states[0]) for state in states):
+            raise UnequalNoiseError(
+                f"{type(self.pipe).__name__} adds noise to an input that is not one for each frame, so frames would "
+                "start from different noise"
+            )
 
     @contextmanager
     def _interpolating(self, steps: int) -> Iterator[None]:
         """Interpolation for the length of a loop of `steps` steps."""
-        of = self._denoising
+        self._check_noise()
+        of, rows = self._denoising, self._rows or self._replay.embeddings
         frames = Frames(
-            InterpolationPlan.sequence(self._coefficients, device=self._replay.embeddings()[0].device),
-            self._replay.embeddings,  # the stock call has them already
+            InterpolationPlan.sequence(self._coefficients, device=rows()[0].device),
+            rows,  # the stock call has them already
             denoiser_steps(self.pipe, steps),
             chunk=of.chunk,
             has_guide=of.prompts.guides is not None,
@@ -179,3 +220,56 @@ class _SamplingRun:
             self.report = handle.report()
             self.calls = handle.calls()
             self.chunk = handle.chunk
+
+
+class _CombinedRun:
+    """One stock call of a prior and a decoder, as `_SamplingRun`; see `sub_pipelines.py`."""
+
+    def __init__(
+        self,
+        denoising: Denoising,
+        coefficients: tuple[float, ...],
+        progress: Progress | None,
+        cache: EndpointCache | None,
+    ) -> None:
+        check_combined(denoising)
+        pipe, self._frames = denoising.pipe, len(coefficients)
+        self._denoising = denoising
+        self._prior: _SamplingRun | None = None
+        call = vectors_of(pipe.prior_pipe, coefficients, denoising.prompts.guides is not None)
+        if call is None:
+            self._prior = _SamplingRun(replace(denoising, pipe=pipe.prior_pipe), coefficients, None, None)
+            call = self._prior.pipe
+        prior = Prior(call)
+        self._decoder = _SamplingRun(
+            replace(denoising, pipe=pipe.decoder_pipe), coefficients, progress, cache, prior.rows
+        )
+        self.pipe, self.monitor = combined_copy(pipe, prior, self._decoder.pipe), self._decoder.monitor
+        self.returns_arrays = denoising.output_type != "latent"
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the stock call for these frames."""
+        of = self._denoising
+        call = {name: value for name, value in of.call.items() if name in stock_parameters(of.pipe)}
+        call |= self._decoder.shared_arguments()
+        for name in ("image", "mask_image"):
+            if call.get(name) is not None:
+                call[name] = image_of_each_frame(call[name], self._frames)
+        call["output_type"] = "np" if self.returns_arrays else "latent"  # what a decoder calls "pt" may be in [-1, 1]
+        return with_frame_rows(call, self._frames, fixed_prompts=False)
+
+    @property
+    def report(self) -> str:
+        """Of both parts' layers."""
+        prior = [] if self._prior is None else ["prior_pipe:", *self._prior.report.splitlines()]
+        return "\n".join([self._decoder.report, *prior])
+
+    @property
+    def calls(self) -> dict[str, list[CallBucket]]:
+        """Of both parts' layers."""
+        return joined_calls({} if self._prior is None else self._prior.calls, self._decoder.calls)
+
+    @property
+    def chunk(self) -> int | None:
+        """Of the decoder."""
+        return self._decoder.chunk

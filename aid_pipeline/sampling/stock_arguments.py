@@ -25,8 +25,13 @@ SET_HERE = {
     "negative_prompt_attention_mask": "use negative_prompt",
     "generator": "use seed",
     "num_images_per_prompt": "call again with another seed for another sequence",
+    "num_videos_per_prompt": "call again with another seed for another sequence",
     "return_dict": "the result is a Sequence",
 }
+
+
+ONE_PER_PROMPT = ("num_images_per_prompt", "num_videos_per_prompt")
+CLIP_LENGTHS = ("num_frames", "video_length", "frames")
 
 
 def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]) -> None:
@@ -45,7 +50,7 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
     parameters = inspect.signature(pipe.__call__).parameters
     for name, value in stock.items():
         if name in SET_HERE:
-            if name == "num_images_per_prompt" and value == 1:
+            if name in ONE_PER_PROMPT and value == 1:
                 continue
             raise ArgumentError(f"interpolate sets {name} itself; {SET_HERE[name]}")
         if name not in taken:
@@ -56,6 +61,18 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
         number = isinstance(default, int | float) and not isinstance(default, bool)
         if number and (isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))):
             raise ArgumentError(f"{name} must be a finite number, got {value!r}")
+
+
+def with_clip_length(pipe: Any, call: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the stock call with `num_frames`, the images of a clip, under the name that the pipeline has for it.
+
+    Sana's is `frames`, which `interpolate` has for the number of clips.
+    """
+    taken = stock_parameters(pipe)
+    own = next((name for name in CLIP_LENGTHS if name in taken), None)
+    if "num_frames" not in call or own is None:
+        return call
+    return {own if name == "num_frames" else name: value for name, value in call.items()}
 
 
 def check_image_prompts(pipe: Any, stock: dict[str, Any], rows: int) -> None:

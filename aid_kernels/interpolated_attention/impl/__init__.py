@@ -2,5 +2,5 @@
 
 Each has ``outer_attention(inputs)`` and ``inner_attention(inputs)``, and none imports another. `sdpa_concatenated` and
 `log_sum_exp_ops` are two routes of `sdpa`. `triton` alone imports Triton, and only the call that needs it imports
-`triton`. Imports `inputs`, `layout`, `hidden`, `tuning`, `plan` and `constants`.
+`triton`. Imports `inputs`, `layout`, `hidden`, `biases`, `tuning`, `plan` and `constants`.
 """

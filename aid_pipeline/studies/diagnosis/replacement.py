@@ -21,7 +21,7 @@ from ...attention.processors import InterpolatedAttnProcessor
 from ...conditioning.replay import Replay
 from ...config import AIDConfig
 from ...errors import MetricsError, RowsError, UnsupportedPipelineError
-from ...families import find_denoiser, has_separate_cross_attention
+from ...families import check_images, find_denoiser, has_separate_cross_attention
 from ...interpolation import exclusive, prepare
 from ...sampling.stock_call import private_copy
 from ...spec import InterpolationSpec
@@ -63,6 +63,7 @@ def replaced_images(pipe: Any, spec: InterpolationSpec) -> Tensor:
             f"the study replaces self- and cross-attention apart, which {type(denoiser).__name__} does not have; use a "
             "Stable Diffusion 1.x, 2.x or XL model"
         )
+    check_images(pipe, "a diagnosis")
     denoising = prepare(pipe, spec)
     # every row but b's has a's text: cross-attention "from b" reads b's keys through the plan
     rows = [1 if name == "b" else 0 for name in ROWS]
