@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..errors import ArgumentError, LatentsError
-from ..families import packs_latents
 
 PARALLEL = 1 - 1e-6  # cosine above which sin(angle) is too small to divide by; lerp is then the same
 NOISE_METHODS = ("prepare_latents", "prepare_intermediate_images")
@@ -76,8 +75,8 @@ class FrameNoise:
     Args:
         coefficients: m of them.
         seeds: of the first and the last frame.
-        given: unscaled noise (2, C, h, w) of the endpoints or (m, C, h, w) of all frames, packed or not; None means
-            that it is drawn from the seeds.
+        given: unscaled noise (2, C, h, w) of the endpoints or (m, C, h, w) of all frames, packed or not, of clips with
+            their images in between; None means that it is drawn from the seeds.
     """
 
     coefficients: tuple[float, ...]
@@ -116,6 +115,8 @@ class FrameNoise:
         return [torch.Generator("cpu").manual_seed(seed) for _ in self.coefficients]
 
     def _wrap(self, pipe: Any, stock: Callable[..., Any]) -> Callable[..., Any]:
+        name = type(pipe).__name__
+
         def prepare(*args: Any, **kwargs: Any) -> Any:
             call = inspect.signature(stock).bind(*args, **kwargs)
             generators = call.arguments.get("generator")
@@ -123,46 +124,46 @@ class FrameNoise:
                 generators = call.arguments["generator"] = self.generators()
             others = self._generators(self.seeds[1])
             places = {id(generator): frame for frame, generator in enumerate(generators)}
+            packed = self.given is not None and self.given.ndim == 3
             drawn: list[int] = []
-            packed = self.given is not None and self.given.ndim == 3 and packs_latents(pipe)
 
             def draw(func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
                 frame = places[id(kwargs["generator"])]
                 drawn.append(frame)
-                if self.given is not None and not packed:
+                if self.given is not None:
                     like = func(*args, **kwargs | {"generator": None, "device": "meta"})
-                    return self._given(like.shape, call.arguments)[frame : frame + 1].reshape(like.shape).to(like.dtype)
+                    if packed:
+                        return torch.zeros(like.shape, dtype=like.dtype)
+                    rows = self._given(like.shape, call.arguments)
+                    return rows[frame : frame + 1].reshape(like.shape).to(like.dtype)
                 first, last = (func(*args, **kwargs | {"generator": g[frame]}) for g in (generators, others))
                 return slerp(first[0], last[0], self.coefficients[frame : frame + 1])
 
             with _Draws(draw, places):
                 made = stock(*call.args, **call.kwargs)
             if not drawn:
-                raise LatentsError(
-                    f"{type(pipe).__name__} draws no noise for its frames; it takes no latents or two seeds"
-                )
-            if packed:  # as the pipeline packs them, it also takes them
-                latents = made[0] if isinstance(made, tuple) else made
-                call.arguments["latents"] = self._given(latents[:1].shape, call.arguments).to(latents)
-                made = stock(*call.args, **call.kwargs)
-            return made
+                raise LatentsError(f"{name} draws no noise for its frames; it takes no latents or two seeds")
+            if not packed:
+                return made
+            like = made[0] if isinstance(made, tuple) else made
+            call.arguments["latents"] = self._given(like.shape, call.arguments).to(like)
+            return stock(*call.args, **call.kwargs)
 
         return prepare
 
-    def _given(self, shape: torch.Size, call: dict[str, Any]) -> Tensor:
+    def _given(self, shape: Sequence[int], call: dict[str, Any]) -> Tensor:
         """All m frames' noise from what was given.
 
         Args:
-            shape: of what the pipeline draws, or packs, for one frame.
+            shape: of what the pipeline draws, or packs.
             call: arguments of its method.
         """
-        m, given = len(self.coefficients), self.given
+        given, m, wanted = self.given, len(self.coefficients), _without_ones(shape[1:])
         assert given is not None
-        height, width = call.get("height"), call.get("width")
-        wanted = _without_ones(shape)
         if given.shape[0] not in (2, m) or _without_ones(given.shape[1:]) != wanted:
             expected = " or ".join(str((rows, *wanted)) for rows in dict.fromkeys((2, m)))
-            size = f" at {height}x{width}" if height and width else ""
+            sides = [call[side] for side in ("height", "width") if side in call]
+            size = f" at {sides[0]}x{sides[1]}" if len(sides) == 2 else ""
             raise LatentsError(f"latents must have shape {expected}{size}; got {tuple(given.shape)}")
         return given if given.shape[0] == m else slerp(given[0], given[1], self.coefficients)
 

@@ -241,7 +241,8 @@ def check_replay(pipe: Any, prompts: Prompts, guidance_scale: float | None, stoc
     """
     parameters, name = inspect.signature(pipe.__call__).parameters, type(pipe).__name__
     processors = (getattr(pipe, processor, None) for processor in ("image_processor", "video_processor"))
-    if not is_combined(pipe) and all(processor is None for processor in processors):
+    visual = is_combined(pipe) or not parameters.keys().isdisjoint({"height", "image"})  # some process images by hand
+    if not visual and all(processor is None for processor in processors):
         raise UnsupportedPipelineError(f"{name} has no image_processor and no video_processor: it makes no images")
     if "prompt" not in parameters:
         raise UnsupportedPipelineError(f"{name} takes no prompt")
