@@ -238,7 +238,8 @@ class _CombinedRun:
         self._prior: _SamplingRun | None = None
         call = vectors_of(pipe.prior_pipe, coefficients, denoising.prompts.guides is not None)
         if call is None:
-            self._prior = _SamplingRun(replace(denoising, pipe=pipe.prior_pipe), coefficients, None, None)
+            of_prior = replace(denoising, pipe=pipe.prior_pipe, encodings=Encodings())  # its text encoder is another
+            self._prior = _SamplingRun(of_prior, coefficients, None, None)
             call = self._prior.pipe
         prior = Prior(call)
         self._decoder = _SamplingRun(
