@@ -1,5 +1,7 @@
 """Images and clips that a video pipeline is given, and loops that are not seen."""
 
+import inspect
+
 import diffusers
 import numpy as np
 import PIL.Image
@@ -26,7 +28,7 @@ def kin(cls, name):
 
 
 def call_of(pipe, **more):
-    parameters = __import__("inspect").signature(pipe.__call__).parameters
+    parameters = inspect.signature(pipe.__call__).parameters
     return {name: value for name, value in CALL.items() if name in parameters} | {"output_type": "latent"} | more
 
 
