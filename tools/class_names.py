@@ -13,6 +13,7 @@ MAY_NAME = {
     "aid_pipeline/miniature": "builds, trains and loads one Stable Diffusion model, and knows no other",
     "benchmarks/denoiser/unets.py": "builds the UNets of public configurations with random weights",
     "benchmarks/sequence/cpu.py": "builds a whole Stable Diffusion pipeline with random weights",
+    "benchmarks/sequence/proportions.py": "builds SDXL and FLUX in proportion with random weights",
 }
 _CONCRETE = re.compile(r"\b(?:(?!Diffusion)[A-Z]\w*Pipeline|AutoPipelineFor\w+|UNet\w*Model|\w*Transformer\w*Model)\b")
 

@@ -33,6 +33,8 @@ GIVEN_BY_KIND = {
     "conditioning_frames": "clip",
 }
 KINDS = ("image", "mask", "clip")
+# the stock one is longer in letters than its pipelines read
+PLAIN_TEMPLATE = {"template": "{}", "crop_start": 0}
 # what a class asks for beside that, and values of its own
 BY_CLASS: dict[str, dict[str, Any]] = {
     "Flux2Pipeline": {"max_sequence_length": 512},
@@ -48,6 +50,8 @@ BY_CLASS: dict[str, dict[str, Any]] = {
     "FluxKontextInpaintPipeline": {"max_area": PIXELS**2, "_auto_resize": False},
     "Kandinsky5T2IPipeline": {"max_sequence_length": 512},
     "Kandinsky5T2VPipeline": {"max_sequence_length": 512},
+    "HunyuanVideoPipeline": {"prompt_template": PLAIN_TEMPLATE},
+    "HunyuanSkyreelsImageToVideoPipeline": {"prompt_template": PLAIN_TEMPLATE},
     "AnyFlowFARPipeline": {"chunk_partition": [1, 1]},
     "AnimateDiffControlNetPipeline": {"conditioning_frames": "clip"},
     "AnimateDiffVideoToVideoControlNetPipeline": {"conditioning_frames": "clip"},
