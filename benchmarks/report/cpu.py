@@ -50,7 +50,7 @@ def sequence(results: Results) -> str:
     short, long = memory["frames"]
     head = [f"peak memory, chunks of {memory['chunk']}", f"{short} frames", f"{long} frames", "ratio"]
     rows: list[list[object]] = []
-    for what, name in MEMORY_LINES.items():
+    for what, name in ((what, name) for what, name in MEMORY_LINES.items() if name in memory):
         low, high = memory[name]
         rows.append([what, f"{low / 1e6:.1f} MB", f"{high / 1e6:.1f} MB", f"{high / low:.3f}"])
     return _about(results, result) + _schedules(result) + "\n" + results.stale(memory) + table(head, rows, 1)

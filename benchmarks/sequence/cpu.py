@@ -26,6 +26,7 @@ from benchmarks.common import machine, sources
 from benchmarks.common.memory import peak_extra_bytes
 from benchmarks.common.result_files import CPU
 from benchmarks.denoiser import public_schedule
+from benchmarks.sequence import proportions
 
 PROMPTS = ("a red sphere", "a blue cube")
 STEPS, GUIDANCE, CHUNK = DEFAULT_STEPS, DEFAULT_GUIDANCE, 8
@@ -37,6 +38,10 @@ MEMORY_LINES = {
     "weights and tensors alone": "tensor_bytes",
     "Stable Diffusion 1.5, weights and tensors": "large_bytes",
     "Stable Diffusion 1.5, tensors without weights": "large_activation_bytes",
+    "SDXL in proportion, weights and tensors": "sdxl_bytes",
+    "SDXL in proportion, tensors without weights": "sdxl_activation_bytes",
+    "FLUX in proportion, weights and tensors": "flux_bytes",
+    "FLUX in proportion, tensors without weights": "flux_activation_bytes",
 }
 SAME = 2e-3  # largest difference of the two schedules' latents, in their standard deviations: fp32 over 25 steps
 
@@ -148,6 +153,16 @@ def peak_of_process(frames: int) -> int:
     return int(subprocess.run(call, capture_output=True, text=True, check=True).stdout.split()[-1]) * 1024
 
 
+def measure_proportions() -> dict[str, list[int]]:
+    """Peaks of SDXL and FLUX with every width a fraction, with their weights and without."""
+    found: dict[str, list[int]] = {}
+    for name, make in proportions.PIPELINES.items():
+        pipe, weights = make()
+        peaks = [peak_activations(pipe, frames, **proportions.call_of(pipe)) for frames in MEMORY_FRAMES]
+        found |= {f"{name}_bytes": [weights + peak for peak in peaks], f"{name}_activation_bytes": peaks}
+    return found
+
+
 def measure_memory(pipe: Any) -> dict[str, Any]:
     large = stable_diffusion(size=256)
     small_peaks = [peak_activations(pipe, frames, num_inference_steps=2) for frames in MEMORY_FRAMES]
@@ -163,6 +178,7 @@ def measure_memory(pipe: Any) -> dict[str, Any]:
         "tensor_bytes": [weight_bytes(pipe) + peak for peak in small_peaks],
         "large_bytes": [weight_bytes(large) + peak for peak in large_peaks],
         "large_activation_bytes": large_peaks,
+        **measure_proportions(),
     }
 
 
@@ -199,7 +215,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"| peak, chunks of {memory['chunk']} | {MEMORY_FRAMES[0]} frames | {MEMORY_FRAMES[1]} frames | ratio |",
         "|---|---|---|---|",
     ]
-    for what, name in MEMORY_LINES.items():
+    for what, name in ((what, name) for what, name in MEMORY_LINES.items() if name in memory):
         short, long = memory[name]
         lines.append(f"| {what} | {short / 1e6:.1f} MB | {long / 1e6:.1f} MB | {long / short:.3f} |")
     lines += [

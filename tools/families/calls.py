@@ -33,6 +33,8 @@ GIVEN_BY_KIND = {
     "conditioning_frames": "clip",
 }
 KINDS = ("image", "mask", "clip")
+# the stock one is longer in letters than its pipelines read
+PLAIN_TEMPLATE = {"template": "{}", "crop_start": 0}
 # what a class asks for beside that, and values of its own
 BY_CLASS: dict[str, dict[str, Any]] = {
     "Flux2Pipeline": {"max_sequence_length": 512},
@@ -41,6 +43,9 @@ BY_CLASS: dict[str, dict[str, Any]] = {
     "SanaSprintPipeline": {"num_inference_steps": 2},
     "SanaSprintImg2ImgPipeline": {"num_inference_steps": 2},
     "CogVideoXPipeline": {"max_sequence_length": 64},
+    "CogVideoXImageToVideoPipeline": {"max_sequence_length": 64},
+    "CogVideoXVideoToVideoPipeline": {"max_sequence_length": 64},
+    "CogVideoXFunControlPipeline": {"max_sequence_length": 64, "control_video": "clip"},
     "StableDiffusionXLControlNetUnionPipeline": {"control_mode": 0},
     "StableDiffusionXLControlNetUnionImg2ImgPipeline": {"control_mode": 0},
     "StableDiffusionXLControlNetUnionInpaintPipeline": {"control_mode": 0},
@@ -48,6 +53,12 @@ BY_CLASS: dict[str, dict[str, Any]] = {
     "FluxKontextInpaintPipeline": {"max_area": PIXELS**2, "_auto_resize": False},
     "Kandinsky5T2IPipeline": {"max_sequence_length": 512},
     "Kandinsky5T2VPipeline": {"max_sequence_length": 512},
+    "HunyuanVideoPipeline": {"prompt_template": PLAIN_TEMPLATE},
+    "HunyuanSkyreelsImageToVideoPipeline": {"prompt_template": PLAIN_TEMPLATE},
+    "NucleusMoEImagePipeline": {"max_sequence_length": 512},
+    "LTXImageToVideoPipeline": {"num_frames": 9},
+    "LTX2ImageToVideoPipeline": {"num_frames": 9},
+    "AnimateDiffSparseControlNetPipeline": {"conditioning_frames": "image"},
     "AnyFlowFARPipeline": {"chunk_partition": [1, 1]},
     "AnimateDiffControlNetPipeline": {"conditioning_frames": "clip"},
     "AnimateDiffVideoToVideoControlNetPipeline": {"conditioning_frames": "clip"},

@@ -156,8 +156,7 @@ def _outer(stock: StockCalls, whole: Tensor) -> dict[str, Any]:
     if not torch.isfinite(whole).all():
         return {"status": "wrong", "why": "frames are not finite", **found}
     if gap > stock.close:
-        alone = stock.ends[0][0]
-        batch = stock.gap(stock.stock([A, B])[0], alone)
+        batch = stock.at_ends(stock.stock([A, B]))
         found["stock_batch"] = batch
         if batch < gap / 2:
             return {"status": "wrong", "why": f"endpoints differ from the stock call by {gap:.1e}", **found}

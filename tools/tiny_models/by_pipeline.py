@@ -52,6 +52,7 @@ IF = {
 }
 IF_LARGER = {"unet": {"in_channels": 6, "class_embed_type": "timestep"}}
 UNET_2D = {"cls": "UNet2DConditionModel"}
+SEES: dict[str, Any] = {"image_encoder": {}, "feature_extractor": {}}
 SD3 = {
     "transformer": {"joint_attention_dim": 2 * WIDTH, "pooled_projection_dim": 2 * WIDTH},
     "controlnet": {"joint_attention_dim": 2 * WIDTH, "pooled_projection_dim": 2 * WIDTH},
@@ -98,7 +99,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "CogVideoXFunControl": {"transformer": {"in_channels": 32}},
     "CogVideoX": {"transformer": {"max_text_seq_length": 64}},
     "HunyuanSkyreels": {"transformer": {"in_channels": 32}},
-    "StableUnCLIPImg2Img": {"image_encoder": {}, "feature_extractor": {"cls": "CLIPImageProcessor"}},
+    "StableUnCLIPImg2Img": SEES,
     "StableDiffusionControlNetXS": {"controlnet": {"cls": "ControlNetXSAdapter"}, "unet": UNET_2D},
     "StableDiffusionXLControlNetXS": {"controlnet": {"cls": "ControlNetXSAdapter"}, "unet": UNET_2D},
     "StableDiffusionInpaint": {"vae": {"cls": "AutoencoderKL"}},
@@ -107,9 +108,31 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "StableDiffusionXLInstructPix2Pix": {"unet": {"in_channels": 8}},
     "AnimateDiff": {"unet": {"cls": "UNet2DConditionModel"}},
     "HunyuanVideo15": {"guider": {}},
+    "HunyuanDiTPAG": {"transformer": {"num_layers": 2}},
+    "QwenImageControlNetInpaint": {"controlnet": {"extra_condition_channels": 4}},
+    "WanImageToVideo": {"transformer": {"in_channels": 36}},
+    "FluxPriorRedux": SEES,
+    "HunyuanVideo15ImageToVideo": SEES,
+    "HunyuanVideoFramepack": SEES,
+    "MotifVideoImage2Video": SEES,
+    "I2VGenXL": SEES,
+    "ZImageOmni": {"siglip": {}, "siglip_processor": {"cls": "Siglip2ImageProcessor"}},
+    "LucyEdit": {"transformer": {"in_channels": 32}},
+    "PIA": {"unet": {"cls": "UNet2DConditionModel"}, "motion_adapter": {"conv_in_channels": 9}},
+    "EasyAnimate": {
+        "text_encoder": {"cls": "Qwen2VLForConditionalGeneration"},
+        "tokenizer": {"cls": "Qwen2Tokenizer"},
+    },
     "MotifVideo": {"guider": {"cls": "ClassifierFreeGuidance"}},
     "PixArtSigmaPAG": {"transformer": {"num_layers": 2}, "pag_applied_layers": "blocks.0"},
     "StableDiffusion3PAG": {"transformer": {"num_layers": 2}},
+}
+
+# what a pipeline keeps of its trained model's sizes
+ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "HiDreamImagePipeline": {"default_sample_size": 8},
+    "Kandinsky5T2IPipeline": {"resolutions": [(64, 64)]},
+    "Kandinsky5I2IPipeline": {"resolutions": [(64, 64)]},
 }
 
 

@@ -15,7 +15,7 @@ import transformers
 from torch import nn
 
 from . import processors, text, tokenizers
-from .by_pipeline import CALLABLES, options_of
+from .by_pipeline import ATTRIBUTES, CALLABLES, options_of
 from .denoisers import tiny
 from .templates import fit_templates
 
@@ -51,6 +51,8 @@ def make(name: str, seed: int = 0, **more: dict[str, Any]) -> Any:
             component.eval().requires_grad_(False)
     pipe.set_progress_bar_config(disable=True)
     fit_templates(pipe)
+    for attribute, value in ATTRIBUTES.get(name, {}).items():
+        setattr(pipe, attribute, value)
     return pipe
 
 
@@ -106,6 +108,8 @@ def _component(pipeline: str, name: str, names: dict[str, list[Any]], made: dict
     kind = chosen if isinstance(chosen, str) else getattr(chosen, "__name__", str(chosen))
     if kind in CALLABLES:
         return CALLABLES[kind](**given)
+    if "ImageProcessor" in kind:
+        return processors.image(kind)
     if "scheduler" in name:
         return _scheduler(chosen, given)
     if "tokenizer" in name or "processor" in name:

@@ -60,3 +60,12 @@ class Processor:
 def qwen(name: str) -> Processor:
     """The processor of one of the Qwen vision models."""
     return Processor(tokenizers.qwen2(), patch=16 if "3" in name else 14)
+
+
+def image(name: str, side: int = 32) -> Any:
+    """An image processor by its class's name, for vision models of `side` pixels."""
+    kind = getattr(transformers, name.removesuffix("Pil") + "Pil")
+    if name.startswith("Siglip2"):
+        return kind(patch_size=8, max_num_patches=(side // 8) ** 2)
+    size = {"height": side, "width": side}
+    return kind(size={"shortest_edge": side}, crop_size=size) if name.startswith("CLIP") else kind(size=size)
