@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from aid_kernels.interpolated_attention.tuning.tile_sizes import TARGETS, LaunchConfig
 from benchmarks.common import result_files
@@ -122,7 +123,7 @@ def table(lines: Iterable[VersionLine]) -> str:
 def read(path: Path) -> list[VersionLine]:
     if not path.exists():
         return []
-    kinds = {field.name: str if field.type == "str" else int for field in fields(VersionLine)}
+    kinds: dict[str, Any] = {field.name: str if field.type == "str" else int for field in fields(VersionLine)}
     with path.open(encoding="utf-8", newline="") as file:
         return [VersionLine(**{name: kinds[name](cell) for name, cell in row.items()}) for row in csv.DictReader(file)]
 
