@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def install(patch: pytest.MonkeyPatch, cache: str) -> Machine:
     return machine
 
 
-def arguments(length: int = 48, frames: int = 3, dtype: torch.dtype = torch.float32) -> dict[str, object]:
+def arguments(length: int = 48, frames: int = 3, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """A call of that length, always with the same numbers."""
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(frames, 4, length, 16, generator=generator).to(dtype) for _ in range(3))

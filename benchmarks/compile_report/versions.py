@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from aid_kernels.interpolated_attention.tuning.tile_sizes import TARGETS, LaunchConfig
 from benchmarks.common import result_files
@@ -81,10 +82,10 @@ def compile_wanted(each: Wanted) -> VersionLine:
             loops = read_loops(compiled.asm["cubin"], case.target, tiles, row.warps, programs, itemsize=2)
     except Exception as error:  # noqa: BLE001 - whatever a version's compiler raises is its line
         text = " ".join(str(error).split())[-200:]
-        numbers = dict.fromkeys(("registers", "spilled_bytes", "programs", *counted), 0)
+        numbers: dict[str, Any] = dict.fromkeys(("registers", "spilled_bytes", "programs", *counted), 0)
         problem = f"{type(error).__name__}: {text}"
         return VersionLine(triton.__version__, case.target, name, case.head_dim, **numbers, problem=problem)
-    most = {key: max((getattr(loop, key) for loop in main_loops(loops)), default=0) for key in counted}
+    most: dict[str, Any] = {key: max((getattr(loop, key) for loop in main_loops(loops)), default=0) for key in counted}
     faults = problems(loops, [])
     if config is not None and "setmaxnreg" not in compiled.asm["ptx"]:
         faults.append("loops are not split among warps")
@@ -122,9 +123,10 @@ def table(lines: Iterable[VersionLine]) -> str:
 def read(path: Path) -> list[VersionLine]:
     if not path.exists():
         return []
-    kinds = {field.name: str if field.type == "str" else int for field in fields(VersionLine)}
+    numbers = {field.name for field in fields(VersionLine) if field.type == "int"}
     with path.open(encoding="utf-8", newline="") as file:
-        return [VersionLine(**{name: kinds[name](cell) for name, cell in row.items()}) for row in csv.DictReader(file)]
+        rows: list[dict[str, Any]] = [dict(row) for row in csv.DictReader(file)]
+    return [VersionLine(**{name: int(cell) if name in numbers else cell for name, cell in row.items()}) for row in rows]
 
 
 def write(lines: list[VersionLine], path: Path) -> None:
