@@ -1,5 +1,5 @@
-"""Triton implementation: `forward` (the two functions), `launch` (what a kernel is given), `attend`, `lerp`.
+"""Triton implementation: `forward` (the two functions), `launch` (what a kernel is given), `attend`, `lerp`, `pack`.
 
-`tile_ops` holds the parts of both kernels. `support` says what the kernels can serve, and is the one module here that
+`tile_ops` holds the parts of the kernels. `support` says what the kernels can serve, and is the one module here that
 does not import Triton. Imports `inputs`, `layout`, `tuning` and `constants`, and no other implementation.
 """
