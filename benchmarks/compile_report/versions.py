@@ -125,8 +125,12 @@ def read(path: Path) -> list[VersionLine]:
         return []
     numbers = {field.name for field in fields(VersionLine) if field.type == "int"}
     with path.open(encoding="utf-8", newline="") as file:
-        rows: list[dict[str, Any]] = [dict(row) for row in csv.DictReader(file)]
-    return [VersionLine(**{name: int(cell) if name in numbers else cell for name, cell in row.items()}) for row in rows]
+        rows = list(csv.DictReader(file))
+    lines = []
+    for row in rows:
+        cells: dict[str, Any] = {name: int(cell) if name in numbers else cell for name, cell in row.items()}
+        lines.append(VersionLine(**cells))
+    return lines
 
 
 def write(lines: list[VersionLine], path: Path) -> None:
