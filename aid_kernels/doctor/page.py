@@ -35,7 +35,7 @@ def words(found: Examination) -> list[str]:
             continue
         faults = [outcome for outcome in row.measurement.outcomes if outcome.fault is not None]
         lines += [f"{name}: {outcome.choice} is not used: {outcome.fault}." for outcome in faults]
-        share = _over(row.stock_ms, row)
+        share = _over_stock(row)
         if share is not None and share < SLOW:
             lines.append(f"{name}: slow, {share:.2f}x of stock PyTorch; nothing faster passed its check.")
         kernel = _best(row, "triton")
@@ -62,8 +62,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{measurement.heads} of {row.shape.heads}",
         "failed" if milliseconds is None else f"{milliseconds:.2f}",
         "-" if error is None else f"{error:.1e}",
-        _times(_over(row.stock_ms, row)),
-        _times(_over(measurement.time_of(Choice("sdpa", route="merged")), row)),
+        _times(_over_stock(row)),
+        _times(_over_sdpa(row)),
         str(kept),
     )
 
@@ -73,6 +73,23 @@ def _best(row: Row, implementation: str) -> float | None:
     outcomes = () if row.measurement is None else row.measurement.outcomes
     times = [each.milliseconds for each in outcomes if each.choice.implementation == implementation]
     return min((time for time in times if time is not None), default=None)
+
+
+def _over_stock(row: Row) -> float | None:
+    """How much faster what is kept is than stock PyTorch."""
+    kept = None if row.measurement is None else row.measurement.choice
+    paired = next((ratio for choice, ratio in row.over_stock if choice == kept), None)
+    return _over(row.stock_ms, row) if paired is None else paired
+
+
+def _over_sdpa(row: Row) -> float | None:
+    """How much faster what is kept is than the package's stock recipe."""
+    merged = Choice("sdpa", route="merged")
+    paired = next((ratio for choice, ratio in row.over_stock if choice == merged), None)
+    over = _over_stock(row)
+    if paired is not None and over is not None:
+        return over / paired
+    return _over(None if row.measurement is None else row.measurement.time_of(merged), row)
 
 
 def _over(milliseconds: float | None, row: Row) -> float | None:

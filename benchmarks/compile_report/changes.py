@@ -27,7 +27,7 @@ BLOCK = 128  # queries whose cycles are compared
 MULTIPROCESSORS = 132
 ROWS, HEADS = 7, 8  # of the grids that are counted
 BLACKWELL = "sm_100"
-FEW_EXPONENTIALS = 8  # of a loop that rescales alone
+FEW_EXPONENTIALS = 16  # of a loop that rescales alone, or of a tail
 
 
 @dataclass(frozen=True)

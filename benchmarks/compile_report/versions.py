@@ -82,10 +82,10 @@ def compile_wanted(each: Wanted) -> VersionLine:
             loops = read_loops(compiled.asm["cubin"], case.target, tiles, row.warps, programs, itemsize=2)
     except Exception as error:  # noqa: BLE001 - whatever a version's compiler raises is its line
         text = " ".join(str(error).split())[-200:]
-        numbers = dict.fromkeys(("registers", "spilled_bytes", "programs", *counted), 0)
+        numbers: dict[str, Any] = dict.fromkeys(("registers", "spilled_bytes", "programs", *counted), 0)
         problem = f"{type(error).__name__}: {text}"
         return VersionLine(triton.__version__, case.target, name, case.head_dim, **numbers, problem=problem)
-    most = {key: max((getattr(loop, key) for loop in main_loops(loops)), default=0) for key in counted}
+    most: dict[str, Any] = {key: max((getattr(loop, key) for loop in main_loops(loops)), default=0) for key in counted}
     faults = problems(loops, [])
     if config is not None and "setmaxnreg" not in compiled.asm["ptx"]:
         faults.append("loops are not split among warps")
@@ -123,9 +123,14 @@ def table(lines: Iterable[VersionLine]) -> str:
 def read(path: Path) -> list[VersionLine]:
     if not path.exists():
         return []
-    kinds: dict[str, Any] = {field.name: str if field.type == "str" else int for field in fields(VersionLine)}
+    numbers = {field.name for field in fields(VersionLine) if field.type == "int"}
     with path.open(encoding="utf-8", newline="") as file:
-        return [VersionLine(**{name: kinds[name](cell) for name, cell in row.items()}) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    lines = []
+    for row in rows:
+        cells: dict[str, Any] = {name: int(cell) if name in numbers else cell for name, cell in row.items()}
+        lines.append(VersionLine(**cells))
+    return lines
 
 
 def write(lines: list[VersionLine], path: Path) -> None:

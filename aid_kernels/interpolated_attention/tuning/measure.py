@@ -159,7 +159,7 @@ class _Session:
             share = budget / (RUNS * len(choices))
             heads = max(1, min(heads, int(heads * share / max(once, 1e-6))))
         self._faults.pop(choices[0], None)  # it is tried again, on the cut call
-        self._view = _first_heads(self._inputs, heads)
+        self._view = first_heads(self._inputs, heads)
         self._sample = self._sampled(self._view, choices[0])
         return self._sample is not None
 
@@ -247,7 +247,7 @@ class _Session:
                 ) from lost
 
 
-def _first_heads(inputs: AttentionInputs, heads: int) -> AttentionInputs:
+def first_heads(inputs: AttentionInputs, heads: int) -> AttentionInputs:
     if heads >= inputs.query.shape[1]:
         return inputs
     return inputs._replace(**{name: getattr(inputs, name)[:, :heads] for name in inputs._fields[:5]})

@@ -241,8 +241,8 @@ _HALF = {
         _Line(160, 128, 32, 8, 2, 2, 2, masked_keys=32),
         _Line(256, 128, 16, 8, 2, 2, 4),
     ),
-    # here the third line as it stands spills 32 bytes
-    "sm_120": (*_MMA_SYNC[:2], _Line(128, 128, 16, 8, 2, 1, 2), *_MMA_SYNC[3:]),
+    # here the third line as it stands spills 32 bytes, and the second 48 with blocks of 32 keys and masks
+    "sm_120": (_MMA_SYNC[0], _Line(96, 128, 32, 8, 3, 1, 2), _Line(128, 128, 16, 8, 2, 1, 2), *_MMA_SYNC[3:]),
     "gfx942": (
         _Line(64, 128, 64, 4, 2),
         _Line(128, 128, 32, 8, 2, 1, 2),

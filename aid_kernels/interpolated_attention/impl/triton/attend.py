@@ -49,6 +49,26 @@ def load_query(view, first, positions, inside, SIGN: tl.constexpr, TILES: tl.con
 
 
 @triton.jit
+def head_view(
+    pointer, batch_step, head_step, step, head, STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr, TILES: tl.constexpr
+):  # fmt: skip
+    """The view of keys or values of one head."""
+    if TILES.descriptors:
+        return pointer, 0, head
+    else:
+        return view_head(pointer, batch_step, head_step, step, head, STRIDE_UNIT, USE_INT64)
+
+
+@triton.jit
+def from_column(view, column, TILES: tl.constexpr):
+    """The same view from another column on; descriptors read whole heads."""
+    if TILES.descriptors:
+        return view
+    else:
+        return view_from(view, column)
+
+
+@triton.jit
 def at_entry(view, entry, TILES: tl.constexpr):
     """The view of keys or values at a bank entry."""
     if TILES.descriptors:
@@ -135,18 +155,14 @@ def attention_kernel(
     if TILES.slices > 1:
         column = part * ((TILES.head_dim - TILES.value_dim) // (TILES.slices - 1))
     own_query = view_entry(view_head(query, query_batch, query_head, query_step, head, STRIDE_UNIT, USE_INT64), row)
-    if TILES.descriptors:
-        own_key, own_value = (key, row, head), (value, row, head)
-        all_keys, all_values = (bank_key, 0, head), (bank_value, 0, head)
-    else:
-        own_key = view_entry(view_head(key, key_batch, key_head, key_step, head, STRIDE_UNIT, USE_INT64), row)
-        own_value = view_entry(view_head(value, value_batch, value_head, value_step, head, STRIDE_UNIT, USE_INT64), row)
-        own_value = view_from(own_value, column)
-        all_keys = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64)
-        all_values = view_head(
-            bank_value, bank_value_batch, bank_value_head, bank_value_step, head, STRIDE_UNIT, USE_INT64
-        )
-        all_values = view_from(all_values, column)
+    all_keys = head_view(key, key_batch, key_head, key_step, head, STRIDE_UNIT, USE_INT64, TILES)
+    all_values = head_view(value, value_batch, value_head, value_step, head, STRIDE_UNIT, USE_INT64, TILES)
+    own_key, own_value = at_entry(all_keys, row, TILES), from_column(at_entry(all_values, row, TILES), column, TILES)
+    all_keys = head_view(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64, TILES)
+    all_values = head_view(
+        bank_value, bank_value_batch, bank_value_head, bank_value_step, head, STRIDE_UNIT, USE_INT64, TILES
+    )
+    all_values = from_column(all_values, column, TILES)
     own_output = view_entry(
         view_head(output, output_batch, output_head, output_step, head, STRIDE_UNIT, USE_INT64), row
     )
