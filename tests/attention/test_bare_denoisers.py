@@ -100,3 +100,12 @@ def test_a_denoiser_whose_layers_all_have_rows_of_their_own_is_refused():
     model.__class__ = Packed
     with pytest.raises(RowsError, match=r"nothing was interpolated: layer .* called with 3 rows"):
         interpolated(model, BARE["small_heads"].call(len(COEFFICIENTS)), "outer")
+
+
+@pytest.mark.parametrize("name", ["chroma", "video_unet"])
+def test_masks_groups_and_padding_compile_without_a_break(name):
+    model, call = BARE[name].fresh(), BARE[name].call(len(COEFFICIENTS))
+    right, _ = interpolated(model, call, "outer")
+    torch.compiler.reset()
+    model.compile(fullgraph=True, backend="eager")
+    assert (interpolated(model, call, "outer")[0] - right).abs().max() < 1e-10
