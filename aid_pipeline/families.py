@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from .errors import UnsupportedPipelineError
 
@@ -47,8 +47,9 @@ IMAGE_SLOTS = {
 DENOISERS = ("unet", "transformer", "decoder", "prior")
 """Where pipelines have the module that denoises."""
 
-ENCODERS = ("encode_prompt", "_encode_prompt", "_encode_prior_prompt")
-"""Methods of pipelines that encode prompts."""
+PRIOR_ENCODER = "_encode_prior_prompt"
+ENCODERS = ("encode_prompt", "_encode_prompt", PRIOR_ENCODER)
+"""Methods of pipelines that encode prompts, the last one for another model than the denoiser."""
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
@@ -174,22 +175,3 @@ def size_divisor(pipe: Any) -> int:
         # of a video model: time, height and width; that of a pipeline that packs may be the packing's
         patch = max(patch, int(size if isinstance(size, int) else max(size)))
     return math.lcm(8, latent * patch)
-
-
-def unpacked_shape(pipe: Any, latents: Tensor, height: int, width: int) -> tuple[int, ...]:
-    """(C, h, w) of one image's latents, of which `latents` are some as the denoiser gets them.
-
-    Args:
-        height, width: of the image, in pixels.
-    """
-    if packs_latents(pipe):
-        latents = pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
-    return tuple(latents.shape[1:])
-
-
-def pack_latents(pipe: Any, latents: Tensor) -> Tensor:
-    """Latents (m, C, h, w) as the denoiser gets them."""
-    if packs_latents(pipe):
-        packed: Tensor = pipe._pack_latents(latents, *latents.shape)
-        return packed
-    return latents

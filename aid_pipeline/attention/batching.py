@@ -66,12 +66,14 @@ class DenoiserCall:
 
     def with_entry(self, argument: str, entry: str, value: Any) -> DenoiserCall:
         """The call with an entry set in a dictionary among its arguments; the caller's dictionary stays as it is."""
+        return self.with_value(argument, (self.named().get(argument) or {}) | {entry: value})
+
+    def with_value(self, argument: str, value: Any) -> DenoiserCall:
+        """The call with another value of an argument."""
         place = self.names.index(argument)
         if place < len(self.args):
-            changed = (self.args[place] or {}) | {entry: value}
-            return dataclasses.replace(self, args=(*self.args[:place], changed, *self.args[place + 1 :]))
-        changed = (self.kwargs.get(argument) or {}) | {entry: value}
-        return dataclasses.replace(self, kwargs=self.kwargs | {argument: changed})
+            return dataclasses.replace(self, args=(*self.args[:place], value, *self.args[place + 1 :]))
+        return dataclasses.replace(self, kwargs=self.kwargs | {argument: value})
 
 
 def take_rows(value: Any, rows: Tensor | slice, batch: int, name: str = "", in_lists: bool = False) -> Any:

@@ -39,6 +39,17 @@ TIMESTEPS = ("timestep", "timesteps", "t", "timestep_ratio", "r")
 """What denoisers call the timestep."""
 
 
+def _with_timesteps(call: DenoiserCall) -> DenoiserCall:
+    """The call with a timestep for every row, where the pipeline gives one for each block of rows."""
+    for name in TIMESTEPS:
+        value = call.named().get(name)
+        if not isinstance(value, Tensor) or value.ndim != 1:
+            continue
+        if 1 < len(value) < call.batch and call.batch % len(value) == 0:
+            return call.with_value(name, value.repeat_interleave(call.batch // len(value)))
+    return call
+
+
 @dataclass
 class _CallUnderWay:
     """A denoiser call between its two hooks: outputs so far, their order, and the rows of the endpoints."""
@@ -146,7 +157,7 @@ class DenoiserHook:
         self._check_undisturbed()
         self._clear()  # an interrupt (Ctrl-C) runs no hooks, so an earlier call may have left something
         self._calls += 1
-        call = DenoiserCall(self._names, args, kwargs)
+        call = _with_timesteps(DenoiserCall(self._names, args, kwargs))
         arguments = call.named()
         step = self._advance(arguments)
         check_embedding_rows(arguments, call.batch)

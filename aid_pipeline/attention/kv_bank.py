@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from aid_kernels import Explanation
 
@@ -100,5 +101,28 @@ def bank_bytes(layers: Iterable[LayerCache]) -> int:
 
 
 def _join(old: EndpointKV, new: EndpointKV) -> EndpointKV:
+    """Both; the shorter one of texts of different lengths is padded with keys that nobody sees."""
+    length = max(old.key.shape[2], new.key.shape[2])
+    old, new = (_padded(entry, length) for entry in (old, new))
+    if (old.mask is None) != (new.mask is None):
+        old, new = (_with_mask(entry) for entry in (old, new))
     mask = None if old.mask is None or new.mask is None else torch.cat([old.mask, new.mask])
     return EndpointKV(torch.cat([old.key, new.key]), torch.cat([old.value, new.value]), mask)
+
+
+def _padded(entry: EndpointKV, length: int) -> EndpointKV:
+    missing = length - entry.key.shape[2]
+    if not missing:
+        return entry
+    mask = _with_mask(entry).mask
+    assert mask is not None
+    key, value = (pad(part, (0, 0, 0, missing)) for part in (entry.key, entry.value))
+    hidden = 0.0 if mask.dtype == torch.bool else -torch.inf
+    return EndpointKV(key, value, pad(mask, (0, missing), value=hidden))
+
+
+def _with_mask(entry: EndpointKV) -> EndpointKV:
+    if entry.mask is not None:
+        return entry
+    visible = torch.ones(entry.key.shape[0], entry.key.shape[2], dtype=torch.bool, device=entry.key.device)
+    return EndpointKV(entry.key, entry.value, visible)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..errors import ArgumentError, PromptError, UnsupportedPipelineError
-from ..families import encoders_of, is_combined
+from ..families import PRIOR_ENCODER, encoders_of, is_combined
 from .mixing import FrameRows, Mixer, TextShares
 from .prompts import ENCODER_TEXTS, Prompts, check_lengths
 
@@ -83,6 +83,7 @@ class Replay:
         self._encoding = False
         self._calls = 0
         self._made: list[FrameRows] = []
+        self._of_prior: list[FrameRows] = []
 
     def arguments(self) -> dict[str, Any]:
         """Those of the stock call that hold texts."""
@@ -123,7 +124,7 @@ class Replay:
 
     def conditions(self) -> list[FrameRows]:
         """All that depends on the prompts."""
-        return [made for made in self._made if made.of_prompt]
+        return [made for made in [*self._made, *self._of_prior] if made.of_prompt]
 
     def _stand_in(self, name: str, stock: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(stock)
@@ -173,7 +174,8 @@ class Replay:
         mixer, together = Mixer(shares), texts if len(texts) > 1 else texts * 2
         mixed = mixer.mix([encoded(text) for text in texts], encoded(*together), len(together))
         if conditional:
-            self._made += mixer.made
+            made = self._of_prior if name == PRIOR_ENCODER else self._made
+            made += mixer.made
         self._check_negative_differs([made for made in mixer.made if not (conditional and made.of_prompt)])
         return mixed
 
@@ -241,7 +243,8 @@ def check_replay(pipe: Any, prompts: Prompts, guidance_scale: float | None, stoc
     """
     parameters, name = inspect.signature(pipe.__call__).parameters, type(pipe).__name__
     processors = (getattr(pipe, processor, None) for processor in ("image_processor", "video_processor"))
-    if not is_combined(pipe) and all(processor is None for processor in processors):
+    visual = is_combined(pipe) or not parameters.keys().isdisjoint({"height", "image"})  # some process images by hand
+    if not visual and all(processor is None for processor in processors):
         raise UnsupportedPipelineError(f"{name} has no image_processor and no video_processor: it makes no images")
     if "prompt" not in parameters:
         raise UnsupportedPipelineError(f"{name} takes no prompt")

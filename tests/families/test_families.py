@@ -4,7 +4,6 @@ import types
 
 import diffusers
 import pytest
-import torch
 from torch import nn
 
 from aid_pipeline.errors import UnsupportedPipelineError
@@ -13,12 +12,10 @@ from aid_pipeline.families import (
     find_denoiser,
     has_separate_cross_attention,
     image_slot,
-    pack_latents,
     rows_per_frame,
     size_divisor,
-    unpacked_shape,
 )
-from tests.support.families import FAMILIES, PIXELS
+from tests.support.families import FAMILIES
 
 pipelines = pytest.mark.parametrize("name", ["sd1", "sd2", "sdxl", "sd3", "flux", "pixart_sigma"])
 
@@ -102,12 +99,3 @@ def test_where_image_embeddings_go(name, argument, takes_list):
 def test_sides_of_an_image(name, divisor):
     """The tiny VAEs halve an image, and patches have 2x2 latents at most."""
     assert size_divisor(FAMILIES[name].pipeline()) == divisor
-
-
-@pipelines
-def test_latents_are_packed_as_the_pipeline_packs_them(name):
-    pipe = FAMILIES[name].pipeline()
-    latents = torch.randn(2, 4, PIXELS // 2, PIXELS // 2)
-    packed = pack_latents(pipe, latents)
-    assert unpacked_shape(pipe, packed, PIXELS, PIXELS) == latents.shape[1:]
-    assert packed.shape == ((2, 16, 16) if name == "flux" else latents.shape)
