@@ -197,8 +197,11 @@ class DenoiserHook:
         """The frames' first row; not looked for where attention is plain throughout and nobody asks."""
         if self._active_steps == 0 and self._images is None:
             return None
-        once = {name: one_of_each(value, batch) for name, value in arguments.items() if name in REPEATED_ARGUMENTS}
-        return self._finder.find(self._finder.embeddings_in(arguments | once), first_step)
+        named = dict(arguments)
+        for name in REPEATED_ARGUMENTS:
+            if name in named:
+                named[name] = one_of_each(named[name], batch)
+        return self._finder.find(self._finder.embeddings_in(named), first_step)
 
     def _chunks_of(self, call: DenoiserCall, active: int | None) -> list[Chunk]:
         """The call's chunks; starts the call under way, with the endpoints' outputs where they are cached.
