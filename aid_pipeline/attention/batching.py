@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import AIDError
 from ..families import POSITION_ARGUMENTS, ROW_AXIS
+from .row_groups import repeats_of
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def take_rows(value: Any, rows: Tensor | slice, batch: int, name: str = "", in_l
     if name in POSITION_ARGUMENTS:
         return value
     if isinstance(value, Tensor):
+        if (repeats := repeats_of(name, value, batch)) > 1:
+            return take_rows(value.unflatten(0, (batch, repeats)), rows, batch).flatten(0, 1)
         axis = ROW_AXIS.get(name, 0)
         if value.ndim <= axis or value.shape[axis] != batch:
             return value

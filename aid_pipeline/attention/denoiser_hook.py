@@ -28,6 +28,7 @@ from .image_embeds import FrameImageEmbeds
 from .masks import MaskChecker
 from .memory import auto_chunk, measure_row
 from .row_checks import check_embedding_rows, check_latent_rows
+from .row_groups import REPEATED_ARGUMENTS, one_of_each
 from .row_matching import FrameFinder
 from .state import AttentionContext, DenoiserState
 from .step_caches import check_step_caches, step_caches
@@ -163,7 +164,7 @@ class DenoiserHook:
         check_embedding_rows(arguments, call.batch)
         if not (self._in_blocks or call.in_lists) and step > 0:
             self._in_blocks = check_latent_rows(call.sample, self._finder.rows)
-        start = self._find(arguments, first_step=step == 0)
+        start = self._find(arguments, call.batch, first_step=step == 0)
         if self._one_batch:
             check_step_caches(self._denoiser, self._chunk, call.batch, self._frames.endpoints is not None)
         if start is not None and self._images is not None:
@@ -192,11 +193,15 @@ class DenoiserHook:
             self._finder.check_found()
         return step
 
-    def _find(self, arguments: dict[str, Any], first_step: bool) -> int | None:
+    def _find(self, arguments: dict[str, Any], batch: int, first_step: bool) -> int | None:
         """The frames' first row; not looked for where attention is plain throughout and nobody asks."""
         if self._active_steps == 0 and self._images is None:
             return None
-        return self._finder.find(self._finder.embeddings_in(arguments), first_step)
+        named = dict(arguments)
+        for name in REPEATED_ARGUMENTS:
+            if name in named:
+                named[name] = one_of_each(named[name], batch)
+        return self._finder.find(self._finder.embeddings_in(named), first_step)
 
     def _chunks_of(self, call: DenoiserCall, active: int | None) -> list[Chunk]:
         """The call's chunks; starts the call under way, with the endpoints' outputs where they are cached.

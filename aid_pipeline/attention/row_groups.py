@@ -1,4 +1,4 @@
-"""Layers whose batch is k times the call's rows: a video's frames or pixels, tokens, windows, as further heads.
+"""Layers, and embeddings, of k times the call's rows: a clip's images or pixels, tokens, windows.
 
 Every such layer reshapes (rows, k, ...) to (rows k, ...), so the k groups of a row stand together. Each is interpolated
 between the same group of the endpoints. As heads of its row a group needs no plan of its own.
@@ -6,7 +6,25 @@ between the same group of the endpoints. As heads of its row a group needs no pl
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
+
+REPEATED_ARGUMENTS = ("encoder_hidden_states",)
+"""Arguments that may have k rows for each of the call's: a clip's prompt once for each of its images."""
+
+
+def repeats_of(name: str, value: Tensor, batch: int) -> int:
+    """How many rows an argument has for each of a call's `batch` rows, if it is one that may be repeated; else 1."""
+    fits = name in REPEATED_ARGUMENTS and value.ndim > 0 and value.shape[0] % batch == 0
+    return max(1, value.shape[0] // batch) if fits else 1
+
+
+def one_of_each(embeds: Any, batch: int) -> Any:
+    """One row for each of a call's `batch` rows, of embeddings repeated k times for each; others as they are."""
+    if not isinstance(embeds, Tensor) or embeds.shape[0] <= batch or embeds.shape[0] % batch:
+        return embeds
+    return embeds[:: embeds.shape[0] // batch]
 
 
 def groups_of(batch: int, rows: int) -> int | None:

@@ -126,6 +126,11 @@ class DenoiserState:
         if context.reads_bank:
             endpoints = layer.load(index)
             bank, bank_mask = (endpoints.key, endpoints.value), endpoints.mask
+        if mask is not None and mask.ndim == 4 and context.config.impl == "triton":
+            raise UnsupportedAttentionError(
+                f"layer {layer.name} has a mask that differs by query or group, or a bias, which impl='triton' "
+                "does not serve; use impl='auto' or 'sdpa'"
+            )
         call = OperatorCall(query, key, value, context.plan, context.config, bank, mask, bank_mask, scale)
         out = call.attend()
         if not torch.compiler.is_compiling() and len(layer.served) <= index:

@@ -159,6 +159,8 @@ class Replay:
             call.arguments.update(zip(lists, map(list, zip(*texts, strict=True)), strict=True))
             if "batch_size" in call.arguments:
                 call.arguments["batch_size"] = len(texts)
+            if "num_images_per_prompt" in call.arguments:
+                call.arguments["num_images_per_prompt"] = 1  # Wuerstchen counts the frames' image embeddings here
             try:
                 return stock(*call.args, **call.kwargs)
             except REFUSALS as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import nn
 
 from ..conditioning.replay import REFUSALS
 from ..errors import AIDError, ArgumentError
@@ -69,6 +71,45 @@ def call_stock(
     reasons = "; ".join(dict.fromkeys(map(str, refusals)))
     both = f", with {', '.join(inputs)} once for all frames and once for each" if inputs else ""
     raise ArgumentError(f"{kind} refuses the call{both}: {reasons}") from refusals[-1]
+
+
+@contextmanager
+def equal_noise(pipe: Any, denoiser: nn.Module, generators: Sequence[torch.Generator], alike: bool) -> Iterator[None]:
+    """For a denoising loop, all frames' generators go on as the first's, which has drawn all that a single call draws.
+
+    An input that is one for all frames (an image's latents) draws from the first generator alone.
+
+    Args:
+        generators: of the frames.
+        alike: the frames start from equal noise, which is then checked in the first denoiser call.
+
+    Raises:
+        UnequalNoiseError: the frames start from different noise, since such an input drew before their own.
+    """
+    states = [generator.get_state() for generator in generators]
+    if all(torch.equal(state, states[0]) for state in states):
+        yield
+        return
+    name = type(pipe).__name__
+    refusal = UnequalNoiseError(f"{name} adds noise to an input that is not one for each frame, so frames would differ")
+    if not alike:
+        raise refusal
+    for generator in generators:
+        generator.set_state(states[0])
+
+    def check(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hook.remove()
+        sample = args[0] if args else next(iter(kwargs.values()))
+        rows = sample if isinstance(sample, torch.Tensor) else torch.stack(list(sample))
+        blocks = rows.unflatten(0, (-1, len(generators)))
+        if not bool((blocks == blocks[:, :1]).all()):
+            raise refusal
+
+    hook = denoiser.register_forward_pre_hook(check, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _may_be_arguments(error: Exception, monitor: CallMonitor, inputs: bool) -> bool:

@@ -22,7 +22,7 @@ from ..conditioning.replay import Encodings, Replay
 from ..config import AIDConfig
 from ..errors import UnsupportedPipelineError
 from ..families import find_denoiser, generates_clips, is_combined
-from .calling import UnequalNoiseError, call_stock
+from .calling import call_stock, equal_noise
 from .clip_decoding import decode_each_clip
 from .clip_inputs import visual_inputs
 from .outputs import frames_of, images_of
@@ -188,19 +188,9 @@ class _SamplingRun:
         self._generators = self._noise.generators()
         return {**self._replay.arguments(), "generator": self._generators}
 
-    def _check_noise(self) -> None:
-        """All frames' generators have drawn alike before the loop, or an input had noise for some frames alone."""
-        states = [generator.get_state() for generator in self._generators]
-        if any(not torch.equal(state, states[0]) for state in states):
-            raise UnequalNoiseError(
-                f"{type(self.pipe).__name__} adds noise to an input that is not one for each frame, so frames would "
-                "start from different noise"
-            )
-
     @contextmanager
     def _interpolating(self, steps: int) -> Iterator[None]:
         """Interpolation for the length of a loop of `steps` steps."""
-        self._check_noise()
         of, rows = self._denoising, self._rows or self._replay.embeddings
         frames = Frames(
             InterpolationPlan.sequence(self._coefficients, device=rows()[0].device),
@@ -210,7 +200,9 @@ class _SamplingRun:
             has_guide=of.prompts.guides is not None,
             endpoints=self._cache,
         )
+        alike = of.latents is None and of.seeds[0] == of.seeds[1]
         with ExitStack() as stack:
+            stack.enter_context(equal_noise(self.pipe, find_denoiser(self.pipe), self._generators, alike))
             if self._switch is not None:  # before the hook that splits the batch into chunks
                 controlnet = getattr(self.pipe, "controlnet", None)
                 modules = [find_denoiser(self.pipe), *([controlnet] if isinstance(controlnet, nn.Module) else [])]
@@ -238,7 +230,8 @@ class _CombinedRun:
         self._prior: _SamplingRun | None = None
         call = vectors_of(pipe.prior_pipe, coefficients, denoising.prompts.guides is not None)
         if call is None:
-            self._prior = _SamplingRun(replace(denoising, pipe=pipe.prior_pipe), coefficients, None, None)
+            of_prior = replace(denoising, pipe=pipe.prior_pipe, encodings=Encodings())  # its text encoder is another
+            self._prior = _SamplingRun(of_prior, coefficients, None, None)
             call = self._prior.pipe
         prior = Prior(call)
         self._decoder = _SamplingRun(

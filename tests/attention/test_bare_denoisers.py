@@ -9,6 +9,7 @@ from aid_pipeline.errors import RowsError, UnsupportedAttentionError
 from tests.support.bare_denoisers import BARE
 from tests.support.oracle import AttentionOracle, Settings
 
+ROWS = ("sample", "hidden_states", "encoder_hidden_states", "timestep", "attention_mask", "encoder_attention_mask")
 COEFFICIENTS = (0.0, 0.25, 0.75, 1.0)  # float32 has them exactly
 
 
@@ -19,7 +20,8 @@ def run(model, call):
 
 def interpolated(model, call, mode, chunk=None, **fields):
     plan = InterpolationPlan.sequence(COEFFICIENTS)
-    frames = Frames(plan, call["encoder_hidden_states"], 1, chunk=chunk, has_guide=True, **fields)
+    embeds = call["encoder_hidden_states"].unflatten(0, (len(COEFFICIENTS), -1))[:, 0]
+    frames = Frames(plan, embeds, 1, chunk=chunk, has_guide=True, **fields)
     with aid(model, AIDConfig(mode=mode, warmup=1.0), frames) as handle:
         return run(model, call), handle.report()
 
@@ -30,7 +32,7 @@ def expected(model, call, mode):
     for frame, t in enumerate(COEFFICIENTS[1:-1], start=1):
         rows = [0, frame, len(COEFFICIENTS) - 1]
         three = {
-            name: value[rows] if torch.is_tensor(value) and value.shape[0] == len(COEFFICIENTS) else value
+            name: value.unflatten(0, (len(COEFFICIENTS), -1))[rows].flatten(0, 1) if name in ROWS else value
             for name, value in call.items()
         }
         with AttentionOracle(model, t, 1, Settings(mode=mode, warmup=1.0), "none") as oracle:
@@ -61,9 +63,10 @@ def test_layers_without_a_softmax_are_named_as_plain():
     assert "  transformer_blocks.1.attn2: sdpa" in report.splitlines()
 
 
-def test_unconditional_rows_that_see_nothing_stay_stock():
-    """As Kandinsky 3's, whose additive mask then is the same for all keys: attention to all of them."""
-    bare = BARE["sana"]
+@pytest.mark.parametrize("name", ["kandinsky3", "sana"])
+def test_unconditional_rows_that_see_nothing_stay_stock(name):
+    """Their additive mask is then the same for all keys: attention to all of them."""
+    bare = BARE[name]
     model, call = bare.fresh(), bare.call(2 * len(COEFFICIENTS), tokens=9)
     call["encoder_attention_mask"][: len(COEFFICIENTS)] = 0
     plain = run(model, call)

@@ -103,6 +103,13 @@ def test_rows_of_its_own_are_left_plain_and_said():
     assert [groups_of(batch, 4) for batch in (0, 1, 4, 6, 8)] == [None, None, 1, None, 2]
 
 
+def test_a_named_kernel_that_cannot_serve_a_mask_is_refused_by_the_layers_name():
+    state = state_of(AttentionContext(PLAN, AIDConfig(impl="triton")))
+    attend = interpolated_primitives(state, False)["scaled_dot_product_attention"]
+    with pytest.raises(UnsupportedAttentionError, match="layer layer has a mask that differs by query"):
+        attend(*draw(8)[:, :4], attn_mask=torch.zeros(4, 1, LENGTH, LENGTH, dtype=torch.float64))
+
+
 def test_heads_too_large_are_refused_by_the_layers_name():
     state = state_of(AttentionContext(PLAN, AIDConfig(impl="sdpa")))
     with pytest.raises(UnsupportedAttentionError, match="layer layer has heads of 260 channels"):

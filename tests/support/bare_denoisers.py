@@ -20,7 +20,8 @@ WIDTH = 32
 class BareDenoiser:
     """A model and what else it is called with for some rows, beside `encoder_hidden_states` and `timestep`.
 
-    `sample` is the shape of a row; `masks` makes the mask arguments of (rows, tokens) visible tokens.
+    `sample` is the shape of a row; `masks` makes the mask arguments of (rows, tokens) visible tokens; `repeats` says
+    how often the embeddings of each row are repeated in the call.
     """
 
     make: Callable[[], nn.Module]
@@ -28,6 +29,7 @@ class BareDenoiser:
     masks: Callable[[Tensor], dict[str, Any]] = lambda visible: {}
     more: Callable[[], dict[str, Any]] = dict
     argument: str = "hidden_states"
+    repeats: int = 1
 
     def fresh(self) -> nn.Module:
         """The model with the same weights every time; gates that start at zero are filled, so that attention shows."""
@@ -49,7 +51,7 @@ class BareDenoiser:
         visible = torch.arange(tokens) <= torch.arange(tokens - rows, tokens)[:, None]
         call = {self.argument: draw(1, *self.sample).expand(rows, *self.sample).clone()}
         call |= {
-            "encoder_hidden_states": draw(rows, tokens, WIDTH),
+            "encoder_hidden_states": draw(rows, tokens, WIDTH).repeat_interleave(self.repeats, dim=0),
             "timestep": torch.full((rows,), 500.0, dtype=torch.float64),
         }
         return call | self.masks(visible) | self.more()
@@ -92,6 +94,22 @@ def video_unet() -> nn.Module:
     )  # fmt: skip
 
 
+def motion_unet() -> nn.Module:
+    return diffusers.UNetMotionModel(
+        block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, cross_attention_dim=WIDTH, sample_size=4,
+        num_attention_heads=2, motion_num_attention_heads=2, motion_max_seq_length=4,
+        down_block_types=("CrossAttnDownBlockMotion", "DownBlockMotion"),
+        up_block_types=("UpBlockMotion", "CrossAttnUpBlockMotion"),
+    )  # fmt: skip
+
+
+def kandinsky3() -> nn.Module:
+    return diffusers.Kandinsky3UNet(
+        in_channels=4, time_embedding_dim=8, groups=2, attention_head_dim=4, layers_per_block=3,
+        block_out_channels=(16, 32), cross_attention_dim=8, encoder_hid_dim=WIDTH,
+    )  # fmt: skip
+
+
 BARE = {
     # a 0/1 product of masks that is added to the logits
     "chroma": BareDenoiser(
@@ -108,6 +126,12 @@ BARE = {
     "sana": BareDenoiser(sana, (4, 4, 4), masks=lambda visible: {"encoder_attention_mask": visible.long()}),
     # layers of rows x video frames, and of rows x pixels
     "video_unet": BareDenoiser(video_unet, (4, 3, 4, 4), argument="sample"),
+    # the same with every prompt once for each image of its clip
+    "motion_unet": BareDenoiser(motion_unet, (4, 3, 4, 4), argument="sample", repeats=3),
+    # text is pooled by attention too; heads of 4 channels
+    "kandinsky3": BareDenoiser(
+        kandinsky3, (4, 8, 8), masks=lambda visible: {"encoder_attention_mask": visible.double()}, argument="sample"
+    ),
     # heads of 4 channels, and of 8
     "small_heads": BareDenoiser(
         lambda: unet(attention_head_dim=4, cross_attention_dim=WIDTH), (4, 4, 4), argument="sample"

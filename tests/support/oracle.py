@@ -110,7 +110,8 @@ class AttentionOracle(TorchFunctionMode):
             self._timestep, self.step, self.calls = timestep, self.step + 1, 0
         self.calls += 1
         self.inside = True
-        self.embeds = kwargs.get("encoder_hidden_states")
+        rows = [kwargs[name] for name in ("sample", "hidden_states", "encoder_hidden_states") if name in kwargs]
+        self.batch = rows[0].shape[0] if rows and not args else None
         if self.image_embeds is not None:
             conditions = dict(kwargs["added_cond_kwargs"])
             conditions["image_embeds"] = [self._place(embeds) for embeds in self.image_embeds]
@@ -158,7 +159,7 @@ class AttentionOracle(TorchFunctionMode):
     ) -> Tensor:
         assert query.dtype == torch.float64
         assert not any([dropout_p, is_causal, enable_gqa])
-        batch = query.shape[0] if self.embeds is None else self.embeds.shape[0]
+        batch = self.batch or query.shape[0]
         rows = self.conditional_rows(batch)
         if rows is None:
             return plain
