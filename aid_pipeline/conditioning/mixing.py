@@ -6,6 +6,7 @@ shared by all.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class FrameRows:
     shares: TextShares
     in_list: bool = False
 
-    @property
+    @functools.cached_property
     def of_prompt(self) -> bool:
         """Whether it depends on the prompt, not on the negative prompt alone."""
         return any(not _equal(self.alone[place], self.alone[0]) for place in self.shares.same_negative)

@@ -114,7 +114,8 @@ class Replay:
         return self._embeddings().rows()
 
     def _embeddings(self) -> FrameRows:
-        embeddings = [made for made in self._made if made.has_tokens]
+        # a prior runs before the denoiser's own texts are encoded
+        embeddings = [made for made in self._made or self._of_prior if made.has_tokens]
         if not embeddings:
             raise UnsupportedPipelineError(
                 "the pipeline's encoder returned no embeddings (prompts, tokens, channels) that differ between the "

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import UnsupportedPipelineError
 
-NAMES = ("images", "frames")
+NAMES = ("images", "image", "frames")
 
 
 def frames_of(output: Any) -> Any:

@@ -7,7 +7,7 @@ import torch
 from diffusers.utils import BaseOutput
 
 from aid_pipeline import AIDError
-from aid_pipeline.attention.batching import DenoiserCall, join_outputs, take_rows
+from aid_pipeline.attention.batching import DenoiserCall, join_outputs, take_output_rows, take_rows
 from aid_pipeline.attention.row_groups import one_of_each
 
 
@@ -66,6 +66,30 @@ def test_outputs_are_joined_in_the_calls_order():
     assert joined.sample.tolist() == ordered
     with pytest.raises(AIDError, match="chunk=None"):
         join_outputs([1.0, 2.0], order)
+
+
+def test_rows_that_are_entries_of_lists():
+    """Of a call whose latents are a list; other lists of as many tensors are no rows elsewhere."""
+    latents, texts = [torch.full((4,), float(row)) for row in range(3)], ["a", "b", "c"]
+    call = DenoiserCall(("x", "t", "cap"), (latents, torch.arange(3)), {"cap": texts, "steps": [1, 2]})
+    assert (call.batch, call.in_lists, call.sample.shape) == (3, True, (4,))
+    for rows, wanted in ((torch.tensor([2, 0]), [2, 0]), (slice(1, 3), [1, 2])):
+        taken = call.take(rows).named()
+        assert [int(part[0]) for part in taken["x"]] == wanted
+        assert taken["t"].tolist() == wanted
+        assert taken["cap"] == [texts[row] for row in wanted]
+        assert taken["steps"] == [1, 2]
+    parts = [[latents[2], latents[0]], [latents[1]]]
+    joined = join_outputs([(part,) for part in parts], torch.tensor([2, 0, 1]).argsort())[0]
+    assert [int(part[0]) for part in joined] == [0, 1, 2]
+    assert [int(part[0]) for part in take_output_rows((latents,), [2, 0])[0]] == [2, 0]
+
+
+def test_rows_behind_the_layers_of_a_text_encoder():
+    layers = torch.arange(3.0)[None, :, None, None].expand(3, 3, 2, 4)  # by accident as many layers as rows
+    for rows in (torch.tensor([2, 0]), slice(0, 2)):
+        taken = take_rows({"encoder_hidden_states_llama3": layers}, rows, 3)["encoder_hidden_states_llama3"]
+        assert taken[:, :, 0, 0].tolist() == [[2, 0] if isinstance(rows, torch.Tensor) else [0, 1]] * 3
 
 
 def test_embeddings_repeated_for_each_row_go_with_it():

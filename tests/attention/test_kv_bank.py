@@ -37,3 +37,15 @@ def test_saved_rows_are_copies_of_the_first():
     assert layer.load(0).mask.shape == (2, 5)
     with pytest.raises(RowsError, match=r"layer a .* call 1"):
         layer.load(1)
+
+
+def test_endpoints_of_different_lengths():
+    """Chunks pad texts to their own longest; what a shorter one lacks is hidden."""
+    layer = LayerCache("a")
+    for length, mask in ((3, None), (5, torch.tensor([[True, True, True, True, False]])), (5, None)):
+        layer.saved = [EndpointKV(*torch.ones(2, 1, 2, length, 8), mask)]
+        collect([layer])
+    entry = layer.load(0)
+    assert entry.key.shape == entry.value.shape == (3, 2, 5, 8)
+    assert entry.key[0, 0, :, 0].tolist() == [1, 1, 1, 0, 0]
+    assert entry.mask.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]

@@ -80,3 +80,30 @@ def test_images_of_a_prompt_are_sequences_of_their_own():
     assert plan.host_sources[8:10].tolist() == [[6, 10], [7, 11]]
     torch.testing.assert_close(plan.host_weights[8:10], torch.tensor([[0.7, 0.3], [0.7, 0.3]]))
     assert plan.host_weights[10:].count_nonzero() == 0
+
+
+def test_rows_in_a_list_of_a_tensor_for_each():
+    """Z-Image's texts, of different lengths."""
+    rows = [torch.randn(length, 8, generator=torch.Generator().manual_seed(length)) for length in (2, 3, 3)]
+    other = [row + 1 for row in rows]
+    finder = FrameFinder(frames(rows))
+    assert finder.find([*rows, *other], first_step=True) == 0
+    assert find_rows([*other, *rows], rows) == [3]
+    padded = torch.stack([torch.cat([row, row.new_zeros(5 - len(row), 8)]) for row in rows])
+    assert find_rows(torch.cat([padded, padded + 1]), rows) == [0]
+    assert find_rows(padded + 1, rows) == []
+
+
+def test_rows_in_another_argument():
+    """Wherever the first call has them; then in that argument, whatever it holds."""
+    finder = FrameFinder(frames())
+    call = {"x": torch.zeros(6, 1), "cap": torch.cat([OTHER, EMBEDS]), "more": {"pooled": torch.zeros(6, 8)}}
+    assert finder.find(finder.embeddings_in(call), first_step=True) == 3
+    changed = call | {"cap": torch.cat([OTHER, EMBEDS]) * 2}
+    assert finder.embeddings_in(changed) is changed["cap"]
+    assert finder.find(finder.embeddings_in(changed), first_step=False) == 3
+    nested = FrameFinder(frames())
+    call = {"x": torch.zeros(3, 1), "encoder_hidden_states": OTHER, "more": {"text": EMBEDS[:, None]}}
+    assert nested.find(nested.embeddings_in(call), first_step=True) == 0
+    nowhere = FrameFinder(frames())
+    assert nowhere.find(nowhere.embeddings_in({"x": torch.zeros(3, 1)}), first_step=True) is None
