@@ -2,7 +2,7 @@
 
 MODES = ("outer", "inner")
 """Interpolated attention: a weighted sum of attentions, or attention to a weighted sum of keys and values."""
-IMPLEMENTATIONS = ("triton", "sdpa", "reference")
+IMPLEMENTATIONS = ("triton", "hopper", "sdpa", "reference")
 """What `impl` may name beside "auto"."""
 
 HEAD_DIM_STEP = 8
@@ -17,5 +17,7 @@ CACHE_DIR_VARIABLE = "AID_KERNELS_CACHE_DIR"
 """The folder that measured choices are kept in, in place of the user's cache folder."""
 AUTO_VARIABLE = "AID_KERNELS_AUTO"
 """Whether impl="auto" may measure: "measure" (default) or "static"."""
+EXPERIMENTAL_VARIABLE = "AID_KERNELS_EXPERIMENTAL"
+"""1 allows kernels that no GPU has run yet."""
 INTERPRET_VARIABLE = "TRITON_INTERPRET"
 """Triton's own switch: kernels run on CPU tensors, for tests."""

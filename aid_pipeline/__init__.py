@@ -1,12 +1,14 @@
 """Sequences between two prompts on stock diffusers pipelines, by attention interpolation.
 
-`interpolation` generates a sequence from the arguments in `spec`; `request` adds the model and the device; `sequence`
+`interpolation` generates a sequence from the arguments in `spec`, which may end in what `inversion` makes of images;
+`request` adds the model and the device; `sequence`
 is the result. The folders: `attention` works inside one denoiser call, `conditioning` is what a call is given,
 `sampling` the stock call, `selection` the choice of coefficients, `metrics` the distances between frames, `io` the
 files, `studies` what the paper measures, `miniature` the small model, `cli` the command. Small files that many rooms
-share: `families`, `models`, `config`, `coefficients`, `keyframes`, `errors`, `extras` (packages that are not installed)
-and `atomic_files`. Imports between them go one way; ``python -m tools.rooms`` prints it. Names are imported when first
-used, so that ``aid --help`` answers without loading torch.
+share: `families` (an entry for each kind of pipeline), `models`, `config`, `coefficients`, `keyframes`, `precision`
+(dtypes), `errors`, `extras` (packages that are not installed) and `atomic_files`. Imports between them go one way;
+``python -m tools.rooms`` prints it. Names are imported when first used, so that ``aid --help`` answers without loading
+torch.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .config import AIDConfig
     from .errors import AIDError, FrameWarning
     from .interpolation import interpolate
+    from .inversion import invert
+    from .keyframes import Inversion
     from .models import load_model
     from .selection import Selection
     from .sequence import Sequence
@@ -33,11 +37,13 @@ __all__ = [
     "BetaPrior",
     "FrameWarning",
     "Frames",
+    "Inversion",
     "Selection",
     "Sequence",
     "aid",
     "apply_aid",
     "interpolate",
+    "invert",
     "load_model",
 ]
 
@@ -48,11 +54,13 @@ _HOMES = {
     "BetaPrior": "coefficients",
     "FrameWarning": "errors",
     "Frames": "attention.frames",
+    "Inversion": "keyframes",
     "Selection": "selection",
     "Sequence": "sequence",
     "aid": "attention.apply",
     "apply_aid": "attention.apply",
     "interpolate": "interpolation",
+    "invert": "inversion",
     "load_model": "models",
 }
 

@@ -1,4 +1,4 @@
-"""Configuration of attention interpolation: the mode, the share of the steps, and the operator's implementation."""
+"""Configuration of attention interpolation: the mode, the share of the steps, the implementation; default sampling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from .errors import ConfigError
 
 MODES = ("outer", "inner", "none", "denoising")
+# of the stock call; what the miniature's card shows is sampled with them too
+DEFAULT_STEPS = 25
+DEFAULT_GUIDANCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class AIDConfig:
             embeddings) or "denoising" (DI, which `interpolate` alone offers: the prompt changes during the denoising).
         fuse_self: frames also attend to their own keys and values, together with the endpoints'.
         warmup: share of the denoising steps, from the first on, with interpolated attention: round(warmup * steps).
-        impl: implementation of the operator, "auto", "triton", "sdpa" or "reference". A named one never falls back.
+        impl: implementation of the operator, "auto" or of `aid_kernels.IMPLEMENTATIONS`. A named one never falls back.
 
     Raises:
         ConfigError: an unknown mode or implementation, a `fuse_self` that is no bool, a `warmup` outside [0, 1].
@@ -31,7 +34,7 @@ class AIDConfig:
     )
     fuse_self: bool = field(default=True, metadata={"help": "Frames also attend to themselves."})
     warmup: float = field(default=0.5, metadata={"help": "Share of the steps with interpolated attention, 0 to 1."})
-    impl: str = field(default="auto", metadata={"help": "auto, triton, sdpa or reference; see `aid info`."})
+    impl: str = field(default="auto", metadata={"help": "auto, triton, hopper, sdpa or reference; see `aid info`."})
 
     def __post_init__(self) -> None:
         from aid_kernels import IMPLEMENTATIONS  # loads torch

@@ -16,7 +16,7 @@ class UnsupportedPipelineError(AIDError):
 
 
 class UnsupportedAttentionError(AIDError):
-    """An attention call asks for what the operator does not do (causal, dropout, grouped queries, a general mask)."""
+    """An attention call asks for what the operator does not do (causal, dropout, grouped queries, a misfit mask)."""
 
 
 class RowsError(AIDError):
@@ -49,6 +49,14 @@ class ModelError(AIDError):
 
 class OutputFolderError(AIDError):
     """The output folder holds something else, or cannot be written to, or holds no sequence to generate again."""
+
+
+class ImageFileError(AIDError):
+    """An image file cannot be read, is animated, or has a size or pixels that no frame can be made of."""
+
+
+class InversionError(AIDError):
+    """An image cannot be inverted by this pipeline, or an inversion does not belong to this sequence."""
 
 
 class DistanceError(AIDError):

@@ -1,25 +1,25 @@
-"""Families of stock pipelines: what Stable Diffusion, SDXL, SD3, FLUX and PixArt do in different ways, an entry each.
+"""Stock pipelines: what is asked of them by the names of their parts, methods and arguments.
 
-The only module that names a denoiser's class. A new family is a new entry of `FAMILIES`; every question asked of a
-family elsewhere is a field of that entry or a function below.
+The only module that names a concrete class of diffusers.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from .errors import UnsupportedPipelineError
 
 POSITION_ARGUMENTS = frozenset({"txt_ids", "img_ids", "image_rotary_emb"})
 """Arguments of denoisers with positions, not rows, in their first dimension, whatever its length."""
 
-_POOLED = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-_MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
+ROW_AXIS = {"encoder_hidden_states_llama3": 1}
+"""Arguments of denoisers whose rows are in another dimension than the first (layers of a text encoder come first)."""
 
 
 @dataclass(frozen=True)
@@ -37,96 +37,23 @@ class ImageSlot:
     takes_list: bool = True
 
 
-_UNET_SLOT = ImageSlot("added_cond_kwargs", "image_embeds")
-_TRANSFORMER_SLOT = ImageSlot("joint_attention_kwargs", "ip_adapter_image_embeds")
+IMAGE_SLOTS = {
+    "UNet2DConditionLoadersMixin": ImageSlot("added_cond_kwargs", "image_embeds"),
+    "FluxTransformer2DLoadersMixin": ImageSlot("joint_attention_kwargs", "ip_adapter_image_embeds"),
+    "SD3Transformer2DLoadersMixin": ImageSlot("joint_attention_kwargs", "ip_adapter_image_embeds", takes_list=False),
+}
+"""By the class of diffusers that loads a denoiser's IP-Adapter."""
 
+DENOISERS = ("unet", "transformer", "decoder", "prior")
+"""Where pipelines have the module that denoises."""
 
-@dataclass(frozen=True)
-class Family:
-    """One kind of pipeline.
-
-    Args:
-        name: as in the README's table of families.
-        denoiser: name of the denoiser's class.
-        call_argument: an argument of the stock call that tells the family from an earlier entry with that denoiser.
-        encoder_outputs: what `encode_prompt` returns, in order, by the stock call's argument names ("" is not an
-            argument).
-        encodes_negative: `encode_prompt` returns negative embeddings too, and the denoiser gets both in one call;
-            otherwise both are called again for them.
-        guidance_argument: the stock argument that turns classifier-free guidance on when it is above 1.
-        conditions: arguments of the denoiser, and of dictionaries among them, that hold an output of the encoder.
-        image_slot: where it takes IP-Adapter embeddings; None means nowhere.
-        separate_cross_attention: text is read by attention layers of its own, apart from self-attention.
-        packed_patch: side of the patches of latents that the pipeline itself packs into tokens; 1 means that it packs
-            none.
-    """
-
-    name: str
-    denoiser: str
-    encoder_outputs: tuple[str, ...]
-    conditions: dict[str, str]
-    call_argument: str | None = None
-    encodes_negative: bool = True
-    guidance_argument: str = "guidance_scale"
-    image_slot: ImageSlot | None = None
-    separate_cross_attention: bool = False
-    packed_patch: int = 1
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it has an entry here; texts of others are encoded by replay."""
-        return bool(self.encoder_outputs)
-
-
-FAMILIES = (
-    Family(
-        "Stable Diffusion 1.x, 2.x",
-        "UNet2DConditionModel",
-        ("prompt_embeds", "negative_prompt_embeds"),
-        {"encoder_hidden_states": "prompt_embeds"},
-        image_slot=_UNET_SLOT,
-        separate_cross_attention=True,
-    ),
-    Family(
-        "SDXL",
-        "UNet2DConditionModel",
-        _POOLED,
-        {"encoder_hidden_states": "prompt_embeds", "text_embeds": "pooled_prompt_embeds"},
-        call_argument="pooled_prompt_embeds",
-        image_slot=_UNET_SLOT,
-        separate_cross_attention=True,
-    ),
-    Family(
-        "Stable Diffusion 3.x",
-        "SD3Transformer2DModel",
-        _POOLED,
-        {"encoder_hidden_states": "prompt_embeds", "pooled_projections": "pooled_prompt_embeds"},
-        image_slot=ImageSlot("joint_attention_kwargs", "ip_adapter_image_embeds", takes_list=False),
-    ),
-    Family(
-        "FLUX.1",
-        "FluxTransformer2DModel",
-        ("prompt_embeds", "pooled_prompt_embeds", ""),
-        {"encoder_hidden_states": "prompt_embeds", "pooled_projections": "pooled_prompt_embeds"},
-        encodes_negative=False,
-        guidance_argument="true_cfg_scale",
-        image_slot=_TRANSFORMER_SLOT,
-        packed_patch=2,
-    ),
-    Family(
-        "PixArt",
-        "PixArtTransformer2DModel",
-        _MASKED,
-        {"encoder_hidden_states": "prompt_embeds", "encoder_attention_mask": "prompt_attention_mask"},
-    ),
-)
-
-
-# ---------------------------------------------------------------- which family
+PRIOR_ENCODER = "_encode_prior_prompt"
+ENCODERS = ("encode_prompt", "_encode_prompt", PRIOR_ENCODER)
+"""Methods of pipelines that encode prompts, the last one for another model than the denoiser."""
 
 
 def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
-    """The module that denoises: `unet` or `transformer` of a pipeline, or the module itself; never a compiled wrapper.
+    """The module that denoises: `unet`, `transformer`, ... of a pipeline, or the module itself; no compiled wrapper.
 
     Raises:
         UnsupportedPipelineError: neither, two of them, or a pipeline of the PAG kind.
@@ -138,8 +65,8 @@ def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
         )
     denoiser = pipe_or_denoiser
     if not isinstance(denoiser, nn.Module):
-        unet = getattr(pipe_or_denoiser, "unet", None)
-        denoiser = unet if unet is not None else getattr(pipe_or_denoiser, "transformer", None)
+        parts = (getattr(pipe_or_denoiser, name, None) for name in DENOISERS)
+        denoiser = next((part for part in parts if part is not None), None)
     if getattr(pipe_or_denoiser, "transformer_2", None) is not None and denoiser is not pipe_or_denoiser:
         raise UnsupportedPipelineError(f"{kind} has two denoisers that share the steps, which is not supported")
     if not isinstance(denoiser, nn.Module):
@@ -147,39 +74,42 @@ def find_denoiser(pipe_or_denoiser: Any) -> nn.Module:
     return getattr(denoiser, "_orig_mod", denoiser)
 
 
-def find_family(pipe: Any) -> Family:
-    """The family of a pipeline: its entry, or one that says nothing but the denoiser's class.
+def encoders_of(pipe: Any) -> list[str]:
+    """Names of the methods that encode prompts."""
+    return [name for name in ENCODERS if callable(getattr(pipe, name, None))]
 
-    Raises:
-        UnsupportedPipelineError: a pipeline without `encode_prompt`.
-    """
-    denoiser = find_denoiser(pipe)
-    arguments = inspect.signature(pipe.__call__).parameters
-    fitting = [family for family in _with_denoiser(denoiser) if family.call_argument in (None, *arguments)]
-    if not hasattr(pipe, "encode_prompt"):
+
+def check_encoder(pipe: Any) -> None:
+    """Raise UnsupportedPipelineError for a pipeline without a method that encodes prompts."""
+    if not (encoders_of(pipe) or is_combined(pipe)):
         raise UnsupportedPipelineError(
             f"{type(pipe).__name__} has no encode_prompt to interpolate between texts with; encode them yourself and "
             "use `with aid(...)`"
         )
-    return fitting[-1] if fitting else Family(type(pipe).__name__, type(denoiser).__name__, (), {})
 
 
-def _with_denoiser(denoiser: nn.Module) -> list[Family]:
-    classes = {cls.__name__ for cls in type(denoiser).__mro__}
-    return [family for family in FAMILIES if family.denoiser in classes]
+def _encoder_parameters(pipe: Any) -> Any:
+    return inspect.signature(getattr(pipe, encoders_of(pipe)[0])).parameters
+
+
+def rows_per_frame(pipe: Any, guidance_scale: float) -> int:
+    """Rows of one frame in a denoiser call: a negative one too where both share the call, and if it does not say, too.
+
+    Where `encode_prompt` takes no negative prompt, both are called apart.
+    """
+    if not is_combined(pipe) and "negative_prompt" not in _encoder_parameters(pipe):
+        return 1
+    own = copy.copy(pipe)
+    vars(own)["_guidance_scale"] = guidance_scale
+    return 2 if getattr(own, "do_classifier_free_guidance", True) else 1
 
 
 # ---------------------------------------------------------------- the denoiser
 
 
 def has_separate_cross_attention(denoiser: nn.Module) -> bool:
-    """Whether layers of their own read the text, apart from self-attention."""
-    return any(family.separate_cross_attention for family in _with_denoiser(denoiser))
-
-
-def embeds_guidance_scale(denoiser: Any) -> bool:
-    """Whether the denoiser reads the guidance scale (LCM), so that a call has no unconditional rows."""
-    return getattr(denoiser.config, "time_cond_proj_dim", None) is not None
+    """Whether layers of their own read the text itself, apart from self-attention: those of UNets."""
+    return any(cls.__name__ == "UNet2DConditionModel" for cls in type(denoiser).__mro__)
 
 
 def requires_image(denoiser: Any) -> bool:
@@ -188,47 +118,60 @@ def requires_image(denoiser: Any) -> bool:
 
 
 def image_slot(denoiser: nn.Module) -> ImageSlot:
-    """Where a denoiser, of a known family or another, takes IP-Adapter embeddings.
+    """Where a denoiser takes IP-Adapter embeddings.
 
     Raises:
         UnsupportedPipelineError: nowhere.
     """
-    known = _with_denoiser(denoiser)
-    arguments = inspect.signature(type(denoiser).forward).parameters
-    slots = [family.image_slot for family in known] if known else [_UNET_SLOT, _TRANSFORMER_SLOT]
-    for slot in slots:
-        if slot is not None and slot.argument in arguments:
-            return slot
+    for cls in type(denoiser).__mro__:
+        if cls.__name__ in IMAGE_SLOTS:
+            return IMAGE_SLOTS[cls.__name__]
     raise UnsupportedPipelineError(f"{type(denoiser).__name__} takes no image embeddings; leave image_embeds out")
+
+
+# ---------------------------------------------------------------- combined pipelines
+
+
+def is_combined(pipe: Any) -> bool:
+    """Whether it is made of two pipelines: a prior, and a decoder of the prior's image embeddings."""
+    return all(hasattr(pipe, part) for part in ("prior_pipe", "decoder_pipe"))
+
+
+def makes_vectors(prior_pipe: Any) -> bool:
+    """Whether a prior denoises one vector, not the latents of an image."""
+    return type(getattr(prior_pipe, "prior", None)).__name__ == "PriorTransformer"
+
+
+# ---------------------------------------------------------------- clips
+
+
+def generates_clips(pipe: Any) -> bool:
+    """Whether the stock call returns a clip for every prompt, not an image."""
+    arguments = inspect.signature(pipe.__call__).parameters
+    one_image = "num_images_per_prompt" in arguments and "num_frames" not in arguments  # of a video model
+    return getattr(pipe, "video_processor", None) is not None and not one_image
+
+
+def check_images(pipe: Any, what: str) -> None:
+    """Raise UnsupportedPipelineError for a pipeline whose frames are clips, where `what` compares images."""
+    if generates_clips(pipe):
+        raise UnsupportedPipelineError(f"{what} compares images, but every frame of {type(pipe).__name__} is a clip")
 
 
 # ---------------------------------------------------------------- latents
 
 
+def packs_latents(pipe: Any) -> bool:
+    """Whether a pipeline itself makes tokens of 2x2 latents."""
+    return hasattr(pipe, "_pack_latents") and hasattr(pipe, "_unpack_latents")
+
+
 def size_divisor(pipe: Any) -> int:
     """What the sides of an image must divide by: 8 (all stock calls ask that) and the size of a patch of latents."""
     latent = int(getattr(pipe, "vae_scale_factor", 8))
-    patch = find_family(pipe).packed_patch
+    patch = 2 if packs_latents(pipe) else 1
     if getattr(pipe, "transformer", None) is not None:
         size = getattr(find_denoiser(pipe).config, "patch_size", 1)
-        patch *= int(size if isinstance(size, int) else max(size))  # time, height and width of a video model's
+        # of a video model: time, height and width; that of a pipeline that packs may be the packing's
+        patch = max(patch, int(size if isinstance(size, int) else max(size)))
     return math.lcm(8, latent * patch)
-
-
-def unpacked_shape(pipe: Any, latents: Tensor, height: int, width: int) -> tuple[int, ...]:
-    """(C, h, w) of one image's latents, of which `latents` are some as the denoiser gets them.
-
-    Args:
-        height, width: of the image, in pixels.
-    """
-    if find_family(pipe).packed_patch > 1:
-        latents = pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
-    return tuple(latents.shape[1:])
-
-
-def pack_latents(pipe: Any, latents: Tensor) -> Tensor:
-    """Latents (m, C, h, w) as the denoiser gets them."""
-    if find_family(pipe).packed_patch > 1:
-        packed: Tensor = pipe._pack_latents(latents, *latents.shape)
-        return packed
-    return latents

@@ -19,22 +19,26 @@ from aid_kernels import CallBucket, Choice, choices_to_json, recorded_choices
 from .attention.memory import CPU_ROWS
 from .attention.step_caches import check_step_caches
 from .coefficients import BetaPrior
-from .conditioning.embeddings import Encoded
-from .conditioning.encoding import check_guidance, encode_prompts
-from .conditioning.prompts import Prompts, warn_if_prompts_equal
-from .conditioning.replay import check_replay
-from .config import AIDConfig
+from .conditioning.prompts import warn_if_prompts_equal
+from .conditioning.replay import Encodings, check_replay
+from .config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
 from .errors import BusyError, FrameWarning
-from .families import find_denoiser, find_family
+from .families import check_encoder, check_images, find_denoiser, rows_per_frame
 from .io.provenance import settings
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
-from .sampling.stock_arguments import check_image_prompts, check_size, check_stock_arguments, stock_parameters
-from .sampling.stock_call import Progress, private_copy
+from .sampling.stock_arguments import (
+    check_image_prompts,
+    check_size,
+    check_stock_arguments,
+    stock_parameters,
+    with_clip_length,
+)
+from .sampling.stock_call import Progress
 from .selection import Selection
 from .selection.run import select_frames
 from .sequence import FrameSequence
-from .spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS, InterpolationSpec
+from .spec import DEFAULT_FRAMES, InterpolationSpec
 
 
 def interpolate(
@@ -65,8 +69,9 @@ def interpolate(
     the pipeline alone generates from their prompt and seed.
 
     Args:
-        pipe: a pipeline for images with `encode_prompt` (Stable Diffusion 1.x, 2.x, XL, 3.x, FLUX.1, PixArt; of others,
-            those whose text reaches the denoiser as embeddings of a row per prompt).
+        pipe: a pipeline for images with `encode_prompt`, whose text reaches the denoiser as embeddings of each prompt;
+            or one for videos, whose frames here are clips: the first and the last what it alone generates, each
+            interior one a clip between them.
         prompt_a, prompt_b: what the first and the last frame show.
         frames: m >= 2, both endpoints included; by default as many as there are numbers in `coefficients`, else 7.
         config: how to interpolate; None means `AIDConfig()`.
@@ -128,22 +133,20 @@ def sample_sequence(
     """
     began = time.perf_counter()
     t = spec.frame_coefficients()
-    do_classifier_free_guidance = _check_pipeline(pipe, spec)
+    denoising = prepare(pipe, spec)
     measure = None if spec.select is None else distance(spec.select.distance)
-    family, choice = find_family(pipe), None
+    choice = None
     with exclusive(find_denoiser(pipe)), recorded_choices(choices) as used:
-        denoising = _denoising(pipe, spec, do_classifier_free_guidance)
-        encoded_at = time.perf_counter()
         if spec.select is None or measure is None:
             sampled = denoising.sample(t, progress)
         else:
-            most = _frames_per_call(pipe, spec.chunk, _rows_per_frame(family, do_classifier_free_guidance))
+            most = _frames_per_call(pipe, spec.chunk, rows_per_frame(pipe, spec.guidance_scale))
             selected = select_frames(denoising, spec.select, measure, spec.frames, most, progress)
             sampled, t, choice = selected.sampled, selected.coefficients, selected.record
     ended = time.perf_counter()
-    timings = {"encode": encoded_at - began, "denoise": sampled.denoise, "decode": sampled.decode}
+    timings = {"encode": denoising.encodings.seconds, "denoise": sampled.denoise, "decode": sampled.decode}
     if choice is not None:
-        timings["select"] = ended - encoded_at - sampled.denoise - sampled.decode
+        timings["select"] = ended - began - sum(timings.values())
     sequence = FrameSequence(
         images=sampled.images,
         coefficients=t,
@@ -160,30 +163,21 @@ def sample_sequence(
 
 
 def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
-    """The stock calls of a specification, its prompts encoded. Who samples them holds `exclusive` meanwhile.
+    """The stock calls of a specification checked. Who samples them holds `exclusive` meanwhile.
 
     Raises:
         AIDError: as `interpolate`, of what depends on the pipeline.
     """
-    do_classifier_free_guidance = _check_pipeline(pipe, spec)
-    with exclusive(find_denoiser(pipe)):
-        return _denoising(pipe, spec, do_classifier_free_guidance)
-
-
-def _denoising(pipe: Any, spec: InterpolationSpec, do_classifier_free_guidance: bool) -> Denoising:
-    family, prompts = find_family(pipe), spec.prompts()
-    encoded: Encoded | Prompts = prompts  # the call of a family without an entry encodes them itself
-    if family.is_known:
-        encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
+    _check_pipeline(pipe, spec)
     return Denoising(
         pipe=pipe,
         config=spec.config,
-        encoded=encoded,
-        has_guide=spec.guide is not None,
+        prompts=spec.prompts(),
+        encodings=Encodings(),
         seeds=spec.seeds(),
         latents=spec.latents,
         chunk=spec.chunk,
-        call=spec.stock_call(),
+        call=with_clip_length(pipe, spec.stock_call()),
         output_type=spec.output_type,
     )
 
@@ -194,30 +188,22 @@ def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBu
     return [{**item, "layers": names} for item, names in zip(choices_to_json(used), layers, strict=True)]
 
 
-def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
-    """Check what depends on the pipeline; whether its calls are under classifier-free guidance."""
+def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> None:
+    """Check what depends on the pipeline."""
     warn_if_prompts_equal(spec.prompts())
-    family, stock = find_family(pipe), dict(spec.stock)
+    denoiser, stock = find_denoiser(pipe), with_clip_length(pipe, dict(spec.stock))
+    check_encoder(pipe)
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
     check_size(pipe, spec.height, spec.width, binned)
-    if family.is_known:
-        guidance = {"guidance_scale": spec.guidance_scale, **stock}
-        do_classifier_free_guidance = check_guidance(pipe, family, guidance, spec.negative_prompt is not None)
-    else:
-        scale = None if spec.guidance_scale == DEFAULT_GUIDANCE else spec.guidance_scale
-        check_replay(pipe, spec.prompts(), spec.config.mode, scale, stock)
-        do_classifier_free_guidance = True  # the most rows that a call may have
-    rows = _rows_per_frame(family, do_classifier_free_guidance)
+    scale = None if spec.guidance_scale == DEFAULT_GUIDANCE else spec.guidance_scale
+    check_replay(pipe, spec.prompts(), scale, stock)
+    rows = rows_per_frame(pipe, spec.guidance_scale)
     check_image_prompts(pipe, stock, rows)
+    if spec.select is not None:
+        check_images(pipe, "select")
     dynamic = spec.select is not None and spec.select.method == "dynamic"
-    check_step_caches(find_denoiser(pipe), spec.chunk, rows * spec.frames, dynamic)
-    return do_classifier_free_guidance
-
-
-def _rows_per_frame(family: Any, do_classifier_free_guidance: bool) -> int:
-    """Rows of one frame in a denoiser call: a negative one too where both share the call."""
-    return 2 if do_classifier_free_guidance and family.encodes_negative else 1
+    check_step_caches(denoiser, spec.chunk, rows * spec.frames, dynamic)
 
 
 def _frames_per_call(pipe: Any, chunk: int | Literal["auto"], rows: int) -> int | None:

@@ -11,7 +11,6 @@ from .errors import ArgumentError, ModelError
 from .extras import naming_extra
 
 MINIATURE = "miniature"
-DTYPES = ("auto", "float32", "float16", "bfloat16")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -62,32 +61,35 @@ def load_model(model: str = MINIATURE, revision: str | None = None, device: str 
         model: "miniature", a local diffusers folder or a hub id.
         revision: branch, tag or commit of a hub model.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
-        dtype: "float32", "float16", "bfloat16", or "auto": float32 on the CPU, bfloat16 (or float16) on a GPU.
+        dtype: "float32", "float16", "bfloat16", "mixed-bfloat16" (the denoiser bfloat16, all else float32), or "auto":
+            bfloat16 (or float16) on a GPU, mixed-bfloat16 on a CPU with AMX, float32 on others.
 
     Raises:
         ModelError: as `check_model`; or the model cannot be loaded (no network, no safetensors, damaged files).
         ArgumentError: an unknown dtype or a device that is not there.
     """
-    import torch
     from diffusers import DiffusionPipeline
+
+    from .precision import DTYPES, MIXED, cast_at_border, loading_dtype, usual_dtype
 
     check_model(model, revision)
     where = _device(device)
     if dtype not in DTYPES:
         raise ArgumentError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     if dtype == "auto":
-        wide = where.type == "cpu" or (where.type == "cuda" and not torch.cuda.is_bf16_supported())
-        dtype = ("float32" if where.type == "cpu" else "float16") if wide else "bfloat16"
+        dtype, _ = usual_dtype(where)
     try:
         if model == MINIATURE:
             from .miniature import load
 
-            return load(dtype=getattr(torch, dtype), device=where)
-        folder = Path(model).expanduser()
-        local = {"local_files_only": True} if folder.is_dir() else {"revision": revision}
-        name = str(folder) if folder.is_dir() else model
-        pipe = DiffusionPipeline.from_pretrained(name, dtype=getattr(torch, dtype), use_safetensors=True, **local)
-        return pipe.to(where)
+            pipe = load(dtype=loading_dtype(dtype), device=where)
+        else:
+            folder = Path(model).expanduser()
+            local = {"local_files_only": True} if folder.is_dir() else {"revision": revision}
+            name = str(folder) if folder.is_dir() else model
+            pipe = DiffusionPipeline.from_pretrained(name, dtype=loading_dtype(dtype), use_safetensors=True, **local)
+            pipe = pipe.to(where)
+        return cast_at_border(pipe) if dtype == MIXED else pipe
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load {model}: {error}") from error
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .coefficients import BetaPrior, frame_coefficients, given_coefficients
-from .config import AIDConfig
+from .config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
 from .errors import ArgumentError, ConfigError, PromptError
 from .keyframes import Keyframe
 from .selection.settings import Selection, as_selection
@@ -24,8 +24,6 @@ class _DefaultCount(int):
 
 
 DEFAULT_FRAMES = _DefaultCount(7)  # or as many as there are coefficients
-DEFAULT_STEPS = 25
-DEFAULT_GUIDANCE = 5.0
 LARGEST = 10**300  # of a number that is an argument; above, a float is infinite
 MOST_STEPS = 10_000  # schedulers list all of them before the first
 # arguments of `interpolate` or of the class beside its fields; the stock call is not given them
@@ -189,7 +187,9 @@ class InterpolationSpec:
         from .conditioning.prompts import check_prompts
 
         first, last = self.keyframes
-        return check_prompts(first.prompt, last.prompt, self.guide, self.negative_prompt, self.frames)
+        prompts = check_prompts(first.prompt, last.prompt, self.guide, self.negative_prompt, self.frames)
+        _check_no_files({"prompt_a": prompts.first, "prompt_b": prompts.last})
+        return prompts
 
     def seeds(self) -> tuple[int, int]:
         """Seeds of the first and the last frame's noise."""
@@ -218,6 +218,15 @@ def _keyframes(given: Any) -> tuple[Keyframe, ...]:
     return keyframes
 
 
+def _check_no_files(prompts: dict[str, str]) -> None:
+    """Raise PromptError for a prompt that is the name of a file, which a text encoder would read as a word."""
+    from .io.image_files import names_image_file
+
+    for name, text in prompts.items():
+        if names_image_file(text):
+            raise PromptError(f"{name} is the name of a file, {text!r}; describe in words what the frame shows")
+
+
 def _check_single(name: str, value: Any) -> None:
     """Raise ArgumentError for an array, whose comparison is not one answer, and for a number that no float holds."""
     if hasattr(value, "shape") or (isinstance(value, int) and not -LARGEST <= value <= LARGEST):
@@ -244,7 +253,7 @@ def _check_stock(stock: Any, own: set[str]) -> None:
     Raises:
         ArgumentError: no mapping, a name that is not the stock call's to give, NaN or infinity.
     """
-    from .sampling.stock_arguments import SET_HERE
+    from .sampling.stock_arguments import ONE_PER_PROMPT, SET_HERE
 
     if not isinstance(stock, Mapping):
         raise ArgumentError(f'stock must be arguments of the stock call by name, such as {{"eta": 0.5}}, got {stock!r}')
@@ -253,7 +262,7 @@ def _check_stock(stock: Any, own: set[str]) -> None:
             raise ArgumentError(f'stock takes names of arguments, such as "eta", got {name!r}')
         if name in own:
             raise ArgumentError(f"stock is for arguments of the pipeline, got {name}={value!r}; pass {name} by itself")
-        if name in SET_HERE and not (name == "num_images_per_prompt" and value == 1):
+        if name in SET_HERE and not (name in ONE_PER_PROMPT and value == 1):
             raise ArgumentError(f"interpolate sets {name} itself, got {value!r}; {SET_HERE[name]}")
         _check_finite(name, value)
 

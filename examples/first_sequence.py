@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from aid_pipeline import AIDConfig, interpolate, load_model
-from aid_pipeline.spec import DEFAULT_STEPS
+from aid_pipeline.config import DEFAULT_STEPS
 
 
 def main() -> None:

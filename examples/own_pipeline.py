@@ -15,7 +15,7 @@ import torch
 
 from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, Frames, aid, load_model
-from aid_pipeline.spec import DEFAULT_STEPS
+from aid_pipeline.config import DEFAULT_STEPS
 
 FRAMES = 5
 

@@ -8,6 +8,7 @@ string cannot be followed, and is a fault outside `BUILT_NAMES`.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,10 +46,11 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "interpolated_attention.dispatch interpolated_attention.gradients",
         "interpolated_attention.auto",
         "interpolated_attention.running",
-        "interpolated_attention.impl interpolated_attention.impl.triton",
+        "interpolated_attention.impl interpolated_attention.impl.hopper interpolated_attention.impl.triton",
         "interpolated_attention.tuning",
         "interpolated_attention.checks",
         "interpolated_attention.inputs interpolated_attention.layout interpolated_attention.hidden",
+        "interpolated_attention.biases",
         "plan",
         "constants version",
     ),
@@ -56,18 +58,20 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "cli serving",
         "studies",
         "request",
-        "composition editing timeline",
+        "composition editing timeline inversion",
         "interpolation",
         "spec",
         "selection",
         "sampling metrics sequence",
         "attention conditioning io",
-        "families config coefficients keyframes models",
-        "miniature errors",
-        "extras atomic_files",
+        "families coefficients keyframes models",
+        "miniature",
+        "config",
+        "errors",
+        "extras atomic_files precision",
     ),
     "benchmarks": (
-        "operator_cpu sequence_cpu selection throughput",
+        "operator_cpu sequence_cpu selection throughput pretended_gpu",
         "report gpu same_as",
         "tune sequence",
         "paper denoiser compile_report",
@@ -168,4 +172,6 @@ def _rooms(modules: dict[str, Module], package: str, floors: Iterable[str]) -> s
 
 
 if __name__ == "__main__":
+    # a reader that has enough, such as head, ends the command without a word
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

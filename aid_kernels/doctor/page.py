@@ -40,7 +40,7 @@ def words(found: Examination) -> list[str]:
             lines.append(f"{name}: slow, {share:.2f}x of stock PyTorch; nothing faster passed its check.")
         kernel = _best(row, "triton")
         kept = row.measurement.time_of(row.measurement.choice)
-        if kernel and kept and row.measurement.choice.implementation != "triton":
+        if kernel and kept and row.measurement.choice.implementation == "sdpa":
             lines.append(f"{name}: the kernel takes {kernel / kept:.2f} of what is kept, so stock attention serves it.")
     if found.unreached:
         lines.append(f"Not reached in time, run it again for these alone: {'; '.join(found.unreached)}.")

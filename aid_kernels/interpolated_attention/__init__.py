@@ -2,8 +2,9 @@
 
 A call goes down: `api` (the public functions; `checks` makes the `inputs`), `ops` (what torch compiles), `dispatch`
 (selects an implementation; `auto` by measurement, `running` calls it) and `gradients`, `impl` (the implementations,
-which read tensors by their `layout`, without what is `hidden` by a mask), `tuning` (how kernels are launched and
-candidates measured). Each imports what stands below it; nothing here knows diffusers. Imports `plan` and `constants`.
+which read tensors by their `layout`, without what is `hidden` by a mask; those with a query axis are `biases`),
+`tuning` (tile sizes, and how candidates are measured). Each imports what stands below it; nothing here knows
+diffusers. Imports `plan` and `constants`.
 """
 
 from .api import explain, inner_attention, outer_attention

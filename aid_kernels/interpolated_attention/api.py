@@ -34,10 +34,11 @@ def outer_attention(
         plan: the B rows' sources and weights, on the device of `q`.
         fuse_self: attend to the row's own keys together with each source's.
         bank: (k_src, v_src), each (E, H, Ss, D), that the plan's sources index; default: `k` and `v`.
-        key_mask: (B, Sk) bool, True = may be attended to.
-        bank_mask: (E, Ss) bool, likewise for the bank.
+        key_mask: (B, Sk) bool, True = may be attended to. Or with a query axis, (B, 1 or H, 1 or Sq, Sk), bool or, in
+            the dtype of `q`, added to the logits.
+        bank_mask: (E, Ss) or (E, 1 or H, 1 or Sq, Ss), likewise for the bank; its query axis is of `q`.
         scale: factor of the logits, a finite number; default 1/sqrt(D).
-        impl: "auto", "triton", "sdpa" or "reference". A named one raises where it cannot serve; `explain` says why.
+        impl: "auto", or one of `IMPLEMENTATIONS`. A named one raises where it cannot serve; `explain` says why.
 
     Returns:
         (B, H, Sq, D) in the dtype of `q`. Softmax and sums in float32. A query that may attend to nothing gives zeros.
@@ -67,6 +68,7 @@ def inner_attention(
     Attn(Q, [sum_j w_j K*_j, K], [sum_j w_j V*_j, V]) with `fuse_self`, without it the row's own K and V fall away
     (arXiv 2403.17924, section 4, AID-I; equations (3) and (4) of this folder's README). Arguments, result and errors as
     in `outer_attention`; an interpolated key is visible where `bank_mask` shows it at any source of non-zero weight.
+    What an additive one adds is the mean, by weight, of the sources that show it.
     Keys and values are mixed in float32 and rounded once to the dtype of `k`.
     """
     inputs = checked_inputs(q, k, v, plan, fuse_self, bank, key_mask, bank_mask, scale)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..constants import AUTO_VARIABLE
 from ..plan.values import device_of
+from .impl.hopper.support import unsupported_reasons as hopper_unsupported_reasons
 from .impl.triton.support import unsupported_reasons as triton_unsupported_reasons
 from .inputs import AttentionInputs
 from .running import run_choice
@@ -65,11 +66,13 @@ def automatic(mode: str, inputs: AttentionInputs, needs_grad: bool, *, running: 
     """
     bucket = bucket_of(mode, inputs)
     reasons = triton_unsupported_reasons(inputs, needs_grad)
-    prescribed = replayed(bucket)
+    # masks with a query axis are not recorded: their bucket is that of masks of keys, which the kernel may serve
+    prescribed = None if inputs.by_query else replayed(bucket)
     if prescribed is not None:
-        if not (reasons and prescribed.implementation == "triton"):
+        against = _reasons_against(prescribed, mode, inputs, needs_grad)
+        if not against:
             return Settled(prescribed, "the choice of the recorded sequence")
-        say_once(f"recorded was {prescribed}, which cannot serve here: {reasons[0]}; bits may differ")
+        say_once(f"recorded was {prescribed}, which cannot serve here: {against[0]}; bits may differ")
     stock = Choice("sdpa", route=sdpa_route(mode, inputs))
     if reasons:
         return _without_triton(bucket, stock, f"the stock recipe; triton cannot: {reasons[0]}")
@@ -83,7 +86,27 @@ def automatic(mode: str, inputs: AttentionInputs, needs_grad: bool, *, running: 
     found = known(bucket)
     if found is None or (running and not is_settled(bucket)):
         found = _measured(bucket, inputs, stock, running)
-    return found
+    against = _reasons_against(found.choice, mode, inputs, needs_grad)
+    return _next_best(found, stock, against[0]) if against else found
+
+
+def _reasons_against(choice: Choice, mode: str, inputs: AttentionInputs, needs_grad: bool) -> list[str]:
+    """Why a choice cannot serve a call: of one bucket, "hopper" serves some calls and not others."""
+    if choice.implementation == "triton":
+        return triton_unsupported_reasons(inputs, needs_grad)
+    return hopper_unsupported_reasons(mode, inputs, needs_grad) if choice.implementation == "hopper" else []
+
+
+def _next_best(found: Settled, stock: Choice, why: str) -> Settled:
+    """The fastest other implementation of the bucket's measurement."""
+    timed = [] if found.measurement is None else found.measurement.outcomes
+    others = [
+        (outcome.milliseconds, place, outcome.choice)
+        for place, outcome in enumerate(timed)
+        if outcome.milliseconds is not None and outcome.choice.implementation != found.choice.implementation
+    ]
+    choice = min(others)[2] if others else stock
+    return Settled(choice, f"{found.choice} cannot serve this call of its kind: {why}", found.measurement)
 
 
 def _measured(bucket: CallBucket, inputs: AttentionInputs, stock: Choice, running: bool) -> Settled:
@@ -159,11 +182,15 @@ def _without_triton(bucket: CallBucket, stock: Choice, why: str) -> Settled:
 
 def _candidates(bucket: CallBucket, inputs: AttentionInputs) -> list[Choice]:
     """The stock recipe first, then the kernel."""
-    target = target_of(inputs.query.device)
-    return [
+    target, settled = target_of(inputs.query.device), agreed(bucket)
+    choices = [
         *stock_candidates(bucket, sdpa_route(bucket.mode, inputs)),
-        *triton_candidates(bucket, target, agreed(bucket)),
+        *triton_candidates(bucket, target, settled),
     ]
+    # it adds in an order of its own: no candidate where buckets with other sources run the kernel
+    if settled is None and not hopper_unsupported_reasons(bucket.mode, inputs, False):
+        choices.append(Choice("hopper"))
+    return choices
 
 
 @contextmanager

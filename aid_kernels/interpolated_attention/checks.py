@@ -55,8 +55,8 @@ def checked_inputs(
     inputs = AttentionInputs(query, key, value, bank_key, bank_value, key_mask, bank_mask, plan, fuse_self, scale)
     _check_shapes(inputs)
     _check_plan(inputs)
-    _check_mask("key_mask", key_mask, (key.shape[0], key.shape[2]), query)
-    _check_mask("bank_mask", bank_mask, (bank_key.shape[0], bank_key.shape[2]), query)
+    _check_mask("key_mask", key_mask, key, query)
+    _check_mask("bank_mask", bank_mask, bank_key, query)
     return inputs
 
 
@@ -145,15 +145,33 @@ def _check_plan(inputs: AttentionInputs) -> None:
         )
 
 
-def _check_mask(name: str, mask: Tensor | None, shape: tuple[int, int], query: Tensor) -> None:
+def _check_mask(name: str, mask: Tensor | None, key: Tensor, query: Tensor) -> None:
+    """A mask is of the keys alone, (rows, keys) bool, or has a query axis, and is bool or added to the logits."""
     if mask is None:
         return
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+    if not isinstance(mask, Tensor) or not (mask.dtype == torch.bool or (mask.ndim == 4 and mask.is_floating_point())):
         raise TypeError(
-            f"{name} must be bool (True = may be attended to), got {getattr(mask, 'dtype', type(mask).__name__)}"
+            f"{name} must be bool (True = may be attended to), got {getattr(mask, 'dtype', type(mask).__name__)}; "
+            "what is added to the logits has four dimensions, (rows, heads or 1, queries or 1, keys)"
         )
     _check_dense(name, mask)
-    if tuple(mask.shape) != shape:
-        raise ValueError(f"{name} must be {shape}, got {tuple(mask.shape)}")
+    rows, heads, queries, keys = key.shape[0], query.shape[1], query.shape[2], key.shape[2]
+    if mask.ndim != 4 and tuple(mask.shape) != (rows, keys):
+        raise ValueError(
+            f"{name} must be {(rows, keys)}, or {(rows, heads, queries, keys)} with 1 for heads or queries that are "
+            f"alike, got {tuple(mask.shape)}"
+        )
+    if mask.ndim == 4:
+        _check_query_mask(name, mask, (rows, heads, queries, keys), query)
     if mask.device != query.device:
         raise ValueError(f"{name} is on {mask.device} but q on {query.device}; move it to {query.device}")
+
+
+def _check_query_mask(name: str, mask: Tensor, shape: tuple[int, int, int, int], query: Tensor) -> None:
+    fits = [size in (1, wanted) for size, wanted in zip(mask.shape[1:3], shape[1:3], strict=True)]
+    if (mask.shape[0], mask.shape[3]) != (shape[0], shape[3]) or not all(fits):
+        raise ValueError(f"{name} must be {shape}, with 1 for heads or queries that are alike, got {tuple(mask.shape)}")
+    if mask.dtype not in (torch.bool, query.dtype):
+        raise TypeError(f"q is {query.dtype} but {name}, which is added to its logits, {mask.dtype}; cast it")
+    if mask.requires_grad and torch.is_grad_enabled():
+        raise ValueError(f"{name} requires grad, and no gradient of a mask is computed; use {name}.detach()")

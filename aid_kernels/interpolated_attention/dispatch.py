@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..constants import IMPL_VARIABLE, IMPLEMENTATIONS
 from .auto import automatic, bucket_of, is_traced, never_measured
+from .impl.hopper.support import unsupported_reasons as hopper_unsupported_reasons
 from .impl.log_sum_exp_ops import selected_op
 from .impl.triton.support import unsupported_reasons as triton_unsupported_reasons
 from .inputs import AttentionInputs, requires_grad
@@ -35,7 +36,7 @@ class Explanation:
     """What `explain` returns: the implementation selected for the call, why, and why not the others.
 
     Attributes:
-        implementation: "triton", "sdpa" or "reference".
+        implementation: "triton", "hopper", "sdpa" or "reference".
         reason: why that one.
         unsupported_reasons: for every implementation all reasons why it cannot serve these inputs; empty: it can.
         log_sum_exp_op: the stock attention op that `sdpa` would run for the rows' own keys, `log_sum_exp_ops.py`.
@@ -71,7 +72,7 @@ def run(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool) -> Tens
     """Select an implementation, log the choice, and call it; errors as `select`."""
     settled = select(mode, inputs, impl, needs_grad, running=True)
     log_choice(mode, inputs, settled.choice, settled.reason)
-    if is_recording():
+    if is_recording() and not inputs.by_query:  # one implementation serves those, by rule
         note(bucket_of(mode, inputs), settled.choice)
     return run_choice(mode, settled.choice, inputs)
 
@@ -79,7 +80,7 @@ def run(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool) -> Tens
 def explain(mode: str, inputs: AttentionInputs, impl: str) -> Explanation:
     """The choice that `run` would make, without running anything; errors as `select`."""
     needs_grad = requires_grad(inputs)
-    reasons = {name: tuple(unsupported_reasons(name, inputs, needs_grad)) for name in IMPLEMENTATIONS}
+    reasons = {name: tuple(unsupported_reasons(name, mode, inputs, needs_grad)) for name in IMPLEMENTATIONS}
     found = select(mode, inputs, impl, needs_grad, running=False)
     return Explanation(
         found.choice.implementation,
@@ -110,15 +111,17 @@ def select(mode: str, inputs: AttentionInputs, impl: str, needs_grad: bool, *, r
         origin = f"{IMPL_VARIABLE}={impl}"
     if impl == "auto":
         return automatic(mode, inputs, needs_grad, running=running)
-    reasons = unsupported_reasons(impl, inputs, needs_grad)
+    reasons = unsupported_reasons(impl, mode, inputs, needs_grad)
     if reasons:
         listed = "\n".join(f"  - {reason}" for reason in reasons)
         raise ValueError(f"{impl} cannot serve this call ({origin}):\n{listed}\nimpl='auto' lets another one serve it")
     return Settled(_named(mode, inputs, impl), f"asked for by {origin}")
 
 
-def unsupported_reasons(name: str, inputs: AttentionInputs, needs_grad: bool) -> list[str]:
+def unsupported_reasons(name: str, mode: str, inputs: AttentionInputs, needs_grad: bool) -> list[str]:
     """Every reason why implementation `name` cannot serve these inputs; `sdpa` and `reference` serve all."""
+    if name == "hopper":
+        return hopper_unsupported_reasons(mode, inputs, needs_grad)
     return triton_unsupported_reasons(inputs, needs_grad) if name == "triton" else []
 
 

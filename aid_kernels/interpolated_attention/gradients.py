@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..plan import InterpolationPlan
+from .biases import as_bias, differs_by_query, heads_of, joined_bias, mixed_bias
 from .hidden import mixable, without_hidden
 from .inputs import AttentionInputs
 
@@ -64,22 +65,29 @@ def _add_term(sums: list[Tensor], inputs: AttentionInputs, row: int, chunk: slic
         source_length = inputs.bank_key.shape[2]
         for parts, tensor in ((keys, inputs.bank_key), (values, inputs.bank_value)):
             shares = [
-                share * mixable(tensor[entry, chunk], _row(inputs.bank_mask, entry)).to(wide) for entry, share in mix
+                share * mixable(tensor[entry, chunk], _row(inputs.bank_mask, entry, chunk)).to(wide)
+                for entry, share in mix
             ]
             parts.append(torch.stack(shares).sum(dim=0))
-        masks.append(_any_source(inputs.bank_mask, mix, source_length, query.device))
+        if not inputs.by_query:
+            masks.append(_any_source(inputs.bank_mask, mix, source_length, query.device))
     own = inputs.fuse_self or not mix
     if own:
         keys.append(inputs.key[row, chunk].to(wide))
         values.append(inputs.value[row, chunk].to(wide))
-        visible = torch.ones(inputs.key.shape[2], dtype=torch.bool, device=query.device)
-        masks.append(visible if inputs.key_mask is None else inputs.key_mask[row])
-    key, value, mask = torch.cat(keys, dim=1), torch.cat(values, dim=1), torch.cat(masks)
-    key, value = without_hidden(key, mask), without_hidden(value, mask)
-    # a row that sees nothing is all zeros, and so are its gradients
-    sees = mask.any()
-    logits = (scale * (query @ key.mT)).masked_fill(~mask, float("-inf")).masked_fill(~sees, 0)
-    probability = torch.softmax(logits, dim=-1) * sees
+        if not inputs.by_query:
+            visible = torch.ones(inputs.key.shape[2], dtype=torch.bool, device=query.device)
+            masks.append(visible if inputs.key_mask is None else inputs.key_mask[row])
+    key, value = torch.cat(keys, dim=1), torch.cat(values, dim=1)
+    if inputs.by_query:
+        key, value, probability = _by_query(query, key, value, _bias(inputs, row, chunk, mix, own, wide), scale)
+    else:
+        mask = torch.cat(masks)
+        key, value = without_hidden(key, mask), without_hidden(value, mask)
+        # a row that sees nothing is all zeros, and so are its gradients
+        sees = mask.any()
+        logits = (scale * (query @ key.mT)).masked_fill(~mask, float("-inf")).masked_fill(~sees, 0)
+        probability = torch.softmax(logits, dim=-1) * sees
     value_grad = probability.mT @ grad
     pull = grad @ value.mT
     logits_grad = probability * (pull - (pull * probability).sum(dim=-1, keepdim=True))
@@ -93,8 +101,37 @@ def _add_term(sums: list[Tensor], inputs: AttentionInputs, row: int, chunk: slic
         sums[2][row, chunk] += value_grad[:, source_length:]
 
 
-def _row(mask: Tensor | None, row: int) -> Tensor | None:
-    return None if mask is None else mask[row]
+def _by_query(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys and values without what no query sees, and probabilities (H, Sq, S), where a mask has a query axis."""
+    hidden = bias.isneginf()
+    blind = hidden.all(dim=-1, keepdim=True)
+    key, value = without_hidden(key, bias), without_hidden(value, bias)
+    logits = (scale * (query @ key.mT) + bias).masked_fill(hidden, float("-inf")).masked_fill(blind, 0)
+    return key, value, torch.softmax(logits, dim=-1).masked_fill(blind, 0)
+
+
+def _bias(inputs: AttentionInputs, row: int, chunk: slice, mix: Mix, own: bool, wide: torch.dtype) -> Tensor:
+    """Bias (1 or H, 1 or Sq, S) of one term's keys: the mixed ones' by (16), then the row's own."""
+
+    def of(mask: Tensor | None, entry: int, length: int) -> Tensor:
+        part = _row(mask, entry, chunk)
+        if part is None:
+            return torch.zeros(1, 1, length, dtype=wide, device=inputs.query.device)
+        return as_bias(part if part.ndim > 1 else part[None, None], wide)
+
+    parts = []
+    if mix:
+        parts.append(mixed_bias((of(inputs.bank_mask, entry, inputs.bank_key.shape[2]), share) for entry, share in mix))
+    if own:
+        parts.append(of(inputs.key_mask, row, inputs.key.shape[2]))
+    return joined_bias(parts)
+
+
+def _row(mask: Tensor | None, row: int, chunk: slice) -> Tensor | None:
+    """A row's mask, (S,) or, of some heads, (1 or H, 1 or Sq, S)."""
+    if mask is None or not differs_by_query(mask):
+        return None if mask is None else mask[row]
+    return heads_of(mask[row : row + 1], chunk)[0]
 
 
 def _any_source(mask: Tensor | None, mix: Mix, length: int, device: torch.device) -> Tensor:

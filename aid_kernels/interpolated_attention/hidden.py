@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .biases import visible
+
 
 def without_hidden(part: Tensor, mask: Tensor | None) -> Tensor:
     """Keys or values (..., S, D) with zeros where `mask` (S,), or (B, S) for (B, H, S, D), is False; else unchanged.
 
-    For one reader: another may see what this one does not.
+    For one reader: another may see what this one does not. A mask with a query axis, (h, q, S) or (B, h, q, S), hides
+    what no query may attend to.
     """
     return part if mask is None else part.masked_fill(_hidden(part, mask), 0)
 
@@ -23,5 +26,7 @@ def mixable(part: Tensor, mask: Tensor | None) -> Tensor:
 
 def _hidden(part: Tensor, mask: Tensor) -> Tensor:
     """Broadcasts against `part`."""
+    if mask.ndim > 2:
+        return ~visible(mask).any(dim=-2)[..., None]
     hidden = ~mask[..., None]
     return hidden[:, None] if mask.ndim == 2 else hidden

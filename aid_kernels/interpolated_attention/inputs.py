@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..plan import InterpolationPlan
+from .biases import differs_by_query
 
 
 class AttentionInputs(NamedTuple):
@@ -18,8 +19,9 @@ class AttentionInputs(NamedTuple):
         query: (B, H, Sq, D).
         key, value: (B, H, Sk, D), the rows' own.
         bank_key, bank_value: (E, H, Ss, D), what the plan's sources index; `key` and `value` where no bank is given.
-        key_mask: (B, Sk) bool, True = may be attended to; None: all.
-        bank_mask: (E, Ss) bool, likewise.
+        key_mask: (B, Sk) bool, True = may be attended to; or with a query axis, (B, 1 or H, 1 or Sq, Sk), bool or
+            added to the logits. None: all.
+        bank_mask: (E, Ss) or (E, 1 or H, 1 or Sq, Ss), likewise.
         plan: sources and weights of the B rows.
         fuse_self: interpolated rows attend to their own keys too.
         scale: factor of the logits.
@@ -40,6 +42,11 @@ class AttentionInputs(NamedTuple):
     def masked(self) -> bool:
         """Whether a mask is given."""
         return self.key_mask is not None or self.bank_mask is not None
+
+    @property
+    def by_query(self) -> bool:
+        """Whether a mask has a query axis."""
+        return differs_by_query(self.key_mask) or differs_by_query(self.bank_mask)
 
 
 # the fields in a torch op's schema, in order. Torch knows no plan, so the plan's tensors stand for it. The scale is a

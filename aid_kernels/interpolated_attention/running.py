@@ -27,6 +27,13 @@ def _triton(mode: str, choice: Choice, inputs: AttentionInputs) -> Tensor:
     return {"outer": forward.outer_attention, "inner": forward.inner_attention}[mode](inputs)
 
 
+def _hopper(mode: str, choice: Choice, inputs: AttentionInputs) -> Tensor:
+    # Gluon is imported here and not before; `support` refuses any other mode
+    from .impl.hopper import forward
+
+    return forward.outer_attention(inputs)
+
+
 def _sdpa(mode: str, choice: Choice, inputs: AttentionInputs) -> Tensor:
     from .impl import sdpa, sdpa_concatenated
 
@@ -41,4 +48,4 @@ def _reference(mode: str, choice: Choice, inputs: AttentionInputs) -> Tensor:
     return {"outer": reference.outer_attention, "inner": reference.inner_attention}[mode](inputs)
 
 
-RUNNERS: dict[str, Runner] = {"triton": _triton, "sdpa": _sdpa, "reference": _reference}
+RUNNERS: dict[str, Runner] = {"triton": _triton, "hopper": _hopper, "sdpa": _sdpa, "reference": _reference}

@@ -13,7 +13,7 @@ from torch import nn
 from aid_kernels import CallBucket, Explanation
 
 from ..config import AIDConfig
-from ..errors import BusyError, ConfigError, UnsupportedPipelineError
+from ..errors import BusyError, ConfigError, RowsError, UnsupportedPipelineError
 from ..families import find_denoiser
 from .denoiser_hook import DenoiserHook
 from .frames import Frames
@@ -90,6 +90,8 @@ class AIDHandle:
     def _why_plain(self, name: str, layer: LayerCache) -> str | None:
         if name in self._without_softmax:
             return NO_SOFTMAX
+        if layer.plain is not None and not layer.served:
+            return layer.plain
         return PLAIN_CROSS if self._skips_linear and name in self._linear and not layer.served else None
 
     def calls(self) -> dict[str, list[CallBucket]]:
@@ -128,7 +130,7 @@ class AIDHandle:
         return all(module.processor is self._rebound[name] for name, module in self._modules.items())
 
     def check_found(self) -> None:
-        """Raise RowsError if denoiser calls ran, but none had the frames; BusyError if another sequence cut in."""
+        """Raise RowsError if denoiser calls ran, but none had the frames, or no layer; BusyError if another cut in."""
         if self._cut_short:
             raise BusyError(
                 "another sequence was put on this denoiser between the steps of this one, whose later steps were then "
@@ -136,6 +138,9 @@ class AIDHandle:
             )
         if self._hook is not None:
             self._hook.check_found()
+        left = [layer for layer in self._layers.values() if layer.plain is not None]
+        if left and not any(layer.served for layer in self._layers.values()):
+            raise RowsError(f"nothing was interpolated: layer {left[0].name} was {left[0].plain}")
 
     def replace(self) -> None:
         """Remove it because another handle takes its place."""

@@ -49,37 +49,39 @@ def plan_chunks(
         cached: rows of endpoints whose outputs and bank are known: they are in no chunk, and come first in the order.
     """
 
-    def context(part: InterpolationPlan | None, saved_rows: int = 0, reads_bank: bool = False) -> AttentionContext:
+    def context(
+        rows: int, part: InterpolationPlan | None, saved_rows: int = 0, reads_bank: bool = False
+    ) -> AttentionContext:
         if part is not None and not part.num_interpolated:
             part, reads_bank = None, False
-        return replace(base, plan=part, saved_rows=saved_rows, reads_bank=reads_bank)
+        return replace(base, plan=part, rows=rows, saved_rows=saved_rows, reads_bank=reads_bank)
 
     interpolates = plan is not None and plan.num_interpolated > 0
     if cached:
         others = [row for row in range(batch) if row not in set(cached)]
         sources = endpoint_rows(plan) if plan is not None else []
         parts = [
-            (rows, context(plan.select(rows, bank=sources) if plan is not None else None, reads_bank=True))
+            (rows, context(len(rows), plan.select(rows, bank=sources) if plan is not None else None, reads_bank=True))
             for rows in _split(others, most or len(others))
         ]
         return _placed(parts, device, first=cached)
     if (most is None or most >= batch) and not (saves and interpolates):
-        return [Chunk(slice(0, batch), batch, context(plan))], None
+        return [Chunk(slice(0, batch), batch, context(batch, plan))], None
     most = batch if most is None else most
     if plan is None or not interpolates:
         slices = _split(range(batch), most)
-        return [Chunk(slice(rows[0], rows[-1] + 1), len(rows), context(None)) for rows in slices], None
+        return [Chunk(slice(rows[0], rows[-1] + 1), len(rows), context(len(rows), None)) for rows in slices], None
     sources = endpoint_rows(plan)
     others = [row for row in range(batch) if row not in set(sources)]
     slices = _split(sources + others, most)
     if len(sources) <= len(slices[0]):
         # one chunk holds all endpoints: they are its first rows, and the bank of whatever else fits beside them
         rows, *slices = slices
-        parts = [(rows, context(plan.select(rows, bank=sources), saved_rows=len(sources)))]
+        parts = [(rows, context(len(rows), plan.select(rows, bank=sources), saved_rows=len(sources)))]
     else:
-        parts = [(rows, context(None, saved_rows=len(rows))) for rows in _split(sources, most)]
+        parts = [(rows, context(len(rows), None, saved_rows=len(rows))) for rows in _split(sources, most)]
         slices = _split(others, most)
-    parts += [(rows, context(plan.select(rows, bank=sources), reads_bank=True)) for rows in slices]
+    parts += [(rows, context(len(rows), plan.select(rows, bank=sources), reads_bank=True)) for rows in slices]
     return _placed(parts, device)
 
 

@@ -28,12 +28,27 @@ from .image_embeds import FrameImageEmbeds
 from .masks import MaskChecker
 from .memory import auto_chunk, measure_row
 from .row_checks import check_embedding_rows, check_latent_rows
+from .row_groups import REPEATED_ARGUMENTS, one_of_each
 from .row_matching import FrameFinder
 from .state import AttentionContext, DenoiserState
 from .step_caches import check_step_caches, step_caches
 from .step_counter import StepCounter
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+TIMESTEPS = ("timestep", "timesteps", "t", "timestep_ratio", "r")
+"""What denoisers call the timestep."""
+
+
+def _with_timesteps(call: DenoiserCall) -> DenoiserCall:
+    """The call with a timestep for every row, where the pipeline gives one for each block of rows."""
+    for name in TIMESTEPS:
+        value = call.named().get(name)
+        if not isinstance(value, Tensor) or value.ndim != 1:
+            continue
+        if 1 < len(value) < call.batch and call.batch % len(value) == 0:
+            return call.with_value(name, value.repeat_interleave(call.batch // len(value)))
+    return call
 
 
 @dataclass
@@ -143,32 +158,33 @@ class DenoiserHook:
         self._check_undisturbed()
         self._clear()  # an interrupt (Ctrl-C) runs no hooks, so an earlier call may have left something
         self._calls += 1
-        call = DenoiserCall(self._names, args, kwargs)
+        call = _with_timesteps(DenoiserCall(self._names, args, kwargs))
         arguments = call.named()
         step = self._advance(arguments)
         check_embedding_rows(arguments, call.batch)
-        if not self._in_blocks and step > 0:
+        if not (self._in_blocks or call.in_lists) and step > 0:
             self._in_blocks = check_latent_rows(call.sample, self._finder.rows)
-        start = self._find(arguments, first_step=step == 0)
+        start = self._find(arguments, call.batch, first_step=step == 0)
         if self._one_batch:
             check_step_caches(self._denoiser, self._chunk, call.batch, self._frames.endpoints is not None)
         if start is not None and self._images is not None:
             call = self._images.inject(call, start)
         active = start if step < self._active_steps else None
         if active is not None:
-            self._masks.check(arguments)
+            self._state.biased = self._masks.check(arguments, slice(active, active + self._finder.rows))
         if self._chunk == "auto":
             self._chunk = call.batch if self._one_batch else self._rows_that_fit(call)
         return self._chunks_of(call, active), call
 
     def _advance(self, arguments: dict[str, Any]) -> int:
         """The call's step; the first of a run and the one after it are the finder's to know."""
-        if "timestep" not in arguments:
+        timestep = next((arguments[name] for name in TIMESTEPS if arguments.get(name) is not None), None)
+        if timestep is None:
             raise UnsupportedPipelineError(
                 f"{type(self._denoiser).__name__} takes no timestep, so steps cannot be counted"
             )
         before = self._steps.step
-        step = self._steps.advance(arguments["timestep"])
+        step = self._steps.advance(timestep)
         if step != before:
             self._finder.start_step()
         if step != before and step == 0:
@@ -177,11 +193,12 @@ class DenoiserHook:
             self._finder.check_found()
         return step
 
-    def _find(self, arguments: dict[str, Any], first_step: bool) -> int | None:
+    def _find(self, arguments: dict[str, Any], batch: int, first_step: bool) -> int | None:
         """The frames' first row; not looked for where attention is plain throughout and nobody asks."""
         if self._active_steps == 0 and self._images is None:
             return None
-        return self._finder.find(arguments.get("encoder_hidden_states"), first_step)
+        once = {name: one_of_each(value, batch) for name, value in arguments.items() if name in REPEATED_ARGUMENTS}
+        return self._finder.find(self._finder.embeddings_in(arguments | once), first_step)
 
     def _chunks_of(self, call: DenoiserCall, active: int | None) -> list[Chunk]:
         """The call's chunks; starts the call under way, with the endpoints' outputs where they are cached.
@@ -189,7 +206,7 @@ class DenoiserHook:
         Args:
             active: the frames' first row in a call that interpolates.
         """
-        cache, batch, device = self._frames.endpoints, call.batch, call.sample.device
+        cache, batch, device = self._frames.endpoints, call.batch, call.device
         endpoints = [] if cache is None else self._finder.endpoint_rows(batch)
         cached = endpoints if cache is not None and cache.filled else []
         base = replace(self._base, skips_linear_cross=False) if self._finder.by_place else self._base
@@ -226,10 +243,10 @@ class DenoiserHook:
 
     def _rows_that_fit(self, call: DenoiserCall) -> int:
         """Rows per chunk; on a GPU by what a first row takes."""
-        device = call.sample.device
+        device = call.device
         if device.type != "cuda":
             return auto_chunk(call.batch, device)
-        one = Chunk(slice(0, 1), 1, replace(self._base, saved_rows=1))
+        one = Chunk(slice(0, 1), 1, replace(self._base, rows=1, saved_rows=1))
 
         def run_one() -> None:
             part = self._start(one, call)

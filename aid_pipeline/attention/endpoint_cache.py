@@ -43,6 +43,11 @@ class EndpointCache:
         self._bytes = 0
         self._limit: int | None = None
 
+    def clear(self) -> None:
+        """Forget a run that ended before its end."""
+        self.filled = False
+        self._calls, self._bytes = [], 0
+
     def store(self, output: Any, rows: Sequence[int], layers: Sequence[LayerCache]) -> None:
         """Add a denoiser call: `rows` of its output, its endpoints, and the layers' banks; without rows, nothing."""
         if not rows:

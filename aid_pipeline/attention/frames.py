@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,8 @@ from aid_kernels import InterpolationPlan
 from ..errors import ConfigError
 from .endpoint_cache import EndpointCache
 
+Embeddings = Tensor | Sequence[Tensor]
+
 
 @dataclass(frozen=True, eq=False)
 class Frames:
@@ -21,10 +23,11 @@ class Frames:
     Args:
         plan: m rows, one per frame: its sources among these m frames and their weights. Plain rows are the endpoints.
         prompt_embeds: (m, L, C) conditional embeddings, exactly as the denoiser will get them in
-            `encoder_hidden_states` (what is passed as `prompt_embeds` to the stock call; for SD3 and SDXL the joined
-            one), before `num_images_per_prompt` repeats them. The frames' rows are found by comparing values with
-            these. Frames may share an embedding (equal prompts); they are told apart by their order. Or a function
-            that returns them: it is called whenever they are needed, and nothing is kept in between.
+            `encoder_hidden_states` or another argument (what is passed as `prompt_embeds` to the stock call; for SD3
+            and SDXL the joined one), before `num_images_per_prompt` repeats them; a list of (L, C) where lengths
+            differ. The frames' rows are found by comparing values with these. Frames may share an embedding (equal
+            prompts); they are told apart by their order. Or a function that returns them: it is called whenever they
+            are needed, and nothing is kept in between.
         num_steps: denoising steps the call really runs (img2img skips the first ones: count what is left). A scheduler
             that evaluates a step twice (Heun) still counts it once.
         num_images_per_prompt: n as passed to the stock call; row i * n + k of the batch is image k of frame i, and each
@@ -44,7 +47,7 @@ class Frames:
     """
 
     plan: InterpolationPlan
-    prompt_embeds: Tensor | Callable[[], Tensor]
+    prompt_embeds: Embeddings | Callable[[], Embeddings]
     num_steps: int
     num_images_per_prompt: int = 1
     chunk: int | str | None = None
@@ -58,11 +61,14 @@ class Frames:
             raise ConfigError(f"plan must be an InterpolationPlan, got {type(self.plan).__name__}")
         num_frames = len(self.plan)
         embeds = self.embeddings()
-        if not isinstance(embeds, Tensor) or embeds.ndim != 3:
+        tensors = isinstance(embeds, list | tuple) and all(isinstance(row, Tensor) for row in embeds)
+        if not (isinstance(embeds, Tensor) or tensors) or any(row.ndim < 1 for row in embeds):
             shape = getattr(embeds, "shape", type(embeds).__name__)
-            raise ConfigError(f"prompt_embeds must be a tensor (frames, tokens, channels), got {shape}")
-        if embeds.shape[0] != num_frames:
-            raise ConfigError(f"the plan has {num_frames} frames but prompt_embeds {embeds.shape[0]} rows")
+            raise ConfigError(
+                f"prompt_embeds must be a tensor (frames, tokens, channels), or one of each frame, got {shape}"
+            )
+        if len(embeds) != num_frames:
+            raise ConfigError(f"the plan has {num_frames} frames but prompt_embeds {len(embeds)} rows")
         if self.plan.bank_size > num_frames:
             raise ConfigError(
                 f"the plan reads frame {self.plan.bank_size - 1} of {num_frames}; endpoints must be frames themselves"
@@ -70,7 +76,7 @@ class Frames:
         mixing = self.plan.host_weights != 0
         if mixing.any() and mixing[self.plan.host_sources[mixing].long()].any():
             raise ConfigError("the plan mixes frames that are mixtures themselves; endpoints must be plain rows")
-        if not torch.isfinite(embeds).all():
+        if not all(torch.isfinite(rows).all() for rows in ([embeds] if isinstance(embeds, Tensor) else embeds)):
             raise ConfigError("prompt_embeds hold NaN or infinity")
         for name in ("num_steps", "num_images_per_prompt"):
             _check_count(name, getattr(self, name))
@@ -90,7 +96,7 @@ class Frames:
                     f"negative_image_embeds must have shapes {wanted}, one per entry of image_embeds, got {given}"
                 )
 
-    def embeddings(self) -> Tensor:
+    def embeddings(self) -> Embeddings:
         """`prompt_embeds`, computed where they are a function."""
         return self.prompt_embeds() if callable(self.prompt_embeds) else self.prompt_embeds
 

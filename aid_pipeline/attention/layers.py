@@ -8,7 +8,7 @@ import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0, FusedAttnProcessor2_0
 from torch import Tensor, nn
 
-from aid_kernels import HEAD_DIM_STEP, MAX_HEAD_DIM
+from aid_kernels import MAX_HEAD_DIM
 
 from ..errors import UnsupportedPipelineError
 from ..families import has_separate_cross_attention
@@ -20,7 +20,7 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
     """Every module with a processor that can be exchanged, by its name in the denoiser, in order.
 
     Raises:
-        UnsupportedPipelineError: there is none, a layer has a head size the operator does not serve, or an
+        UnsupportedPipelineError: there is none, a layer has larger heads than the operator serves, or an
             `InterpolatedAttnProcessor` that was set by hand.
     """
     layers: dict[str, Any] = {
@@ -39,10 +39,9 @@ def attention_layers(denoiser: nn.Module) -> dict[str, Any]:
                 f"{_processor_before(module)}"
             )
         size = head_dim(module)
-        if size is not None and (size % HEAD_DIM_STEP or size > MAX_HEAD_DIM):
+        if size is not None and size > MAX_HEAD_DIM:
             raise UnsupportedPipelineError(
-                f"layer {name} has heads of {size} channels; the operator serves multiples of {HEAD_DIM_STEP} up to "
-                f"{MAX_HEAD_DIM}"
+                f"layer {name} has heads of {size} channels; the operator serves up to {MAX_HEAD_DIM}"
             )
     return layers
 
@@ -87,10 +86,12 @@ def is_linear_cross_attention(denoiser: nn.Module, module: Any) -> bool:
 def is_lerp_of_endpoints(frames: Frames) -> bool:
     """Whether every interpolated frame's embedding is the plan's mix of its endpoints', up to rounding."""
     embeds, plan = frames.embeddings(), frames.plan
+    if not isinstance(embeds, Tensor):
+        return False
     sources, weights = plan.host_sources.long().to(embeds.device), plan.host_weights.to(embeds.device)
     for row in (plan.host_weights != 0).any(dim=1).nonzero()[:, 0].tolist():
         endpoints = embeds[sources[row]].double()
-        mixed = torch.einsum("j,jlc->lc", weights[row].double(), endpoints)
+        mixed = torch.einsum("j,j...->...", weights[row].double(), endpoints)
         if not _close(embeds[row].double(), mixed, endpoints, embeds.dtype):
             return False
     return True

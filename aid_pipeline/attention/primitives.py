@@ -41,7 +41,7 @@ def _scaled_dot_product_attention(state: DenoiserState, linear_cross: bool) -> C
     ) -> Tensor:
         context = state.current
         if context is not None and not (linear_cross and context.skips_linear_cross and attn_mask is None):
-            _refuse(dropout_p=dropout_p, is_causal=is_causal, enable_gqa=enable_gqa)
+            _refuse(state, dropout_p=dropout_p, is_causal=is_causal, enable_gqa=enable_gqa)
             out = state.attend(query, key, value, attn_mask, scale)
             if out is not None:
                 return out
@@ -69,10 +69,10 @@ def _dispatch_attention_fn(state: DenoiserState) -> Callable[..., Tensor]:
     ) -> Tensor:
         """Takes and returns (B, S, H, D)."""
         if state.current is not None:
-            _refuse(dropout_p=dropout_p, is_causal=is_causal, enable_gqa=enable_gqa)
-            _refuse(attention_kwargs=attention_kwargs, parallel_config=parallel_config)
+            _refuse(state, dropout_p=dropout_p, is_causal=is_causal, enable_gqa=enable_gqa)
+            _refuse(state, attention_kwargs=attention_kwargs, parallel_config=parallel_config)
             mask = attn_mask
-            if mask is not None and tuple(mask.shape) == (query.shape[0], key.shape[1]):
+            if isinstance(mask, Tensor) and tuple(mask.shape) == (query.shape[0], key.shape[1]):
                 mask = mask[:, None, None]  # as diffusers' native backend reads it
             out = state.attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask, scale)
             if out is not None:
@@ -94,10 +94,11 @@ def _dispatch_attention_fn(state: DenoiserState) -> Callable[..., Tensor]:
     return dispatch
 
 
-def _refuse(**arguments: Any) -> None:
+def _refuse(state: DenoiserState, **arguments: Any) -> None:
     """Raise UnsupportedAttentionError for a value of what interpolated attention does not do."""
     for name, value in arguments.items():
         if value:
+            where = "" if state.layer is None else f"layer {state.layer.name}: "
             raise UnsupportedAttentionError(
-                f"interpolated attention does not take {name}={value!r}; remove AID for this model"
+                f"{where}interpolated attention does not take {name}={value!r}; remove AID for this model"
             )

@@ -12,7 +12,7 @@ from torch import Tensor
 from aid_kernels import InterpolationPlan
 
 from ..config import AIDConfig
-from .masks import key_mask_of
+from .masks import operator_mask
 from .operator_call import OperatorCall, under_autocast
 
 
@@ -72,7 +72,7 @@ class InterpolatedAttnProcessor:
             out = F.scaled_dot_product_attention(query, key, value, attention_mask)
         else:
             query, key, value = under_autocast(query, key, value)
-            visible = key_mask_of(attention_mask, query, key)
+            visible = operator_mask(attention_mask, query, key)
             call = OperatorCall(query, key, value, self.plan, self.config, key_mask=visible, bank_mask=visible)
             out = call.attend()
 

@@ -12,6 +12,7 @@ from aid_kernels import Explanation, InterpolationPlan, explain
 from ..config import AIDConfig
 from ..errors import ConfigError
 from .kv_bank import LayerCache
+from .operator_call import padded_head_dim
 
 PROBE_LENGTH = 1024
 
@@ -24,7 +25,7 @@ def expected_service(denoiser: nn.Module, config: AIDConfig, head_dim: int | Non
     """
     device = next(denoiser.parameters()).device
     dtype = getattr(denoiser, "dtype", None) or next(denoiser.parameters()).dtype  # not that of weights at rest
-    probe = torch.empty(2, 1, PROBE_LENGTH, head_dim or 64, dtype=dtype, device=device)
+    probe = torch.empty(2, 1, PROBE_LENGTH, padded_head_dim(head_dim or 64), dtype=dtype, device=device)
     plan = InterpolationPlan.sequence([0.0, 1.0]).to(device)
     try:
         return explain(probe, probe, probe, plan, config.fuse_self, mode=config.mode, impl=config.impl)

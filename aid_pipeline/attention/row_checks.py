@@ -24,7 +24,8 @@ def check_embedding_rows(arguments: Mapping[str, Any], batch: int) -> None:
     if isinstance(embeds, Tensor) and embeds.ndim > 1 and embeds.shape[0] < batch:
         raise RowsError(
             f"a denoiser call has {batch} rows of latents and {embeds.shape[0]} of embeddings; a callback that cuts "
-            "embeddings must keep a row for every frame"
+            "embeddings must keep a row for every frame, and where the stock call makes one negative row for all it "
+            'needs a negative_prompt ("" will do)'
         )
 
 

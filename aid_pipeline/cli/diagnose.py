@@ -41,7 +41,7 @@ def diagnose(options: Any) -> None:
 
         aid diagnose "a red sphere" "a blue cube" --out runs/diagnosis
 
-    Writes diagnosis.json, replacement.png, profile.png and pictures.png. Exit codes: 0 done, 2 bad input, 1 failure.
+    Writes diagnosis.json, replacement.png, profile.png and images.png. Exit codes: 0 done, 2 bad input, 1 failure.
     """
     with report_errors(errors):
         from ..models import check_model, load_model

@@ -29,7 +29,7 @@ def doctor(
         from aid_kernels.doctor import MODELS, examine, page
 
         from ..errors import ArgumentError
-        from ..models import DTYPES
+        from ..precision import DTYPES, denoiser_dtype, usual_dtype
 
         if dtype not in DTYPES:
             raise ArgumentError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -38,8 +38,7 @@ def doctor(
             shapes = [shape for named in MODELS.values() for shape in named]
         else:
             shapes = list(MODELS[model]) if model in MODELS else _shapes_of(model, dtype)
-        usual = "float32" if device.type == "cpu" else "bfloat16"
-        chosen = getattr(torch, usual if dtype == "auto" else dtype)
+        chosen = denoiser_dtype(usual_dtype(device)[0] if dtype == "auto" else dtype)
         with console.status("measuring") as status:
             found = examine(shapes, device, chosen, say=lambda line: status.update(f"measuring {line}"))
         console.print(page(found), highlight=False, soft_wrap=True, markup=False)
@@ -56,11 +55,16 @@ def _shapes_of(model: str, dtype: str) -> list[Shape]:
     """
     from aid_kernels.doctor import Shape
 
+    from ..config import AIDConfig
     from ..interpolation import interpolate
     from ..models import load_model
 
     pipe = load_model(model, dtype=dtype)
-    sequence = interpolate(pipe, "a photo", "a drawing", frames=3, num_inference_steps=1, output_type="latent")
+    # a single step would be past the usual share of interpolated ones
+    sequence = interpolate(
+        pipe, "a photo", "a drawing", frames=3, config=AIDConfig(warmup=1.0), num_inference_steps=1,
+        output_type="latent",
+    )  # fmt: skip
     shapes: dict[tuple[int, ...], Shape] = {}
     for item in sequence.settings["choices"]:
         call, layers = item["call"], item["layers"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Group
 from rich.table import Table
 
 from .console import console
+
+if TYPE_CHECKING:
+    from aid_kernels.doctor import Shape
 
 
 def models() -> None:
@@ -52,6 +55,7 @@ def environment_table() -> Table:
     from aid_kernels import AUTO_VARIABLE, IMPL_VARIABLE
 
     from ..io.machine import machine, versions
+    from ..precision import usual_dtype
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     table = Table("what", "value", title="This installation", box=SIMPLE)
@@ -60,6 +64,7 @@ def environment_table() -> Table:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         table.add_row("GPU memory", f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f}")
+    table.add_row("dtype auto", "{}: {}".format(*usual_dtype(device)))
     table.add_row(IMPL_VARIABLE, os.environ.get(IMPL_VARIABLE) or "not set (auto)")
     table.add_row(AUTO_VARIABLE, os.environ.get(AUTO_VARIABLE) or "not set (measure)")
     return table
@@ -69,22 +74,22 @@ def implementations() -> Group:
     """The selected implementation for attention layers of known models here, and why not the others."""
     import torch
 
+    from aid_kernels.doctor import MODELS
+
+    from ..precision import has_fast_bfloat16
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtypes = [torch.bfloat16, torch.float16, torch.float32] if device == "cuda" else [torch.float32]
+    if device == "cpu" and has_fast_bfloat16():
+        dtypes.insert(0, torch.bfloat16)
     table = Table("attention layer", "dtype", "served by", "because", title=f"Implementations on {device}", box=SIMPLE)
     reasons: list[str] = []
-    for name, heads, keys, head_dim in (
-        ("miniature, self", 2, 256, 40),
-        ("SD 1.x, self", 8, 1024, 80),
-        ("SD 1.x, cross", 8, 77, 40),
-        ("SDXL, self", 10, 1024, 64),
-        ("FLUX.1, joint", 24, 1024, 128),
-    ):
+    for shape in (shape for shapes in MODELS.values() for shape in shapes):
         for dtype in dtypes:
-            implementation, *why = _served(heads, keys, head_dim, dtype, device)
+            implementation, *why = _served(shape, dtype, device)
             reasons += [line for line in why if line not in reasons]
             notes = " ".join(f"({reasons.index(line) + 1})" for line in why)
-            table.add_row(name, str(dtype).removeprefix("torch."), implementation, notes)
+            table.add_row(shape.layer, str(dtype).removeprefix("torch."), implementation, notes)
     return Group(table, *(f"({number}) {line}" for number, line in enumerate(reasons, 1)))
 
 
@@ -110,14 +115,17 @@ def measured_choices() -> Group:
     return Group(table, f"Kept in {folder}.") if entries else Group(nothing)
 
 
-def _served(heads: int, keys: int, head_dim: int, dtype: Any, device: str) -> list[str]:
+def _served(shape: Shape, dtype: Any, device: str) -> list[str]:
     """The implementation, why that one, and every reason against the others."""
     import torch
 
     from aid_kernels import InterpolationPlan, explain
 
     plan = InterpolationPlan.sequence([0.0, 0.5, 1.0], device=device)
-    tensor = torch.empty(3, heads, keys, head_dim, dtype=dtype, device=device)
-    found = explain(tensor, tensor, tensor, plan)
+    query, key = (
+        torch.empty(3, shape.heads, length, shape.head_dim, dtype=dtype, device=device)
+        for length in (shape.query_length, shape.key_length)
+    )
+    found = explain(query, key, key, plan)
     refused = [f"not {name}: {reason}" for name, reasons in found.unsupported_reasons.items() for reason in reasons]
     return [found.implementation, f"{found.implementation}: {found.reason}", *refused]

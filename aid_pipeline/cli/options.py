@@ -17,7 +17,7 @@ from ..models import MINIATURE
 
 Model = Annotated[str, typer.Option(help="miniature, a local folder or a hub id; see `aid models`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, float16, bfloat16 or mixed-bfloat16 (the denoiser alone).")]
 Beta = Annotated[str | None, typer.Option(help='Spacing by a Beta prior, "alpha,beta" such as "3,3".')]
 Preset = Annotated[str, typer.Option(help="What measures: miniature, standard or paper-compat; see docs/metrics.md.")]
 Distance = Annotated[str | None, typer.Option(help="Of steps: miniature, clip:FOLDER, dino:FOLDER or lpips:FILE.")]

@@ -78,14 +78,16 @@ def _sample(request: Request, folder: OutputFolder, formats: Formats) -> FrameSe
                 bar.update(task, description="decoding and saving")
 
         sequence = request.sample(pipe, step)
-        save_frames(sequence.pil_images(), sequence.document(), folder, formats, sequence.latents)
+        save_frames(sequence.pil_frames(), sequence.document(), folder, formats, sequence.latents)
         bar.update(task, description="done")
     return sequence
 
 
 def _summarise(sequence: FrameSequence, folder: OutputFolder) -> None:
-    timings = sequence.timings
-    _print(f"{len(sequence)} frames in {timings['total']:.1f} s (denoising {timings['denoise']:.1f} s): {folder.path}")
+    timings, dtype, length = sequence.timings, sequence.settings["model"]["dtype"], sequence.clip_length
+    what = "frames" if length is None else f"clips of {length} images"
+    seconds = f"{timings['total']:.1f} s (denoising {timings['denoise']:.1f} s, {dtype})"
+    _print(f"{len(sequence)} {what} in {seconds}: {folder.path}")
     selection = sequence.settings.get("selection")
     if selection:
         numbers = ", ".join(f"{t:.3f}" for t in sequence.coefficients)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..errors import ArgumentError, LatentsError
-from ..families import pack_latents, unpacked_shape
 
 PARALLEL = 1 - 1e-6  # cosine above which sin(angle) is too small to divide by; lerp is then the same
-NOISE_ARGUMENTS = ["batch_size", "num_channels_latents", "height", "width", "dtype", "device", "generator", "latents"]
+NOISE_METHODS = ("prepare_latents", "prepare_intermediate_images")
+NOISE_ARGUMENTS = {
+    *("batch_size", "shape", "num_channels_latents", "num_latents_channels", "num_channels", "height", "width"),
+    *("num_frames", "dtype", "device", "generator", "latents", "scheduler", "noise_scale", "do_patching", "patch_size"),
+    *("num_image_tokens", "latent_dim", "image_embeddings", "num_images_per_prompt"),
+}
+"""Of methods that draw the noise which a pipeline starts from; others (image, timestep, ...) start from an image."""
 
 
 def slerp(first: Tensor, last: Tensor, coefficients: Sequence[float]) -> Tensor:
@@ -63,16 +67,16 @@ def check_seed(seed: Any) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class FrameNoise:
-    """Stand-in for `prepare_latents` of one pipeline call, which gives every frame its noise.
+    """Noise of every frame, in place of what a pipeline's own method draws for it.
 
-    The pipeline's own method still draws (so that frame 0 is what the stock call generates from the same seed), scales
+    The method still draws for each frame (so that frame 0 is what the stock call generates from the same seed), scales
     by the scheduler's sigma and packs; this decides only what lies between the endpoints.
 
     Args:
         coefficients: m of them.
         seeds: of the first and the last frame.
-        given: unscaled noise (2, C, h, w) of the endpoints or (m, C, h, w) of all frames, packed or not; None means
-            that it is drawn from the seeds.
+        given: unscaled noise (2, C, h, w) of the endpoints or (m, C, h, w) of all frames, packed or not, of clips with
+            their images in between; None means that it is drawn from the seeds.
     """
 
     coefficients: tuple[float, ...]
@@ -81,7 +85,7 @@ class FrameNoise:
 
     def generators(self) -> list[torch.Generator]:
         """One per frame, all of the first seed: schedulers that add noise then add the same to every frame."""
-        return [torch.Generator("cpu").manual_seed(self.seeds[0]) for _ in self.coefficients]
+        return self._generators(self.seeds[0])
 
     def install(self, pipe: Any) -> None:
         """Replace the method on `pipe`, which must be a private copy.
@@ -89,61 +93,109 @@ class FrameNoise:
         Raises:
             LatentsError: latents or two seeds for a pipeline whose latents come from an image.
         """
-        if self.starts_from_noise(pipe):
-            pipe.prepare_latents = self._wrap(pipe)
-        elif self.given is not None or self.seeds[0] != self.seeds[1]:
-            what = "latents" if self.given is not None else "two seeds"
+        if self.given is None and self.seeds[0] == self.seeds[1]:
+            return
+        method = _noise_method(pipe)
+        if method is None:
             raise LatentsError(
-                f"{type(pipe).__name__} starts from an image and adds one noise to all frames; it takes no {what}"
+                f"{type(pipe).__name__} starts from an image and adds one noise to all frames; it takes no {self._what}"
             )
+        object.__setattr__(pipe, method, self._wrap(pipe, getattr(pipe, method)))
 
     @staticmethod
     def starts_from_noise(pipe: Any) -> bool:
         """Whether it is text to image; other pipelines' latents come from an image."""
-        method = getattr(pipe, "prepare_latents", None)
-        return method is not None and list(inspect.signature(method).parameters) == NOISE_ARGUMENTS
+        return _noise_method(pipe) is not None
 
-    def _wrap(self, pipe: Any) -> Callable[..., Any]:
-        stock = pipe.prepare_latents
-        unscaled_pipe = copy.copy(pipe)
-        # past __setattr__, which would look up the stand-in's library for the pipeline's config
-        vars(unscaled_pipe)["scheduler"] = SimpleNamespace(init_noise_sigma=1.0)
-        unscaled = type(pipe).prepare_latents.__get__(unscaled_pipe)
+    @property
+    def _what(self) -> str:
+        return "two seeds" if self.given is None else "latents"
 
-        def prepare_latents(*args: Any, **kwargs: Any) -> Any:
+    def _generators(self, seed: int) -> list[torch.Generator]:
+        return [torch.Generator("cpu").manual_seed(seed) for _ in self.coefficients]
+
+    def _wrap(self, pipe: Any, stock: Callable[..., Any]) -> Callable[..., Any]:
+        name = type(pipe).__name__
+
+        def prepare(*args: Any, **kwargs: Any) -> Any:
             call = inspect.signature(stock).bind(*args, **kwargs)
-            values = dict(call.arguments)
+            generators = call.arguments.get("generator")
+            if not isinstance(generators, list):
+                generators = call.arguments["generator"] = self.generators()
+            others = self._generators(self.seeds[1])
+            places = {id(generator): frame for frame, generator in enumerate(generators)}
+            packed = self.given is not None and self.given.ndim == 3
+            drawn: list[int] = []
 
-            def draw(generators: Any, rows: int) -> Tensor:
-                wanted = {name: values[name] for name in NOISE_ARGUMENTS if name in values}
-                drawn = unscaled(**wanted | {"generator": generators, "batch_size": rows, "latents": None})
-                return drawn[0] if isinstance(drawn, tuple) else drawn
+            def draw(func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+                frame = places[id(kwargs["generator"])]
+                drawn.append(frame)
+                if self.given is not None:
+                    like = func(*args, **kwargs | {"generator": None, "device": "meta"})
+                    if packed:
+                        return torch.zeros(like.shape, dtype=like.dtype)
+                    rows = self._given(like.shape, call.arguments)
+                    return rows[frame : frame + 1].reshape(like.shape).to(like.dtype)
+                first, last = (func(*args, **kwargs | {"generator": g[frame]}) for g in (generators, others))
+                return slerp(first[0], last[0], self.coefficients[frame : frame + 1])
 
-            if self.given is None:
-                noise = draw(values["generator"], values["batch_size"])
-                if self.seeds[0] != self.seeds[1]:
-                    last = draw([torch.Generator("cpu").manual_seed(self.seeds[1])], 1)[0]
-                    noise = slerp(noise[0], last, self.coefficients)
-            else:
-                example = draw(self.generators()[:1], 1)
-                noise = self._given_frames(pipe, example, values["height"], values["width"])
-            values["latents"] = noise.to(values["device"], values["dtype"])
-            return stock(**values)
+            with _Draws(draw, places):
+                made = stock(*call.args, **call.kwargs)
+            if not drawn:
+                raise LatentsError(f"{name} draws no noise for its frames; it takes no latents or two seeds")
+            if not packed:
+                return made
+            like = made[0] if isinstance(made, tuple) else made
+            call.arguments["latents"] = self._given(like.shape, call.arguments).to(like)
+            return stock(*call.args, **call.kwargs)
 
-        return prepare_latents
+        return prepare
 
-    def _given_frames(self, pipe: Any, example: Tensor, height: int, width: int) -> Tensor:
-        """All m frames' latents from the given ones, packed as `example`, one frame of what the pipeline would draw."""
-        given, m = self.given, len(self.coefficients)
+    def _given(self, shape: Sequence[int], call: dict[str, Any]) -> Tensor:
+        """All m frames' noise from what was given.
+
+        Args:
+            shape: of what the pipeline draws, or packs.
+            call: arguments of its method.
+        """
+        given, m, wanted = self.given, len(self.coefficients), _without_ones(shape[1:])
         assert given is not None
-        unpacked = given.ndim > example.ndim
-        shape = unpacked_shape(pipe, example, height, width) if unpacked else tuple(example.shape[1:])
-        if given.shape[0] not in (2, m) or given.shape[1:] != shape:
-            expected = " or ".join(str((rows, *shape)) for rows in dict.fromkeys((2, m)))
-            raise LatentsError(f"latents must have shape {expected} at {height}x{width}; got {tuple(given.shape)}")
-        if unpacked:
-            given = pack_latents(pipe, given)
+        if given.shape[0] not in (2, m) or _without_ones(given.shape[1:]) != wanted:
+            expected = " or ".join(str((rows, *wanted)) for rows in dict.fromkeys((2, m)))
+            sides = [call[side] for side in ("height", "width") if side in call]
+            size = f" at {sides[0]}x{sides[1]}" if len(sides) == 2 else ""
+            raise LatentsError(f"latents must have shape {expected}{size}; got {tuple(given.shape)}")
         return given if given.shape[0] == m else slerp(given[0], given[1], self.coefficients)
+
+
+class _Draws(TorchFunctionMode):
+    """Puts `draw` in the place of every normal draw from some generators, which are given by their ids."""
+
+    def __init__(self, draw: Callable[..., Tensor], generators: Container[int]) -> None:
+        super().__init__()
+        self._draw, self._generators = draw, generators
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.randn and id(options.get("generator")) in self._generators:
+            return self._draw(func, args, options)
+        return func(*args, **options)
+
+
+def _noise_method(pipe: Any) -> str | None:
+    """The method that draws the noise which a pipeline starts from; None where it starts from an image."""
+    for name in NOISE_METHODS:
+        method = getattr(pipe, name, None)
+        parameters = set() if method is None else set(inspect.signature(method).parameters)
+        if "generator" in parameters and parameters <= NOISE_ARGUMENTS:
+            return name
+    return None
+
+
+def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(side for side in shape if side != 1)
 
 
 def image_of_each_frame(image: Any, num_frames: int) -> Any:
@@ -181,7 +233,7 @@ def check_latents(latents: Any, num_frames: int) -> Tensor | None:
         raise LatentsError(
             f"latents must be a floating-point tensor, got {getattr(latents, 'dtype', type(latents).__name__)}"
         )
-    if latents.ndim not in (3, 4) or latents.shape[0] not in (2, num_frames):
+    if latents.ndim not in (3, 4, 5) or latents.shape[0] not in (2, num_frames):
         raise LatentsError(
             f"latents must be (2, C, h, w), the two endpoints, or ({num_frames}, C, h, w), every frame; "
             f"got {tuple(latents.shape)}"

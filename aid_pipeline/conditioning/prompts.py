@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PromptError
 
 logger = logging.getLogger(__name__)
+
+# What one more prompt per text encoder is called; each reads `prompt` where it is not given.
+PROMPT_OF_TOKENIZER = {"tokenizer": "prompt", "tokenizer_2": "prompt_2", "tokenizer_3": "prompt_3"}
+ENCODER_TEXTS = ("prompt_2", "prompt_3", "negative_prompt_2", "negative_prompt_3")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,14 @@ class Prompts:
     last: str
     guides: tuple[str, ...] | None
     negatives: tuple[str, str] | None
+
+    def interior(self, count: int) -> tuple[str, ...]:
+        """Texts of so many interior frames: the guides, else the first prompt.
+
+        A selection tries other numbers of them, all with one guide.
+        """
+        guides = self.guides or (self.first,)
+        return guides if len(guides) == count else guides[:1] * count
 
 
 def check_prompts(
@@ -79,6 +91,27 @@ def _check_text(name: str, text: Any) -> None:
         raise PromptError(f"{name} must be a text, got {text!r}")
     if not text.strip():
         raise PromptError(f"{name} is empty; describe the image in a few words")
+
+
+def check_lengths(pipe: Any, prompts: Prompts, call: Mapping[str, Any], max_sequence_length: int | None) -> None:
+    """Compare every text of a sequence with what each text encoder reads; see `check_length`.
+
+    Args:
+        call: arguments of the stock call, maybe with another text for one encoder.
+    """
+    read = [
+        name
+        for name in PROMPT_OF_TOKENIZER
+        if hasattr(getattr(pipe, name, None), "model_max_length")  # a chat's processor has none
+        and getattr(pipe, name.replace("tokenizer", "text_encoder"), name) is not None
+    ]
+    for texts, prefix in (
+        ((prompts.first, prompts.last, *(prompts.guides or ())), ""),
+        (prompts.negatives or (), "negative_"),
+    ):
+        for text in dict.fromkeys(texts):
+            named = {name: call.get(prefix + PROMPT_OF_TOKENIZER[name]) or text for name in read}
+            check_length(pipe, named, max_sequence_length)
 
 
 def check_length(pipe: Any, texts: dict[str, str], max_sequence_length: int | None) -> None:

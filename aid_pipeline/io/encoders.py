@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 STRIP_WIDTH = 16_384  # pixels; a wider strip is made smaller
+_CODECS = {"mp4": "libx264", "webm": "libvpx-vp9"}
 
 
 def png_bytes(image: Image.Image) -> bytes:
@@ -31,8 +32,8 @@ def strip(images: list[Image.Image]) -> Image.Image:
 
 
 def moving_bytes(images: list[Image.Image], kind: str, fps: float) -> bytes:
-    """An mp4, gif or webp."""
-    return video_bytes(images, fps) if kind == "mp4" else animation_bytes(images, kind, fps)
+    """An mp4, webm, gif or webp."""
+    return video_bytes(images, fps, kind) if kind in _CODECS else animation_bytes(images, kind, fps)
 
 
 def animation_bytes(images: list[Image.Image], kind: str, fps: float) -> bytes:
@@ -50,17 +51,17 @@ def _durations(count: int, kind: str, fps: float) -> list[int]:
     return [tick * (end - start) for start, end in itertools.pairwise(ends)]
 
 
-def video_bytes(images: list[Image.Image], fps: float) -> bytes:
-    """An H.264 mp4; odd sides lose their last line, since the format counts colours in 2x2 blocks."""
+def video_bytes(images: list[Image.Image], fps: float, kind: str = "mp4") -> bytes:
+    """An H.264 mp4 or a VP9 webm; odd sides lose their last line, since the formats count colours in 2x2 blocks."""
     import imageio.v3 as imageio
 
     width, height = (side - side % 2 for side in images[0].size)
-    frames = np.stack([np.asarray(image.convert("RGB"))[:height, :width] for image in images])
-    video = imageio.imwrite(
-        "<bytes>", frames, extension=".mp4", plugin="pyav", codec="libx264", fps=fps, out_pixel_format="yuv420p"
-    )
-    assert isinstance(video, bytes)
-    return video
+    file = io.BytesIO()
+    with imageio.imopen(file, "w", extension=f".{kind}", plugin="pyav") as video:
+        video.init_video_stream(_CODECS[kind], fps=fps, pixel_format="yuv420p")
+        for image in images:
+            video.write_frame(np.asarray(image.convert("RGB"))[:height, :width])
+    return file.getvalue()
 
 
 def _encoded(save: Callable[[BinaryIO], Any]) -> bytes:

@@ -22,9 +22,9 @@ class Formats:
     """Which moving images to write.
 
     Args:
-        gif, webp: write `sequence.gif`, `sequence.webp`.
+        gif, webp, webm: write `sequence.gif`, `sequence.webp`, `sequence.webm`.
         video: write `sequence.mp4`; None means only where the "video" extra is installed.
-        fps: frames per second.
+        fps: frames per second, of clips images per second.
 
     Raises:
         OutputFolderError: an `fps` that is no positive, finite number, or one that a gif cannot have.
@@ -36,6 +36,7 @@ class Formats:
         default=None, metadata={"help": "Write sequence.mp4; default: if the video extra is there."}
     )
     fps: float = field(default=8.0, metadata={"help": "Frames per second of moving images."})
+    webm: bool = field(default=False, metadata={"help": "Also write sequence.webm.", "option": "--webm"})
 
     def __post_init__(self) -> None:
         fps = self.fps
@@ -50,7 +51,7 @@ class Formats:
     def from_json(cls, document: dict[str, Any]) -> Formats:
         """Those that the files of a `sequence.json` have."""
         files = document["files"]
-        kinds = (("gif", "gif"), ("webp", "webp"), ("video", "mp4"))
+        kinds = (("gif", "gif"), ("webp", "webp"), ("webm", "webm"), ("video", "mp4"))
         return cls(**{name: f"sequence.{suffix}" in files for name, suffix in kinds}, fps=document["fps"])
 
     def names(self) -> list[str]:
@@ -59,11 +60,13 @@ class Formats:
         Raises:
             OutputFolderError: a video is asked for without the "video" extra.
         """
-        wanted = ((self._writes_video(), "mp4"), (self.gif, "gif"), (self.webp, "webp"))
+        wanted = ((self._writes_video(), "mp4"), (self.webm, "webm"), (self.gif, "gif"), (self.webp, "webp"))
         return [f"sequence.{suffix}" for asked, suffix in wanted if asked]
 
     def _writes_video(self) -> bool:
         missing = [name for name in ("imageio", "av") if importlib.util.find_spec(name) is None]
+        if missing and self.webm:
+            raise OutputFolderError(what_is_missing("sequence.webm", *missing))
         if missing and self.video:
             raise OutputFolderError(what_is_missing("sequence.mp4", *missing))
         if missing and self.video is None:

@@ -12,9 +12,13 @@ from ..errors import OutputFolderError
 
 FINISHED = "sequence.json"  # written last: where it is, all other files are
 UNFINISHED = ".aid-unfinished.json"  # there from before the first step until `sequence.json` is
-MOVING = ("sequence.mp4", "sequence.gif", "sequence.webp")
+MOVING = ("sequence.mp4", "sequence.webm", "sequence.gif", "sequence.webp")
 FRAME = re.compile(r"\d{3,}\.png")
-_OURS = re.compile(r"(\d{3,}\.png|sequence\.(png|mp4|gif|webp|json)|latents\.safetensors)")
+CLIP = re.compile(r"\d{3,}")  # folder of the images of a clip
+CLIP_FRAME = re.compile(r"\d{3,}/\d{3,}\.png")
+_OURS = re.compile(
+    r"(\d{3,}(/\d{3,})?\.png|(\d{3,}|sequence)\.(mp4|webm|gif|webp)|sequence\.(png|json)|latents\.safetensors)"
+)
 
 
 class OutputFolder:
@@ -43,6 +47,7 @@ class OutputFolder:
             for leftover in self._entries():
                 if leftover.name != UNFINISHED:
                     leftover.unlink()
+            self._remove_clip_folders()
         except OSError as error:
             raise OutputFolderError(f"cannot write to {self.path}: {error.strerror or error}") from error
 
@@ -51,6 +56,7 @@ class OutputFolder:
         if self.saved():
             return
         (self.path / UNFINISHED).unlink(missing_ok=True)
+        self._remove_clip_folders()
         for folder in reversed(self._created):
             try:
                 folder.rmdir()
@@ -64,7 +70,7 @@ class OutputFolder:
 
     def saved(self) -> list[str]:
         """Names of the sequence's files that are there, all of them whole."""
-        return sorted(entry.name for entry in self._entries() if _OURS.fullmatch(entry.name))
+        return sorted(name for name in map(self._name, self._entries()) if _OURS.fullmatch(name))
 
     def _inspect(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -72,12 +78,12 @@ class OutputFolder:
         entries = self._entries()
         if not [entry for entry in entries if not entry.name.startswith(TEMPORARY)]:
             return
-        foreign = [entry.name for entry in entries if not _is_ours(entry)]
+        foreign = [self._name(entry) for entry in entries if not self._is_ours(entry)]
         marker = self.path / UNFINISHED
         if foreign or not marker.exists():
             if finished_claim(self.path) is not None:
                 raise OutputFolderError(f"{self.path} already holds a finished sequence; give another folder")
-            example = (foreign or [entry.name for entry in entries])[0]
+            example = (foreign or [self._name(entry) for entry in entries])[0]
             raise OutputFolderError(f"{self.path} is not empty (it holds {example!r}); give a new or empty folder")
         if _read_json(marker) != self.claim:
             raise OutputFolderError(
@@ -92,10 +98,29 @@ class OutputFolder:
             self._created.append(folder)
 
     def _entries(self) -> list[Path]:
+        """What is in the folder; in place of the folder of a clip what is in that."""
         try:
-            return sorted(self.path.iterdir()) if self.path.is_dir() else []
+            if not self.path.is_dir():
+                return []
+            entries = sorted(self.path.iterdir())
+            return [inner for entry in entries for inner in (sorted(entry.iterdir()) if _is_clip(entry) else [entry])]
         except OSError as error:
             raise OutputFolderError(f"cannot read {self.path}: {error.strerror or error}") from error
+
+    def _remove_clip_folders(self) -> None:
+        for entry in self.path.iterdir():
+            if _is_clip(entry):
+                try:
+                    entry.rmdir()
+                except OSError:  # somebody else's files are in it by now
+                    continue
+
+    def _name(self, entry: Path) -> str:
+        return entry.relative_to(self.path).as_posix()
+
+    def _is_ours(self, entry: Path) -> bool:
+        named = _OURS.fullmatch(self._name(entry)) or entry.name == UNFINISHED or entry.name.startswith(TEMPORARY)
+        return bool(named) and entry.is_file()
 
 
 def finished_claim(path: str | Path) -> dict[str, Any] | None:
@@ -108,9 +133,8 @@ def finished_claim(path: str | Path) -> dict[str, Any] | None:
     return claim if isinstance(claim, dict) else None
 
 
-def _is_ours(entry: Path) -> bool:
-    named = _OURS.fullmatch(entry.name) or entry.name == UNFINISHED or entry.name.startswith(TEMPORARY)
-    return bool(named) and entry.is_file()
+def _is_clip(entry: Path) -> bool:
+    return bool(CLIP.fullmatch(entry.name)) and entry.is_dir() and not entry.is_symlink()
 
 
 def _read_json(path: Path) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..precision import recorded_dtype
 from .machine import machine, versions
 from .weights import weights_digests
 
@@ -24,9 +25,10 @@ def model_identity(pipe: Any) -> dict[str, Any]:
     return {
         **locate(name),
         "pipeline": type(pipe).__name__,
-        "dtype": str(pipe.dtype).removeprefix("torch."),
-        "scheduler": scheduler
-        and {"class": type(scheduler).__name__, "config": recorded_arguments(dict(scheduler.config))[0]},
+        "dtype": recorded_dtype(pipe),
+        "scheduler": None
+        if scheduler is None  # not by its length, which some compute
+        else {"class": type(scheduler).__name__, "config": recorded_arguments(dict(scheduler.config))[0]},
         "adapters": adapters,
         "weights": weights_digests(pipe),
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,10 @@ from PIL import Image
 
 from ..atomic_files import write_bytes, write_json
 from ..errors import OutputFolderError
+from .clips import Clip, File, clip_files, moving_files, read_clips
 from .encoders import moving_bytes, png_bytes, strip
 from .formats import Formats
-from .output_folder import FINISHED, FRAME, MOVING, OutputFolder
+from .output_folder import CLIP_FRAME, FINISHED, FRAME, MOVING, OutputFolder
 from .provenance import LATENTS_FILE
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def save_frames(
-    images: list[Image.Image],
+    images: list[Image.Image] | list[Clip],
     document: dict[str, Any],
     folder: str | Path | OutputFolder,
     formats: Formats,
@@ -30,7 +33,7 @@ def save_frames(
     """Write a sequence's files.
 
     Args:
-        images: the frames.
+        images: the frames; clips are written as `clips.clip_files` says.
         document: what `sequence.json` holds, besides how and what was saved.
         folder: where to; it may be one that was claimed before the first step.
         formats: moving images to write.
@@ -48,16 +51,15 @@ def save_frames(
     files: dict[str, str] = {}
 
     def write(name: str, content: bytes) -> None:
+        (claimed.path / name).parent.mkdir(exist_ok=True)
         write_bytes(claimed.path / name, content)
         files[name] = hashlib.sha256(content).hexdigest()
 
     try:
-        digits = max(3, len(str(len(images) - 1)))
-        for index, image in enumerate(images):
-            write(f"{index:0{digits}d}.png", png_bytes(image))
-        write("sequence.png", png_bytes(strip(images)))
-        for name in moving:
-            write(name, moving_bytes(images, _kind(name), formats.fps))
+        of_clips = isinstance(images[0], list)
+        written: Callable[..., Iterator[File]] = clip_files if of_clips else _image_files
+        for name, content in written(images, moving, formats.fps):
+            write(name, content())
         if latents is not None:
             from safetensors.torch import save
 
@@ -68,6 +70,16 @@ def save_frames(
             claimed.release()
         raise
     return claimed.path
+
+
+def _image_files(images: list[Image.Image], moving: list[str], fps: float) -> Iterator[File]:
+    """Every file of a sequence of images, whose content is made when its turn comes."""
+    digits = max(3, len(str(len(images) - 1)))
+    for index, image in enumerate(images):
+        yield f"{index:0{digits}d}.png", partial(png_bytes, image)
+    yield "sequence.png", lambda: png_bytes(strip(images))
+    for name in moving:
+        yield name, partial(moving_bytes, images, _kind(name), fps)
 
 
 def add_formats(folder: Path, formats: Formats) -> list[str]:
@@ -88,16 +100,24 @@ def add_formats(folder: Path, formats: Formats) -> list[str]:
         wanted = list(dict.fromkeys([*wanted, *(name for name in files if name in MOVING)]))
     if not wanted:
         return []
+    for name, make in _added(folder, files, wanted, formats.fps):
+        content = make()
+        write_bytes(folder / name, content)
+        files[name] = hashlib.sha256(content).hexdigest()
+    write_json(folder / FINISHED, document | {"fps": formats.fps})
+    return wanted
+
+
+def _added(folder: Path, files: dict[str, str], wanted: list[str], fps: float) -> Iterator[File]:
+    if any(CLIP_FRAME.fullmatch(name) for name in files):
+        yield from moving_files(read_clips(folder, list(files)), wanted, fps)
+        return
     try:
         images = [Image.open(folder / name).convert("RGB") for name in sorted(files) if FRAME.fullmatch(name)]
     except OSError as error:
         raise OutputFolderError(f"cannot read the frames of {folder}: {error}") from error
     for name in wanted:
-        content = moving_bytes(images, _kind(name), formats.fps)
-        write_bytes(folder / name, content)
-        files[name] = hashlib.sha256(content).hexdigest()
-    write_json(folder / FINISHED, document | {"fps": formats.fps})
-    return wanted
+        yield name, partial(moving_bytes, images, _kind(name), fps)
 
 
 def _kind(name: str) -> str:

@@ -1,7 +1,7 @@
-"""Metrics of a sequence: smoothness and consistency of its steps, fidelity of its frames, CLIP scores.
+"""Metrics of a sequence: distances between images, smoothness and consistency of steps, fidelity, CLIP scores.
 
-`distances` between images live here too, since selection and reports measure with the same ones; `step_distances` are
-those of a sequence. `fidelity` compares `features`, `clip` images with prompts; `intervals` go with every figure,
+`distances` between images are those that selection and reports measure with; `step_distances` are those of a
+sequence. `fidelity` compares `features`, `clip` images with prompts; `intervals` go with every figure,
 `presets` bundle them. `frame_folder` reads frames, `images` and `preprocessing` turn them into tensors. Every figure
 carries the name of the distance or features behind it. Names are imported when first used. Imports `io`, `miniature`,
 `errors` and `extras`.

@@ -51,6 +51,7 @@ def read_frames(folder: str | Path) -> FrameSet:
     if (path / UNFINISHED).exists():
         raise MetricsError(f"{path} holds an unfinished sequence; repeat the command that generates it")
     document = _document(path / FINISHED) if (path / FINISHED).is_file() else {}
+    _check_images(path, document)
     files = frame_files(path)
     if len(files) < 2:
         found = f"only {files[0].name}" if files else "none"
@@ -92,14 +93,27 @@ def sequence_folders(folder: str | Path, out: Path | None = None) -> list[Path]:
     path = Path(folder)
     if not path.is_dir():
         raise MetricsError(f"{path} is neither a folder of frames nor a CSV of prompts")
-    if frame_files(path):
+    if frame_files(path) or _holds_clips(path):
         return [path]
     results = None if out is None else out.resolve()
     inside = [inner for inner in path.iterdir() if inner.is_dir() and not _hidden(inner) and inner.resolve() != results]
-    found = [inner for inner in inside if frame_files(inner) or (inner / UNFINISHED).exists()]
+    found = [inner for inner in inside if frame_files(inner) or (inner / UNFINISHED).exists() or _holds_clips(inner)]
     if not found:
         raise MetricsError(f"{path} holds no frames ({', '.join(SUFFIXES)}), nor do the folders in it")
     return sorted(found, key=_natural)
+
+
+def _holds_clips(folder: Path) -> bool:
+    """Whether it is the folder of a sequence of clips, which no image stands for."""
+    return (folder / FINISHED).is_file() and "clip_length" in _document(folder / FINISHED)
+
+
+def _check_images(folder: Path, document: dict[str, Any]) -> None:
+    if "clip_length" in document:
+        raise MetricsError(
+            f"the frames in {folder} are clips of {document['clip_length']} images, which are not compared; the images "
+            "of one clip can be: give one of its folders (000, ...)"
+        )
 
 
 def _hidden(path: Path) -> bool:

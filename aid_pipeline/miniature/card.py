@@ -86,9 +86,9 @@ transformers classes. It knows small rendered scenes: five shapes, eight colours
 and four settings.
 
 ```python
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 
-pipe = StableDiffusionPipeline.from_pretrained("aid_pipeline/miniature/model")
+pipe = DiffusionPipeline.from_pretrained("aid_pipeline/miniature/model")
 pipe("a shiny red sphere on a wooden floor at sunset", {stock_call}).images[0]
 ```
 

@@ -1,18 +1,32 @@
-"""Untrained parts of the miniature: stock classes, sized so that all weights fit in 32 MB of fp16."""
+"""Untrained parts of the miniature: stock classes, sized so that all weights fit in 32 MB of fp16.
+
+``ARCHITECTURE`` is a diffusers folder without weights: which class each part is, and how autoencoder, denoiser and
+scheduler differ from their classes' defaults.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .scenes import words
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+    from diffusers import AutoencoderTiny, DDIMScheduler, DiffusionPipeline
+    from torch import nn
     from transformers import CLIPModel, CLIPTokenizer
 
+ARCHITECTURE = Path(__file__).parent / "architecture"
+_INDEX, _DENOISER, _AUTOENCODER = (
+    json.loads((ARCHITECTURE / name).read_text("utf-8"))
+    for name in ("model_index.json", "unet/config.json", "vae/config.json")
+)
+
 TEXT_LENGTH = 32
-WIDTH = 128  # of both CLIP towers, and of the embedding space they share
-LATENT_CHANNELS, LATENT_SIZE = 12, 16
+WIDTH: int = _DENOISER["cross_attention_dim"]  # of both CLIP towers, and of the embedding space they share
+LATENT_CHANNELS: int = _DENOISER["in_channels"]
+LATENT_SIZE: int = _DENOISER["sample_size"]
 
 
 def new_tokenizer() -> CLIPTokenizer:
@@ -28,8 +42,6 @@ def new_tokenizer() -> CLIPTokenizer:
     # No limit and no least frequency: merging goes on until every word is one token.
     trainer = trainers.BpeTrainer(vocab_size=100_000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False)
     spelling.train_from_iterator(words(), trainer)
-    import json
-
     merges = [tuple(pair) for pair in json.loads(spelling.to_str())["model"]["merges"]]
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *dict.fromkeys(a + b for a, b in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
@@ -60,48 +72,39 @@ def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def new_vae() -> AutoencoderTiny:
-    """A linear encoder of 4x4 patches (no residual blocks) and a convolutional decoder without normalisation layers."""
-    from diffusers import AutoencoderTiny
+    """A linear encoder of 4x4 patches (48 numbers, no residual blocks) and a convolutional decoder without
+    normalisation layers.
+    """
+    from diffusers import AutoModel
 
-    return AutoencoderTiny(
-        encoder_block_out_channels=(48, 48, 48),  # 48 numbers are a 4x4 patch
-        decoder_block_out_channels=(48, 48, 48),
-        num_encoder_blocks=(0, 0, 0),
-        num_decoder_blocks=(3, 2, 1),
-        latent_channels=LATENT_CHANNELS,
-    )
+    return AutoModel.from_config(_AUTOENCODER)
 
 
-def new_unet() -> UNet2DConditionModel:
-    """Two heads everywhere, of the sizes Stable Diffusion 1.x has too: 40 at 16x16 and 80 at 8x8."""
-    from diffusers import UNet2DConditionModel
+def new_unet() -> nn.Module:
+    """The denoiser: two heads everywhere, of the sizes Stable Diffusion 1.x has too: 40 at 16x16 and 80 at 8x8.
 
-    return UNet2DConditionModel(
-        sample_size=LATENT_SIZE,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
-        block_out_channels=(80, 160),
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1,
-        attention_head_dim=(2, 2),  # diffusers reads this as the number of heads
-        cross_attention_dim=WIDTH,
-        norm_num_groups=16,
-    )
+    Its configuration has the number of heads as ``attention_head_dim``, which is how diffusers reads it.
+    """
+    from diffusers import AutoModel
+
+    return AutoModel.from_config(_DENOISER)
 
 
 def new_scheduler() -> DDIMScheduler:
     """v-prediction on noise levels that end in pure noise, so that brightness is learnt as well."""
     from diffusers import DDIMScheduler
 
-    return DDIMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=1,
-    )
+    return DDIMScheduler.from_pretrained(ARCHITECTURE / "scheduler")
+
+
+def new_pipeline(**parts: Any) -> DiffusionPipeline:
+    """The stock pipeline of these parts and the miniature's scheduler; it takes no image prompts and checks no images.
+
+    Args:
+        parts: text encoder, tokenizer, denoiser and autoencoder, by their names in ``model_index.json``.
+    """
+    import diffusers
+
+    absent = dict.fromkeys(("feature_extractor", "safety_checker"))
+    stock: type[DiffusionPipeline] = getattr(diffusers, _INDEX["_class_name"])
+    return stock(**absent, requires_safety_checker=False, scheduler=new_scheduler(), **parts)

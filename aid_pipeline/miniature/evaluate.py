@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from .card import write_card
-from .generate import GUIDANCE, STEPS, from_images, generate
+from .generate import from_images, generate
 from .scenes import Scene, caption, random_scenes, render
 from .weights import MODEL_PATH, load
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from .attribute_classifier import AttributeClassifier, SceneAttributes
 
@@ -83,7 +84,7 @@ def _compare_two(seen: list[SceneAttributes], scenes: list[Scene]) -> dict[str, 
     return _shares(hits)
 
 
-def measure_vae(pipe: StableDiffusionPipeline, images: np.ndarray) -> float:
+def measure_vae(pipe: DiffusionPipeline, images: np.ndarray) -> float:
     """PSNR in dB of images that went through the autoencoder, from the squared error over all of them."""
     import torch
 
@@ -96,7 +97,7 @@ def measure_vae(pipe: StableDiffusionPipeline, images: np.ndarray) -> float:
     return float(10 * torch.log10(4 / torch.cat(errors).mean()))
 
 
-def measure_retrieval(model: Path, pipe: StableDiffusionPipeline, images: np.ndarray, captions: list[str]) -> Share:
+def measure_retrieval(model: Path, pipe: DiffusionPipeline, images: np.ndarray, captions: list[str]) -> Share:
     """How often a caption finds its own image among 100 (fewer if fewer are given), with the shipped CLIP."""
     import torch
     from transformers import CLIPModel
@@ -117,15 +118,15 @@ def measure_retrieval(model: Path, pipe: StableDiffusionPipeline, images: np.nda
 def measure_speed(model: Path) -> dict[str, float]:
     """Seconds to load (libraries already imported) and to generate one image after a first short one."""
     import torch
-    from diffusers import StableDiffusionPipeline  # noqa: F401  before the clock starts
 
+    load(model)  # the first time, libraries are imported
     started = time.perf_counter()
     pipe = load(model)
     loaded = time.perf_counter() - started
     pipe.set_progress_bar_config(disable=True)
     pipe("a red cube", num_inference_steps=1)
     started = time.perf_counter()
-    pipe("a red cube", num_inference_steps=STEPS, guidance_scale=GUIDANCE)
+    pipe("a red cube", num_inference_steps=DEFAULT_STEPS, guidance_scale=DEFAULT_GUIDANCE)
     return {
         "load_seconds": round(loaded, 2),
         "image_seconds": round(time.perf_counter() - started, 2),
@@ -149,7 +150,7 @@ def evaluate(
     mixed, mixed_captions = _one_of_each(max(samples, 100), 0.4, _SEED + 2)
     real = render(mixed)
     figures: dict[str, Any] = {
-        "settings": {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE},
+        "settings": {"num_inference_steps": DEFAULT_STEPS, "guidance_scale": DEFAULT_GUIDANCE},
         "speed": speed,
         "vae_psnr_db": round(measure_vae(pipe, real), 2),
         "retrieval_top1_of_100": measure_retrieval(model, pipe, real, mixed_captions).figures(),

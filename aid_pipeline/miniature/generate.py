@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+from ..config import DEFAULT_GUIDANCE, DEFAULT_STEPS
 
-STEPS, GUIDANCE = 25, 5.0  # what the model card's figures are measured with
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
 _BATCH = 25
 
 
-def generate(pipe: StableDiffusionPipeline, prompts: list[str], seed: int, **extra: Any) -> np.ndarray:
+def generate(pipe: DiffusionPipeline, prompts: list[str], seed: int, **extra: Any) -> np.ndarray:
     """One image for each prompt with the stock call, (n, 64, 64, 3) uint8. ``extra`` goes to every call as it is."""
     import torch
     from tqdm import tqdm
@@ -24,13 +25,18 @@ def generate(pipe: StableDiffusionPipeline, prompts: list[str], seed: int, **ext
         part = prompts[first : first + _BATCH]
         generator = [torch.Generator().manual_seed(seed + first + i) for i in range(len(part))]
         images = pipe(
-            part, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator, output_type="np", **extra
+            part,
+            num_inference_steps=DEFAULT_STEPS,
+            guidance_scale=DEFAULT_GUIDANCE,
+            generator=generator,
+            output_type="np",
+            **extra,
         ).images
         generated.append((images * 255).round().astype(np.uint8))
     return np.concatenate(generated)
 
 
-def from_images(pipe: StableDiffusionPipeline, images: np.ndarray, seed: int) -> np.ndarray:
+def from_images(pipe: DiffusionPipeline, images: np.ndarray, seed: int) -> np.ndarray:
     """One image for each image prompt, with empty text. The stock call takes one image prompt at a time for all
     rows.
     """
@@ -43,8 +49,8 @@ def from_images(pipe: StableDiffusionPipeline, images: np.ndarray, seed: int) ->
         out = pipe(
             "",
             ip_adapter_image=Image.fromarray(image),
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
+            num_inference_steps=DEFAULT_STEPS,
+            guidance_scale=DEFAULT_GUIDANCE,
             generator=torch.Generator().manual_seed(seed + i),
             output_type="np",
         )

@@ -12,7 +12,7 @@ from ..extras import naming_extra
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 MODEL_PATH = Path(__file__).parent / "model"
 IP_ADAPTER_FOLDER, IP_ADAPTER_WEIGHTS = "ip_adapter", "ip-adapter_miniature.safetensors"
@@ -68,15 +68,15 @@ def check(folder: Path | str = MODEL_PATH) -> None:
 def load(
     folder: Path | str = MODEL_PATH,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | dict[str, torch.dtype] | None = None,
     device: str | torch.device = "cpu",
     ip_adapter: bool = False,
-) -> StableDiffusionPipeline:
-    """The miniature as a stock ``StableDiffusionPipeline`` for 64x64 images; never touches the network.
+) -> DiffusionPipeline:
+    """The miniature as the stock pipeline of Stable Diffusion, for 64x64 images; never touches the network.
 
     Args:
         folder: a model folder with its ``SHA256SUMS``; by default the shipped one.
-        dtype: of the computation; None means float32. The files hold float16.
+        dtype: of the computation, for all or by component; None means float32. The files hold float16.
         device: where the pipeline goes.
         ip_adapter: also load the IP-Adapter, so that ``ip_adapter_image=`` works (it is then always needed).
 
@@ -85,9 +85,9 @@ def load(
     """
     check(folder)
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(str(folder), dtype=dtype or torch.float32, local_files_only=True)
+    pipe = DiffusionPipeline.from_pretrained(str(folder), dtype=dtype or torch.float32, local_files_only=True)
     if ip_adapter:
         pipe.load_ip_adapter(
             str(folder), subfolder=IP_ADAPTER_FOLDER, weight_name=IP_ADAPTER_WEIGHTS, local_files_only=True

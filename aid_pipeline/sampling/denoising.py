@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from aid_kernels import CallBucket, InterpolationPlan
@@ -15,21 +16,23 @@ from aid_kernels import CallBucket, InterpolationPlan
 from ..attention.apply import aid
 from ..attention.endpoint_cache import EndpointCache
 from ..attention.frames import Frames
-from ..conditioning.embeddings import Encoded
-from ..conditioning.encoding import ENCODER_TEXTS, REFUSALS
 from ..conditioning.latents import FrameNoise, image_of_each_frame
 from ..conditioning.prompts import Prompts
-from ..conditioning.replay import Replay, check_mode
+from ..conditioning.replay import Encodings, Replay
 from ..config import AIDConfig
-from ..errors import AIDError, ArgumentError
-from ..families import find_denoiser, find_family
-from .embedding_handover import stub_embeddings
+from ..errors import UnsupportedPipelineError
+from ..families import find_denoiser, generates_clips, is_combined
+from .calling import call_stock, equal_noise
+from .clip_decoding import decode_each_clip
+from .clip_inputs import visual_inputs
+from .outputs import frames_of, images_of
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
 from .step_callback import with_frame_rows
 from .stock_arguments import stock_parameters
 from .stock_call import CallMonitor, Progress, private_copy
+from .sub_pipelines import Prior, check_combined, combined_copy, joined_calls, vectors_of
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class Denoising:
     Args:
         pipe: the pipeline; every call works on a private copy.
         config: how to interpolate.
-        encoded: the prompts' embeddings, or of a family without an entry the prompts, which its own call encodes.
-        has_guide: interior frames have a guide's embeddings.
+        prompts: which each call encodes by its own encoder, replayed.
+        encodings: what the encoder returned for them.
         seeds, latents: of the noise, as `FrameNoise`.
         chunk: rows per denoiser call, or "auto".
         call: arguments of the stock call, without what depends on the frames.
@@ -72,8 +75,8 @@ class Denoising:
 
     pipe: Any
     config: AIDConfig
-    encoded: Encoded | Prompts
-    has_guide: bool
+    prompts: Prompts
+    encodings: Encodings
     seeds: tuple[int, int]
     latents: Tensor | None
     chunk: int | str
@@ -93,21 +96,30 @@ class Denoising:
         Raises:
             ArgumentError: what the stock call says of its arguments before its first step.
         """
-        run = _SamplingRun(self, coefficients, progress, cache)
-        call, monitor = run.arguments(), run.monitor
-        try:
-            output = run.pipe(**call)
-        except REFUSALS as error:
-            if monitor.started or isinstance(error, AIDError):
-                raise
-            raise ArgumentError(f"{type(self.pipe).__name__} refuses the call: {error}") from error
-        if self.output_type == "latent":
-            monitor.check_finite(output.images)
+
+        def make_run(inputs: Mapping[str, Any]) -> _SamplingRun | _CombinedRun:
+            if cache is not None and not cache.filled:
+                cache.clear()  # of a form of the inputs that the pipeline did not take
+            made = _CombinedRun if is_combined(self.pipe) else _SamplingRun
+            return made(replace(self, call=self.call | dict(inputs)), coefficients, progress, cache)
+
+        run, output = call_stock(make_run, self.pipe, self.call, len(coefficients), self.output_type)
+        images, monitor = frames_of(output), run.monitor
+        if not monitor.started:
+            raise UnsupportedPipelineError(
+                f"{type(self.pipe).__name__} opens no progress bar of its own, by which its denoising loop is known, "
+                "so nothing was interpolated; use `with aid(...)` around its call"
+            )
+        if run.returns_arrays:
+            monitor.check_finite(torch.from_numpy(images))
+            images = images_of(images, self.output_type)
+        elif self.output_type == "latent":
+            monitor.check_finite(images)
         if cache is not None:
             cache.filled = True
         black = getattr(output, "nsfw_content_detected", None) or []
         return SampledFrames(
-            images=output.images,
+            images=images,
             denoise=monitor.ended - monitor.started,
             decode=time.perf_counter() - monitor.ended,
             report=run.report,
@@ -125,7 +137,12 @@ class _SamplingRun:
         pipe: the private copy.
         monitor: of the call.
         report, calls, chunk: of the handle, once the loop is over.
+
+    Args:
+        rows: what tells the frames' rows in a denoiser call; None means the prompts' embeddings.
     """
+
+    returns_arrays = False
 
     def __init__(
         self,
@@ -133,70 +150,59 @@ class _SamplingRun:
         coefficients: tuple[float, ...],
         progress: Progress | None,
         cache: EndpointCache | None,
+        rows: Callable[[], Tensor] | None = None,
     ) -> None:
         self.pipe = private_copy(denoising.pipe)
         self.report = ""
         self.calls: dict[str, list[CallBucket]] = {}
         self.chunk: int | None = None
-        self._denoising, self._coefficients, self._cache = denoising, coefficients, cache
-        self._family = find_family(denoising.pipe)
+        self._denoising, self._coefficients, self._cache, self._rows = denoising, coefficients, cache, rows
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
+        self._generators: list[torch.Generator] = []
+        if generates_clips(denoising.pipe):
+            # a pipeline with a clip among its inputs may put a decoded one beside it, so that stays where it is
+            to_cpu = denoising.output_type in ("pil", "np") and not visual_inputs(denoising.call)
+            decode_each_clip(self.pipe, denoising.pipe, to_cpu)
         if getattr(self.pipe, "scheduler", None) is not None:
             share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
         self.monitor = CallMonitor(self._interpolating, progress)
         self.monitor.install(self.pipe, denoising.pipe)
-        self._switch = None
-        self._replay = None
-        if isinstance(denoising.encoded, Prompts):
-            check_mode(denoising.pipe, denoising.config.mode)
-            self._replay = Replay(denoising.encoded, coefficients)
-            self._replay.install(self.pipe)
-        elif denoising.config.mode == "denoising":
-            self._switch = PromptSwitch(denoising.encoded, coefficients, self._family, lambda: self.monitor.steps_done)
+        switches = denoising.config.mode == "denoising"
+        self._replay = Replay(denoising.prompts, coefficients, denoising.call, denoising.encodings, switches)
+        self._replay.install(self.pipe)
+        self._switch = PromptSwitch(self._replay, coefficients, lambda: self.monitor.steps_done) if switches else None
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of the stock call for these frames."""
         of, stock = self._denoising, self._denoising.pipe
-        call = {name: value for name, value in of.call.items() if name not in ENCODER_TEXTS}
-        if self._replay is not None:
-            call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
-            call |= self._replay.arguments()
-        else:
-            call |= stub_embeddings(self.pipe, self._family, self._embeddings)
-        call |= {"generator": self._noise.generators(), "output_type": of.output_type}
-        if call.get("image") is not None and not self._noise.starts_from_noise(stock):
+        call = {name: value for name, value in of.call.items() if name in stock_parameters(stock)}
+        call |= self.shared_arguments() | {"output_type": of.output_type}
+        clips = generates_clips(stock)  # whose images and clips are `_call_with_inputs`'s
+        if not clips and call.get("image") is not None and not self._noise.starts_from_noise(stock):
             call["image"] = image_of_each_frame(call["image"], len(self._coefficients))
-        if self._replay is None and "negative_prompt" in stock_parameters(self.pipe):
-            call["negative_prompt"] = None  # PixArt's default, "", contradicts given embeddings
         return with_frame_rows(call, len(self._coefficients), fixed_prompts=self._switch is not None)
 
-    def _embeddings(self) -> dict[str, Tensor]:
-        """Every frame's, by the stock call's argument names."""
-        assert isinstance(self._denoising.encoded, Encoded)
-        lerped = self._denoising.encoded.arguments_for(self._coefficients)
-        return lerped if self._switch is None else self._switch.arguments_for(lerped)
-
-    def _rows(self) -> Tensor:
-        """The frames' rows of the embeddings that tell them in a denoiser call."""
-        if self._replay is not None:
-            return self._replay.rows()
-        assert isinstance(self._denoising.encoded, Encoded)
-        return self._denoising.encoded.rows_for("prompt_embeds", self._coefficients)
+    def shared_arguments(self) -> dict[str, Any]:
+        """Every frame's text and generator."""
+        self._generators = self._noise.generators()
+        return {**self._replay.arguments(), "generator": self._generators}
 
     @contextmanager
     def _interpolating(self, steps: int) -> Iterator[None]:
         """Interpolation for the length of a loop of `steps` steps."""
-        of = self._denoising
+        of, rows = self._denoising, self._rows or self._replay.embeddings
         frames = Frames(
-            InterpolationPlan.sequence(self._coefficients, device=self._rows().device),
-            self._rows,  # the stock call has them already
+            InterpolationPlan.sequence(self._coefficients, device=rows()[0].device),
+            rows,  # the stock call has them already
             denoiser_steps(self.pipe, steps),
             chunk=of.chunk,
-            has_guide=of.has_guide,
+            has_guide=of.prompts.guides is not None,
             endpoints=self._cache,
         )
+        alike = of.latents is None and of.seeds[0] == of.seeds[1]
         with ExitStack() as stack:
+            stack.enter_context(equal_noise(self.pipe, find_denoiser(self.pipe), self._generators, alike))
             if self._switch is not None:  # before the hook that splits the batch into chunks
                 controlnet = getattr(self.pipe, "controlnet", None)
                 modules = [find_denoiser(self.pipe), *([controlnet] if isinstance(controlnet, nn.Module) else [])]
@@ -206,3 +212,57 @@ class _SamplingRun:
             self.report = handle.report()
             self.calls = handle.calls()
             self.chunk = handle.chunk
+
+
+class _CombinedRun:
+    """One stock call of a prior and a decoder, as `_SamplingRun`; see `sub_pipelines.py`."""
+
+    def __init__(
+        self,
+        denoising: Denoising,
+        coefficients: tuple[float, ...],
+        progress: Progress | None,
+        cache: EndpointCache | None,
+    ) -> None:
+        check_combined(denoising)
+        pipe, self._frames = denoising.pipe, len(coefficients)
+        self._denoising = denoising
+        self._prior: _SamplingRun | None = None
+        call = vectors_of(pipe.prior_pipe, coefficients, denoising.prompts.guides is not None)
+        if call is None:
+            of_prior = replace(denoising, pipe=pipe.prior_pipe, encodings=Encodings())  # its text encoder is another
+            self._prior = _SamplingRun(of_prior, coefficients, None, None)
+            call = self._prior.pipe
+        prior = Prior(call)
+        self._decoder = _SamplingRun(
+            replace(denoising, pipe=pipe.decoder_pipe), coefficients, progress, cache, prior.rows
+        )
+        self.pipe, self.monitor = combined_copy(pipe, prior, self._decoder.pipe), self._decoder.monitor
+        self.returns_arrays = denoising.output_type != "latent"
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the stock call for these frames."""
+        of = self._denoising
+        call = {name: value for name, value in of.call.items() if name in stock_parameters(of.pipe)}
+        call |= self._decoder.shared_arguments()
+        for name in ("image", "mask_image"):
+            if call.get(name) is not None:
+                call[name] = image_of_each_frame(call[name], self._frames)
+        call["output_type"] = "np" if self.returns_arrays else "latent"  # what a decoder calls "pt" may be in [-1, 1]
+        return with_frame_rows(call, self._frames, fixed_prompts=False)
+
+    @property
+    def report(self) -> str:
+        """Of both parts' layers."""
+        prior = [] if self._prior is None else ["prior_pipe:", *self._prior.report.splitlines()]
+        return "\n".join([self._decoder.report, *prior])
+
+    @property
+    def calls(self) -> dict[str, list[CallBucket]]:
+        """Of both parts' layers."""
+        return joined_calls({} if self._prior is None else self._prior.calls, self._decoder.calls)
+
+    @property
+    def chunk(self) -> int | None:
+        """Of the decoder."""
+        return self._decoder.chunk

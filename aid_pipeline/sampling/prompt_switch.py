@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attention.row_matching import find_rows
-from ..conditioning.embeddings import Encoded
+from ..attention.row_matching import embeddings_among, find_rows
+from ..conditioning.replay import Replay
 from ..errors import RowsError
-from ..families import Family
+from ..families import ROW_AXIS
 
 
 class PromptSwitch:
@@ -23,26 +24,17 @@ class PromptSwitch:
     which early steps decide, is the first prompt's for all t < 1. Negative embeddings are lerped and latents slerped.
 
     Args:
-        encoded: both prompts.
+        replay: of the stock call, whose frames start with the first prompt.
         coefficients: t of each frame.
-        family: of the pipeline.
         steps_done: read at every denoiser call.
     """
 
-    def __init__(
-        self, encoded: Encoded, coefficients: Sequence[float], family: Family, steps_done: Callable[[], int]
-    ) -> None:
-        self._endpoints = encoded.first, encoded.last
-        self._names = family.conditions
+    def __init__(self, replay: Replay, coefficients: Sequence[float], steps_done: Callable[[], int]) -> None:
+        self._replay = replay
         self._coefficients = tuple(coefficients)
         self._steps_done = steps_done
-        self._start = self._conditions([t == 1 for t in coefficients])
         self._steps = 0
         self._found = False
-
-    def arguments_for(self, lerped: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Embeddings for the stock call: those of the first step, with the negative ones of `lerped`."""
-        return lerped | self._start
 
     @contextmanager
     def installed(self, modules: Sequence[nn.Module], steps: int) -> Iterator[None]:
@@ -56,31 +48,40 @@ class PromptSwitch:
             for module in modules:
                 stack.callback(module.register_forward_pre_hook(self._before, with_kwargs=True).remove)
             yield
-        if not self._found:
+        if not self._found and self._replay.conditions():
             raise RowsError("no denoiser call had the frames' embeddings, so no prompt was switched")
-
-    def _conditions(self, on_last: Sequence[bool]) -> dict[str, Tensor]:
-        first, last = self._endpoints
-        names = [name for name in first if not name.startswith("negative_")]
-        return {name: torch.cat([(last if later else first)[name] for later in on_last]) for name in names}
 
     @torch.compiler.disable
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        embeds = kwargs.get("encoder_hidden_states")
-        starts = find_rows(embeds, self._start["prompt_embeds"]) if isinstance(embeds, Tensor) else []
+        embeddings = self._replay.embeddings()
+        names = tuple(inspect.signature(type(module).forward).parameters)[1:]
+        call = dict(zip(names, args, strict=False)) | kwargs
+        starts = [start for _, value in embeddings_among(call) for start in find_rows(value, embeddings)]
         if not starts:
             return None
         self._found = True
         left = self._steps - self._steps_done()
-        now = self._conditions([left <= math.floor(t * self._steps + 1e-9) for t in self._coefficients])
-        return args, self._with(kwargs, now, starts[0])
+        on_last = [float(left <= math.floor(t * self._steps + 1e-9)) for t in self._coefficients]
+        conditions = [(rows, made.rows(on_last)) for made in self._replay.conditions() for rows in [made.rows()]]
+        switched = {name: _switched(value, name, conditions, starts[0]) for name, value in call.items()}
+        return tuple(switched.pop(name) for name in names[: len(args)]), switched
 
-    def _with(self, arguments: dict[str, Any], now: dict[str, Tensor], start: int) -> dict[str, Any]:
-        changed = dict(arguments)
-        for name, value in arguments.items():
-            if isinstance(value, dict):
-                changed[name] = self._with(value, now, start)
-            elif isinstance(value, Tensor) and self._names.get(name) in now:
-                rows = now[self._names[name]].to(value)
-                changed[name] = torch.cat([value[:start], rows, value[start + len(rows) :]])
-        return changed
+
+def _switched(value: Any, name: str, conditions: list[tuple[Any, Any]], start: int) -> Any:
+    """An argument, or the arguments in it, with other rows where it holds some of the conditions."""
+    if isinstance(value, dict):
+        return {key: _switched(item, str(key), conditions, start) for key, item in value.items()}
+    if isinstance(value, list) and all(isinstance(item, Tensor) for item in value):
+        for rows, now in conditions:
+            if isinstance(rows, list) and start in find_rows(value, rows):
+                return [*value[:start], *now, *value[start + len(now) :]]
+    axis = ROW_AXIS.get(name, 0)
+    if isinstance(value, Tensor) and value.ndim > axis:
+        along = value.movedim(axis, 0)
+        for rows, now in conditions:
+            if not isinstance(now, Tensor) or along.shape[1:].numel() != rows.shape[1:].numel():
+                continue
+            if start in find_rows(along, rows):
+                now = now.to(along).reshape(len(now), *along.shape[1:])
+                return torch.cat([along[:start], now, along[start + len(now) :]]).movedim(0, axis)
+    return value

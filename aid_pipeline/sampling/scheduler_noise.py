@@ -6,8 +6,9 @@ from torch's global one, another for every frame.
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,14 +44,22 @@ def share_noise(scheduler: Any, num_frames: int, seed: int) -> None:
     step = getattr(scheduler, "step", None)
     if step is None:
         return
-    generator = torch.Generator("cpu").manual_seed(seed)
+    scheduler.step = _StepWithOneNoise(step, torch.Generator("cpu").manual_seed(seed), num_frames)
 
-    @functools.wraps(step)  # stock calls read the signature to see whether it takes a generator
-    def drawing_alike(*args: Any, **kwargs: Any) -> Any:
-        with _OneNoise(generator, num_frames):
-            return step(*args, **kwargs)
 
-    scheduler.step = drawing_alike
+class _StepWithOneNoise:
+    """A scheduler's `step` with `_OneNoise`; a copy of the scheduler has one of its own."""
+
+    def __init__(self, step: Callable[..., Any], generator: torch.Generator, num_frames: int) -> None:
+        functools.update_wrapper(self, step)  # stock calls read the signature to see whether it takes a generator
+        self._step, self._generator, self._frames = step, generator, num_frames
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with _OneNoise(self._generator, self._frames):
+            return self._step(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _StepWithOneNoise:
+        return type(self)(copy.deepcopy(self._step, memo), self._generator, self._frames)
 
 
 class _OneNoise(TorchFunctionMode):

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..conditioning.encoding import ENCODER_TEXTS
 from ..errors import ArgumentError
 from ..families import find_denoiser, requires_image, size_divisor
 
@@ -26,8 +25,13 @@ SET_HERE = {
     "negative_prompt_attention_mask": "use negative_prompt",
     "generator": "use seed",
     "num_images_per_prompt": "call again with another seed for another sequence",
+    "num_videos_per_prompt": "call again with another seed for another sequence",
     "return_dict": "the result is a Sequence",
 }
+
+
+ONE_PER_PROMPT = ("num_images_per_prompt", "num_videos_per_prompt")
+CLIP_LENGTHS = ("num_frames", "video_length", "frames")
 
 
 def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]) -> None:
@@ -44,13 +48,12 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
     """
     taken = stock_parameters(pipe)
     parameters = inspect.signature(pipe.__call__).parameters
-    extra = {name for name in ENCODER_TEXTS if name in inspect.signature(pipe.encode_prompt).parameters}
     for name, value in stock.items():
         if name in SET_HERE:
-            if name == "num_images_per_prompt" and value == 1:
+            if name in ONE_PER_PROMPT and value == 1:
                 continue
             raise ArgumentError(f"interpolate sets {name} itself; {SET_HERE[name]}")
-        if name not in taken | extra:
+        if name not in taken:
             near = difflib.get_close_matches(name, [*(taken - SET_HERE.keys()), *own_names], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ArgumentError(f"{type(pipe).__name__} takes no argument {name}{hint}")
@@ -58,6 +61,18 @@ def check_stock_arguments(pipe: Any, stock: dict[str, Any], own_names: list[str]
         number = isinstance(default, int | float) and not isinstance(default, bool)
         if number and (isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))):
             raise ArgumentError(f"{name} must be a finite number, got {value!r}")
+
+
+def with_clip_length(pipe: Any, call: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the stock call with `num_frames`, the images of a clip, under the name that the pipeline has for it.
+
+    Sana's is `frames`, which `interpolate` has for the number of clips.
+    """
+    taken = stock_parameters(pipe)
+    own = next((name for name in CLIP_LENGTHS if name in taken), None)
+    if "num_frames" not in call or own is None:
+        return call
+    return {own if name == "num_frames" else name: value for name, value in call.items()}
 
 
 def check_image_prompts(pipe: Any, stock: dict[str, Any], rows: int) -> None:

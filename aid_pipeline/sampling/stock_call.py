@@ -13,9 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedPipelineError
 from .scheduler_steps import LOOP_LENGTH
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
+
+# what turns decoded frames into output: the pipeline's attribute, its method and the argument with a row per frame
+_DECODED = (("image_processor", "postprocess", "image"), ("video_processor", "postprocess_video", "video"))
 
 
 def private_copy(pipe: Any) -> Any:
@@ -66,10 +70,11 @@ class CallMonitor:
                 original._interrupt = False  # of an earlier run; the stock call does so when it begins
             self._stop = stop
         pipe.progress_bar = self._progress_bar(pipe.progress_bar)
-        if getattr(pipe, "image_processor", None) is not None:
-            processor = copy.copy(pipe.image_processor)
-            processor.postprocess = self._postprocess(processor.postprocess)
-            pipe.image_processor = processor
+        for name, method, value in _DECODED:
+            if hasattr(getattr(pipe, name, None), method):  # another image processor prepares the encoder's input
+                processor = copy.copy(getattr(pipe, name))
+                setattr(processor, method, self._postprocess(getattr(processor, method), value))
+                setattr(pipe, name, processor)
 
     def check_finite(self, frames: Any) -> None:
         """Note which of the frames (first dimension) hold NaN or infinity."""
@@ -103,12 +108,12 @@ class CallMonitor:
         if self.progress is not None:
             self.progress(done, steps)
 
-    def _postprocess(self, stock: Callable[..., Any]) -> Callable[..., Any]:
+    def _postprocess(self, stock: Callable[..., Any], value: str) -> Callable[..., Any]:
         """Check decoded frames before they are clamped to colours, where infinity would pass for white."""
         signature = inspect.signature(stock)
 
         def postprocess(*args: Any, **kwargs: Any) -> Any:
-            self.check_finite(signature.bind(*args, **kwargs).arguments["image"])
+            self.check_finite(signature.bind(*args, **kwargs).arguments[value])
             return stock(*args, **kwargs)
 
         return postprocess
@@ -125,6 +130,17 @@ class _Loop:
 
     def __exit__(self, *error: Any) -> bool | None:
         return self._bar.__exit__(*error)
+
+    def update(self, steps: int = 1) -> None:
+        """A loop that only counts its steps; it began unseen.
+
+        Raises:
+            UnsupportedPipelineError: always.
+        """
+        raise UnsupportedPipelineError(
+            "the pipeline updates a progress bar that it never entered, so the beginning of its denoising loop is not "
+            "known; use `with aid(...)` around its call"
+        )
 
     def __iter__(self) -> Iterator[Any]:
         with self._bar as bar:

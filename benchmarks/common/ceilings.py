@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.common.timing import Timing, measure
 
 MATMUL = 8192  # rows and columns
@@ -16,11 +16,11 @@ SMOKE_MATMUL, SMOKE_COPY_BYTES = 64, 2**16
 SETS = 2
 
 
-def estimated_minutes(settings: Settings) -> float:
+def estimated_minutes(settings: BenchmarkSettings) -> float:
     return 0.1
 
 
-def run(settings: Settings) -> Iterator[Row]:
+def run(settings: BenchmarkSettings) -> Iterator[Row]:
     """Two rows: `tflops` of the product in the settings' dtype, `gb_per_s` of the copy, bytes read plus written."""
     size, timing = matmul(settings)
     flops = 2 * size**3
@@ -31,24 +31,24 @@ def run(settings: Settings) -> Iterator[Row]:
     )
 
 
-def matmul_flops_per_second(settings: Settings) -> float:
+def matmul_flops_per_second(settings: BenchmarkSettings) -> float:
     """The ceiling that `ceiling_share` is a share of; measured once a process."""
     size, timing = matmul(settings)
     return _rate(2 * size**3, timing)
 
 
-def copy_bytes_per_second(settings: Settings) -> float:
+def copy_bytes_per_second(settings: BenchmarkSettings) -> float:
     """Read plus written; measured once a process."""
     size, timing = copy(settings)
     return _rate(2 * size, timing)
 
 
-def matmul(settings: Settings) -> tuple[int, Timing]:
+def matmul(settings: BenchmarkSettings) -> tuple[int, Timing]:
     """Rows of the square matrices, and the times of one product, on random data."""
     return _matmul(settings.device, settings.dtype, SMOKE_MATMUL if settings.smoke else MATMUL)
 
 
-def copy(settings: Settings) -> tuple[int, Timing]:
+def copy(settings: BenchmarkSettings) -> tuple[int, Timing]:
     """Bytes of the buffer, and the times of copying it to another."""
     return _copy(settings.device, SMOKE_COPY_BYTES if settings.smoke else COPY_BYTES)
 

@@ -10,7 +10,7 @@ from typing import Any
 from aid_pipeline.atomic_files import write_text
 from benchmarks.common import machine, sources
 from benchmarks.common.machine import ROOT
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 
 RESULTS = ROOT / "benchmarks" / "results"
 CPU = RESULTS / "cpu"
@@ -19,7 +19,7 @@ Result = dict[str, Any]
 """`command`, `machine`, `sources`, whether it is `smoke`, and what was measured."""
 
 
-def new(command: str, settings: Settings, patterns: Iterable[str]) -> Result:
+def new(command: str, settings: BenchmarkSettings, patterns: Iterable[str]) -> Result:
     """A result before anything is measured; `patterns` as `sources.recorded`."""
     return {
         "command": command,

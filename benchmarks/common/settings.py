@@ -16,7 +16,7 @@ something was not timed)."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchmarkSettings:
     """Device and dtype to measure, the smoke switch, the end, the random seed.
 
     Args:
@@ -45,8 +45,8 @@ class Settings:
 class Part(Protocol):
     """A module of the GPU run."""
 
-    def run(self, settings: Settings) -> Iterable[Row]:
+    def run(self, settings: BenchmarkSettings) -> Iterable[Row]:
         """Yield rows as they are measured: what was yielded is written even if the part does not come to its end."""
 
-    def estimated_minutes(self, settings: Settings) -> float:
+    def estimated_minutes(self, settings: BenchmarkSettings) -> float:
         """On an H200-class card, for the plan; with `settings.smoke` on two CPU cores."""

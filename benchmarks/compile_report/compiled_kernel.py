@@ -14,6 +14,7 @@ import triton
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from aid_kernels.interpolated_attention.impl.triton.launch import Launch
 from benchmarks.compile_report.chips import ARCHITECTURES, Architecture
@@ -119,9 +120,11 @@ def _number(pattern: str, text: str) -> int:
     return int(found[1])
 
 
-def _type(argument: Tensor | int | float) -> str:
+def _type(argument: Any) -> str:
     if isinstance(argument, Tensor):
         return _POINTERS[argument.dtype]
+    if isinstance(argument, TensorDescriptor):
+        return f"tensordesc<{_POINTERS[argument.base.dtype][1:]}{list(argument.block_shape)}>"
     if isinstance(argument, float):
         return "fp32"
     return "i32" if -(2**31) <= argument < 2**31 else "i64"

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import result_files, sources
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.denoiser.unets import miniature_weights
 
 
 def run_command(
     name: str,
     about: str | None,
-    rows: Callable[[Settings], Iterable[Row]],
+    rows: Callable[[BenchmarkSettings], Iterable[Row]],
     page: Callable[[result_files.Result], str],
     arguments: list[str] | None,
 ) -> None:
@@ -28,7 +28,7 @@ def run_command(
     parser.add_argument("--smoke", action="store_true", help="as little as runs the code")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    settings = Settings(torch.device("cpu"), torch.float32, options.smoke)
+    settings = BenchmarkSettings(torch.device("cpu"), torch.float32, options.smoke)
     result = result_files.new(f"python -m benchmarks.{name}", settings, sources.SEQUENCE)
     result |= {"weights": miniature_weights(), "rows": result_files.printed(rows(settings))}
     result_files.write(result, options.out, name, page(result))

@@ -55,6 +55,14 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def encode(pipe: Any, prompts: tuple[str, str], negative: str, coefficients: tuple[float, ...]) -> dict[str, Tensor]:
+    """(m, L, C) "prompt_embeds" and "negative_prompt_embeds" of all frames, between those of two prompts."""
+    ends = [pipe.encode_prompt([prompt], pipe.device, 1, True, [negative]) for prompt in prompts]
+    rows = [torch.cat([torch.lerp(first, last, t) for t in coefficients]) for first, last in zip(*ends, strict=True)]
+    return dict(zip(("prompt_embeds", "negative_prompt_embeds"), rows, strict=True))
+
+
+@torch.no_grad()
 def denoise(
     pipe: Any,
     embeddings: dict[str, Tensor],

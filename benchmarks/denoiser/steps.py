@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from aid_pipeline import AIDConfig, aid
 from benchmarks.common import machine
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.denoiser.cpu_command import run_command
 from benchmarks.denoiser.public_schedule import MaterializedProcessor
 from benchmarks.denoiser.step_timing import Times, peak_mib, time_call
@@ -39,7 +39,7 @@ SAME = 1e-3  # largest share that float32 results of two schedules may differ by
 COMPILATION = 45.0  # seconds, of one kind of step on a GPU
 
 
-def run(settings: Settings) -> Iterator[Row]:
+def run(settings: BenchmarkSettings) -> Iterator[Row]:
     """Rows of every model, number of frames and peer, then of the compiled models; a deadline ends it between two."""
     frames = (3,) if settings.smoke else FRAMES
     right: dict[str, list[str]] = {}
@@ -70,12 +70,12 @@ def run(settings: Settings) -> Iterator[Row]:
         torch._dynamo.reset()
 
 
-def models(settings: Settings) -> tuple[str, ...]:
+def models(settings: BenchmarkSettings) -> tuple[str, ...]:
     """What is timed on this device, in this order."""
     return ("sdxl-1024", "sd15-512") if settings.device.type == "cuda" and not settings.smoke else (MINIATURE,)
 
 
-def estimated_minutes(settings: Settings) -> float:
+def estimated_minutes(settings: BenchmarkSettings) -> float:
     """Weights, inputs and steps of both models, half of it compilation; on two cores the miniature alone."""
     return 0.5 if settings.smoke else 3.0
 
@@ -110,7 +110,7 @@ def interpolating(unet: nn.Module, step: Step, impl: str) -> Any:
     return aid(unet, AIDConfig(mode="outer", warmup=1.0, impl=impl), step.described)
 
 
-def _checked(unet: nn.Module, model: str, peers: list[str], settings: Settings) -> Iterator[Row]:
+def _checked(unet: nn.Module, model: str, peers: list[str], settings: BenchmarkSettings) -> Iterator[Row]:
     """A row for each peer that computes another frame than the public schedule does, in float32, or cannot run.
 
     So that this can fail, the frame must also be four times nearer than the stock step's, which does not interpolate.
@@ -144,7 +144,9 @@ def _difference(actual: Tensor, expected: Tensor) -> float:
 # -- sequences -------------------------------------------------------------------------------------------------------
 
 
-def _rows(unet: nn.Module, model: str, m: int, peers: list[str], backend: str, settings: Settings) -> Iterator[Row]:
+def _rows(
+    unet: nn.Module, model: str, m: int, peers: list[str], backend: str, settings: BenchmarkSettings
+) -> Iterator[Row]:
     """Step by step, then the sequence made of them, peer by peer."""
     step = make_step(unet, m, settings.seed)
     about = {"part": "denoiser", "shape": model, "m": m, "compiled": backend or "no"}
@@ -176,12 +178,12 @@ def _rows(unet: nn.Module, model: str, m: int, peers: list[str], backend: str, s
             slowest = max(slowest, first[0].median)
 
 
-def rounds(settings: Settings) -> int:
+def rounds(settings: BenchmarkSettings) -> int:
     """Timings of a step, after the one that does not count."""
     return 2 if settings.smoke else 5
 
 
-def measure(call: Callable[[], object], unet: nn.Module, settings: Settings) -> tuple[Times, float]:
+def measure(call: Callable[[], object], unet: nn.Module, settings: BenchmarkSettings) -> tuple[Times, float]:
     """Times and peak memory, in MiB, of one kind of step."""
     return time_call(call, settings.device, rounds(settings)), peak_mib(call, unet, settings.device)
 

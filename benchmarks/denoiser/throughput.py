@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from aid_kernels import InterpolationPlan, outer_attention
 from benchmarks.common import machine
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.denoiser.cpu_command import run_command
 from benchmarks.denoiser.step_timing import Times, time_call
 from benchmarks.denoiser.steps import interpolating, measure, sequence
@@ -31,7 +31,7 @@ LAYERS = ("sdxl-1024 self 1024", "sdxl-1024 cross 1024", "sd15-512 self 256", "s
 SMALL_SHAPES = (LayerShape("miniature self 256", 2, 256, 256, 40), LayerShape("miniature cross 256", 2, 256, 32, 40))
 
 
-def run(settings: Settings) -> Iterator[Row]:
+def run(settings: BenchmarkSettings) -> Iterator[Row]:
     """Rows of attention, shape by shape, then of the denoiser; a deadline ends it between two numbers of users."""
     gpu = settings.device.type == "cuda" and not settings.smoke
     users = (1, 2) if settings.smoke else (1, 2, 4, 8, 16)
@@ -47,14 +47,14 @@ def run(settings: Settings) -> Iterator[Row]:
         yield {"part": "throughput", "level": "denoiser", **row}
 
 
-def estimated_minutes(settings: Settings) -> float:
+def estimated_minutes(settings: BenchmarkSettings) -> float:
     return 0.3 if settings.smoke else 0.7
 
 
 # -- attention -------------------------------------------------------------------------------------------------------
 
 
-def _attention_rows(shape: LayerShape, users: tuple[int, ...], settings: Settings) -> Iterator[Row]:
+def _attention_rows(shape: LayerShape, users: tuple[int, ...], settings: BenchmarkSettings) -> Iterator[Row]:
     """Both ways for each number of users, the same tensors, after a check that they compute the same."""
     device, generator = settings.device, torch.Generator().manual_seed(settings.seed)
     one = InterpolationPlan.sequence(torch.linspace(0, 1, FRAMES)).to(device)
@@ -93,7 +93,7 @@ def _attention_rows(shape: LayerShape, users: tuple[int, ...], settings: Setting
 # -- denoiser --------------------------------------------------------------------------------------------------------
 
 
-def _denoiser_rows(unet: nn.Module, model: str, users: tuple[int, ...], settings: Settings) -> Iterator[Row]:
+def _denoiser_rows(unet: nn.Module, model: str, users: tuple[int, ...], settings: BenchmarkSettings) -> Iterator[Row]:
     """All users' frames in one call. One after another is as fast as one user alone: the row of one user says it."""
     frames = 3 if settings.smoke else FRAMES
     alone = 0.0

@@ -6,7 +6,9 @@ on a CPU the miniature's in their stead.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,31 +21,10 @@ from aid_pipeline.miniature import MODEL_PATH
 MINIATURE = "miniature"
 POOLED = 1280  # channels of SDXL's pooled text embedding
 TIMESTEP = 500
-# what differs from diffusers' defaults; configuration_unet of stable-diffusion-v1-5 and stable-diffusion-xl-base-1.0
+# by name, what differs from diffusers' defaults; unet/config.json of stable-diffusion-v1-5 and of
+# stable-diffusion-xl-base-1.0
 CONFIGS: dict[str, dict[str, Any]] = {
-    "sd15-512": dict(
-        sample_size=64,
-        block_out_channels=(320, 640, 1280, 1280),
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=2,
-        attention_head_dim=8,  # diffusers reads this as the number of heads
-        cross_attention_dim=768,
-    ),
-    "sdxl-1024": dict(
-        sample_size=128,
-        block_out_channels=(320, 640, 1280),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=2,
-        transformer_layers_per_block=(1, 2, 10),
-        attention_head_dim=(5, 10, 20),
-        cross_attention_dim=2048,
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
-    ),
+    path.stem: json.loads(path.read_text("utf-8")) for path in (Path(__file__).parent / "configs").glob("*.json")
 }
 
 
@@ -95,12 +76,12 @@ class Step:
 
 def build(name: str, device: torch.device, dtype: torch.dtype, seed: int) -> nn.Module:
     """The UNet `name`, a key of CONFIGS or "miniature" (trained where its weights are shipped), in evaluation mode."""
-    from diffusers import UNet2DConditionModel
+    from diffusers import AutoModel
 
     torch.manual_seed(seed)
     if name != MINIATURE:
         with torch.device(device):
-            unet = UNet2DConditionModel(**CONFIGS[name])
+            unet = AutoModel.from_config(CONFIGS[name])
     elif miniature_weights() == "trained":
         from aid_pipeline.miniature import load
 

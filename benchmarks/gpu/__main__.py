@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.common import machine, result_files, sources
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.gpu import parts as gpu_parts
 from benchmarks.gpu.files import RunFolder
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     start = time.monotonic()
     minutes = options.minutes or (SMOKE_MINUTES if options.smoke else 9.0)
     end = start + 60 * minutes - (0.0 if options.smoke else RESERVE)
-    settings = Settings(
+    settings = BenchmarkSettings(
         device=torch.device("cpu" if options.smoke else "cuda"), smoke=options.smoke, deadline=end, seed=options.seed
     )
     parts = gpu_parts.chosen(options.only)
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     return run(folder, parts, settings)
 
 
-def run(folder: RunFolder, parts: list[gpu_parts.PartOfRun], settings: Settings) -> int:
+def run(folder: RunFolder, parts: list[gpu_parts.PartOfRun], settings: BenchmarkSettings) -> int:
     """The tests, then the parts; 0 if the tests are green and no part broke."""
     from benchmarks.gpu import correctness
 
@@ -96,7 +96,7 @@ def run(folder: RunFolder, parts: list[gpu_parts.PartOfRun], settings: Settings)
     return 1 if broken else 0
 
 
-def _run_part(name: str, module: ModuleType, settings: Settings, folder: RunFolder) -> bool:
+def _run_part(name: str, module: ModuleType, settings: BenchmarkSettings, folder: RunFolder) -> bool:
     """All rows of a part, each kept as it comes; whether it came to its end without an error."""
     if settings.expired():
         folder.add({"part": name, "problem": "no time was left"})
@@ -122,7 +122,7 @@ def _run_part(name: str, module: ModuleType, settings: Settings, folder: RunFold
     return True
 
 
-def _folder(out: Path, commit: str | None, settings: Settings) -> RunFolder:
+def _folder(out: Path, commit: str | None, settings: BenchmarkSettings) -> RunFolder:
     from aid_kernels.interpolated_attention.tuning.files import file_name
 
     about: dict[str, Any] = result_files.new("python -m benchmarks.gpu", settings, sources.GPU)

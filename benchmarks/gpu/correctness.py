@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from benchmarks.common.machine import ROOT
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 
 TESTS = ("tests/kernels/test_gpu.py", "tests/kernels/test_gpu_stock_ops.py")
 # in a smoke run those are skipped; this one shows that the run notices tests that did pass
@@ -30,11 +30,11 @@ class Correctness:
     log: str
 
 
-def estimated_minutes(settings: Settings) -> float:
+def estimated_minutes(settings: BenchmarkSettings) -> float:
     return 0.3 if settings.smoke else 2.0
 
 
-def check(settings: Settings) -> Correctness:
+def check(settings: BenchmarkSettings) -> Correctness:
     """Run the tests until the deadline; not green too where they did not end, none ran, or pytest is missing."""
     if importlib.util.find_spec("pytest") is None:
         problem = "pytest is not installed, so nothing can be checked and nothing is timed: pip install pytest"
@@ -62,7 +62,7 @@ def read_counts(report: Path) -> dict[str, int]:
     return {"passed": total - failures - errors - skipped, "failed": failures + errors, "skipped": skipped}
 
 
-def _command(settings: Settings, report: Path) -> list[str]:
+def _command(settings: BenchmarkSettings, report: Path) -> list[str]:
     """Without the repository's own options, which need plugins a GPU machine may lack."""
     call = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rfE", "-p", "no:cacheprovider"]
     call += [f"--junitxml={report}", *(SMOKE_TESTS if settings.smoke else TESTS)]

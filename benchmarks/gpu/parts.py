@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
-from benchmarks.common.settings import Settings
+from benchmarks.common.settings import BenchmarkSettings
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def deadline_of_first(minutes: Sequence[float], now: float, end: float) -> float
     return now + (end - now) * (minutes[0] / total if total else 1.0)
 
 
-def plan(parts: Sequence[PartOfRun], settings: Settings, budget: float) -> str:
+def plan(parts: Sequence[PartOfRun], settings: BenchmarkSettings, budget: float) -> str:
     """A table of what would be run, in which order, and for how long on an H200-class card."""
     lines = [("part", "minutes", "what"), (MACHINE, "0.0", "GPU, driver, versions, commit")]
     total = 0.0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aid_kernels import InterpolationPlan
 from benchmarks.common.ceilings import matmul_flops_per_second
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.common.timing import MIB, measure, peak_bytes, rotation
 from benchmarks.operator.peers import LOSSY, PEERS, check_sample, missing
 from benchmarks.operator.shapes import FRAMES, LayerShape, Work, works
@@ -32,11 +32,11 @@ class Inputs:
     plan: InterpolationPlan
 
 
-def estimated_minutes(settings: Settings) -> float:
+def estimated_minutes(settings: BenchmarkSettings) -> float:
     return 0.3 if settings.smoke else 3.0
 
 
-def run(settings: Settings) -> Iterator[Row]:
+def run(settings: BenchmarkSettings) -> Iterator[Row]:
     """A row per case and peer, by value; a peer that cannot serve a case says why in `problem`."""
     for work in works(settings.smoke):
         if settings.expired(MEASURED):
@@ -63,7 +63,7 @@ def peers_of(work: Work, smoke: bool) -> tuple[str, ...]:
     return ALL if smoke or work.frames == FRAMES else ALL[:4]
 
 
-def make_inputs(shape: LayerShape, frames: int, settings: Settings) -> Inputs:
+def make_inputs(shape: LayerShape, frames: int, settings: BenchmarkSettings) -> Inputs:
     """Random normal values, as many sets as it takes to be larger than the L2."""
     generator = torch.Generator(settings.device).manual_seed(settings.seed)
     lengths = (shape.query_length, shape.key_length, shape.key_length)
@@ -80,7 +80,7 @@ def make_inputs(shape: LayerShape, frames: int, settings: Settings) -> Inputs:
     return Inputs(sets, InterpolationPlan.sequence(torch.linspace(0, 1, frames), device=settings.device))
 
 
-def _measured(work: Work, peer: str, inputs: Inputs, settings: Settings) -> Row:
+def _measured(work: Work, peer: str, inputs: Inputs, settings: BenchmarkSettings) -> Row:
     reason = missing(peer) or _too_large(work, peer, settings)
     if reason:
         return {"problem": reason}
@@ -102,7 +102,7 @@ def _measured(work: Work, peer: str, inputs: Inputs, settings: Settings) -> Row:
     }
 
 
-def _too_large(work: Work, peer: str, settings: Settings) -> str | None:
+def _too_large(work: Work, peer: str, settings: BenchmarkSettings) -> str | None:
     """Materialized logits and probabilities of both keys, and the room they would take."""
     if peer != "materialized" or settings.device.type != "cuda":
         return None

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from aid_pipeline.coefficients import BetaPrior
-from aid_pipeline.config import AIDConfig
+from aid_pipeline.config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
 from aid_pipeline.errors import AIDError, ArgumentError
 from aid_pipeline.metrics.presets import PRESETS
-from aid_pipeline.spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS
+from aid_pipeline.spec import DEFAULT_FRAMES
 from aid_pipeline.studies.comparison.methods import ABLATION, MAIN, all_methods, pick
 
 from .pairs import Pair, draw_pairs

@@ -87,7 +87,7 @@ def page(result: dict[str, Any]) -> str:
         f"{result['asked']['trials']} asked for) between random prompts ({settings['prompts']}), "
         f"{settings['frames']} frames, {settings['num_inference_steps']} steps, guidance "
         f"{settings['guidance_scale']:g}, warm-up {settings['warmup']:g}, {settings['noise']}; all methods of a pair "
-        "from the same noise, with the same ends.",
+        "from the same noise, with the same endpoints.",
         "",
         f"Measured with: steps by **{said['distance']}**, fidelity by **{said['features']}**, frames {said['frames']}.",
         *_warnings(summary, said),
@@ -97,9 +97,9 @@ def page(result: dict[str, Any]) -> str:
         *main_rows(summary),
         "",
         *_beside_the_cross_fade(summary["methods"]),
-        "FID compares as many frames between as ends",
-        f'({summary["pictures"]["interior"]} and {summary["pictures"]["endpoints"]} pictures); "all" takes all '
-        f"{summary['pictures']['all_interior']} frames between, as the paper did, and its bias with it.",
+        "FID compares as many interior frames as endpoints",
+        f'({summary["pictures"]["interior"]} and {summary["pictures"]["endpoints"]} images); "all" takes all '
+        f"{summary['pictures']['all_interior']} interior frames, as the paper did, and its bias with it.",
         "",
         "## Ablation",
         "",
@@ -146,7 +146,7 @@ def _warnings(summary: dict[str, Any], said: dict[str, Any]) -> list[str]:
     if not said["distance"].startswith("LPIPS") or not said["features"].startswith("Inception"):
         lines.append("These are not LPIPS-VGG or Inception figures.")
     if summary["few"]:
-        lines.append("There are fewer pictures than features, so FID is far from its limit; trust KID.")
+        lines.append("There are fewer images than features, so FID is far from its limit; trust KID.")
     return lines
 
 

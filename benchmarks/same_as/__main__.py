@@ -6,9 +6,9 @@ whole numbers alone, has the same shapes, strides, dtypes and place, and every r
 "sources" are recorded anew, with what they were proven the same as. Where not, it says the first difference and writes
 nothing. Times are not compared.
 
-`--bits` compares results alone, for results of selection and of the comparison, by the images that they are made of: code
-that does a little more for the same bits, or other things at sizes that the miniature has not, changes none of their
-figures.
+`--bits` compares results alone, for results of selection and of the comparison, by the images that they are made of:
+code that does a little more for the same bits, or other things at sizes that the miniature has not, changes none of
+their figures.
 """
 
 from __future__ import annotations

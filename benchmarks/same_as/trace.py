@@ -109,7 +109,7 @@ def sequence(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]:
     """Short sequences of the miniature, in both modes, whole and in chunks that share a bank."""
     from aid_pipeline import AIDConfig, interpolate, load_model
 
-    pipe = load_model("miniature", device="cpu")
+    pipe = load_model("miniature", device="cpu", dtype="float32")
     call: dict[str, Any] = {"frames": 4, "seed": 0, "num_inference_steps": 2, "output_type": "pt"}
     chunks: tuple[dict[str, Any], ...] = ({}, {"chunk": 3})
     for mode, more in itertools.product(("outer", "inner"), chunks):
@@ -122,7 +122,7 @@ def selection(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]
     """Coefficients chosen dynamically, in two rounds and in more. Loads its distance, in any order: results alone."""
     from aid_pipeline import Selection, interpolate, load_model
 
-    pipe = load_model("miniature", device="cpu")
+    pipe = load_model("miniature", device="cpu", dtype="float32")
     call: dict[str, Any] = {"frames": 5, "seed": 0, "num_inference_steps": 2, "output_type": "pt"}
     for per_round in (None, 2):
         sequence = interpolate(pipe, *PROMPTS, select=Selection(per_round=per_round), **call)

@@ -20,11 +20,8 @@ from typing import Any
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.conditioning.encoding import encode_prompts
-from aid_pipeline.conditioning.prompts import check_prompts
-from aid_pipeline.families import find_family
+from aid_pipeline.config import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from aid_pipeline.miniature import MODEL_PATH, load
-from aid_pipeline.spec import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from benchmarks.common import machine, sources
 from benchmarks.common.memory import peak_extra_bytes
 from benchmarks.common.result_files import CPU
@@ -60,7 +57,8 @@ def pipeline() -> tuple[Any, str]:
     torch.manual_seed(0)
     tokenizer = components.new_tokenizer()
     text_encoder = CLIPTextModel(components.new_clip(tokenizer).config.text_config)
-    return _assembled(components.new_vae(), text_encoder, tokenizer, components.new_unet()), "random"
+    parts = {"vae": components.new_vae(), "text_encoder": text_encoder, "unet": components.new_unet()}
+    return components.new_pipeline(tokenizer=tokenizer, **parts), "random"
 
 
 def stable_diffusion(size: int) -> Any:
@@ -68,7 +66,7 @@ def stable_diffusion(size: int) -> Any:
 
     Its images are not decoded here, so the autoencoder is the miniature's.
     """
-    from diffusers import UNet2DConditionModel
+    from diffusers import AutoModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from aid_pipeline.miniature import components
@@ -87,27 +85,11 @@ def stable_diffusion(size: int) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    unet = UNet2DConditionModel(**CONFIGS["sd15-512"] | {"sample_size": size // 8})
-    pipe = _assembled(components.new_vae(), CLIPTextModel(text), tokenizer, unet).to(torch.bfloat16)
+    unet = AutoModel.from_config(CONFIGS["sd15-512"] | {"sample_size": size // 8})
+    parts = {"vae": components.new_vae(), "text_encoder": CLIPTextModel(text), "unet": unet}
+    pipe = components.new_pipeline(tokenizer=tokenizer, **parts).to(torch.bfloat16)
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def _assembled(vae: Any, text_encoder: Any, tokenizer: Any, unet: Any) -> Any:
-    from diffusers import StableDiffusionPipeline
-
-    from aid_pipeline.miniature import components
-
-    return StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=components.new_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
 
 
 def compare(pipe: Any, frames: int, config: AIDConfig, rounds: int) -> dict[str, Any]:
@@ -119,8 +101,7 @@ def compare(pipe: Any, frames: int, config: AIDConfig, rounds: int) -> dict[str,
         "negative_prompt": "",
     }
     t = tuple(index / (frames - 1) for index in range(frames))
-    encoded = encode_prompts(pipe, find_family(pipe), check_prompts(*PROMPTS, None, "", frames), True, {})
-    embeddings = encoded.arguments_for(t)
+    embeddings = public_schedule.encode(pipe, PROMPTS, "", t)
     shape = (1, pipe.unet.config.in_channels, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).expand(frames, -1, -1, -1)
     noise = noise * pipe.scheduler.init_noise_sigma
@@ -227,7 +208,7 @@ def markdown(result: dict[str, Any]) -> str:
     difference = max(row["difference"] for row in result["schedules"])
     lines += [
         "",
-        "The public schedule denoises frames one at a time in batches of three, with both ends again for every frame,",
+        "The public schedule denoises frames one at a time in batches of three, both endpoints again for every frame,",
         "two denoiser calls a step and attention probabilities in memory (`benchmarks/public_schedule.py`). Both make",
         f"the same frames: largest difference {difference:.0e} standard deviations.",
         "",
@@ -239,7 +220,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {what} | {short / 1e6:.1f} MB | {long / 1e6:.1f} MB | {long / short:.3f} |")
     lines += [
         "",
-        f"Limit {MEMORY_TARGET}. What grows are the frames' embeddings, noise and pictures, most of them the stock",
+        f"Limit {MEMORY_TARGET}. What grows are the frames' embeddings, noise and images, most of them the stock",
         "pipeline's own copies; beside activations alone, as small as the miniature's or those of 256 pixels, they",
         "count. Stable Diffusion 1.5 is its networks with random bf16 weights, at 256 pixels. Memory measured at",
         f"commit {memory['machine']['commit']}.",

@@ -7,6 +7,8 @@ What tensors take at once does not depend on the depth, so few layers run; weigh
 from __future__ import annotations
 
 import inspect
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +23,9 @@ SDXL_PIXELS, FLUX_PIXELS = 512, 1024
 
 def sdxl() -> tuple[Any, int]:
     """SDXL at a quarter of its widths with random bf16 weights, and the bytes of all its weights."""
-    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from diffusers import EulerDiscreteScheduler
 
+    pipeline, denoiser = _classes("sdxl")
     narrow = dict(CONFIGS["sdxl-1024"])
     narrow["block_out_channels"] = tuple(width // SDXL_FRACTION for width in narrow["block_out_channels"])
     narrow["cross_attention_dim"] //= SDXL_FRACTION
@@ -30,25 +33,26 @@ def sdxl() -> tuple[Any, int]:
     narrow |= {"sample_size": SDXL_PIXELS // 8, "norm_num_groups": 16}
     shallow = narrow | {"transformer_layers_per_block": (1, 1, 1)}
     torch.manual_seed(0)
-    pipe = StableDiffusionXLPipeline(
+    pipe = pipeline(
         vae=components.new_vae(),
         text_encoder=_clip(768 // SDXL_FRACTION, heads=3),
         text_encoder_2=_clip(1280 // SDXL_FRACTION, heads=5, projection=1280 // SDXL_FRACTION),
         tokenizer=_tokenizer(),
         tokenizer_2=_tokenizer(),
-        unet=UNet2DConditionModel(**shallow),
+        unet=denoiser(**shallow),
         scheduler=EulerDiscreteScheduler(),
     )
     with torch.device("meta"):
-        whole = UNet2DConditionModel(**narrow)
+        whole = denoiser(**narrow)
     return _ready(pipe), _bytes(pipe.text_encoder, pipe.text_encoder_2, pipe.vae, whole)
 
 
 def flux() -> tuple[Any, int]:
     """FLUX.1 at an eighth of its widths with random bf16 weights, and the bytes of all its weights."""
-    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from diffusers import FlowMatchEulerDiscreteScheduler
     from transformers import T5Config, T5EncoderModel
 
+    pipeline, denoiser = _classes("flux")
     narrow: dict[str, Any] = {
         "num_attention_heads": 24 // FLUX_FRACTION,
         "joint_attention_dim": 4096 // FLUX_FRACTION,
@@ -58,19 +62,27 @@ def flux() -> tuple[Any, int]:
     torch.manual_seed(0)
     t5 = T5Config(vocab_size=len(_tokenizer()), d_model=4096 // FLUX_FRACTION, d_kv=64, d_ff=1280, num_heads=8)
     t5.num_layers = 1
-    pipe = FluxPipeline(
+    pipe = pipeline(
         vae=_flux_vae(),
         text_encoder=_clip(768 // FLUX_FRACTION, heads=3),
         text_encoder_2=T5EncoderModel(t5),
         tokenizer=_tokenizer(),
         tokenizer_2=_tokenizer(T5_TOKENS),
-        transformer=FluxTransformer2DModel(**narrow, num_layers=1, num_single_layers=1),
+        transformer=denoiser(**narrow, num_layers=1, num_single_layers=1),
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
     t5.num_layers = 24
     with torch.device("meta"):
-        whole = FluxTransformer2DModel(**narrow), T5EncoderModel(t5)
+        whole = denoiser(**narrow), T5EncoderModel(t5)
     return _ready(pipe), _bytes(pipe.text_encoder, pipe.vae, *whole)
+
+
+def _classes(name: str) -> tuple[Any, Any]:
+    """The classes of diffusers of a pipeline and its denoiser."""
+    import diffusers
+
+    named = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))[name]
+    return getattr(diffusers, named["pipeline"]), getattr(diffusers, named["denoiser"])
 
 
 def _tokenizer(length: int = CLIP_TOKENS) -> Any:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from aid_pipeline import AIDConfig, Selection, interpolate
 from aid_pipeline.atomic_files import write_json
+from aid_pipeline.config import DEFAULT_STEPS
 from aid_pipeline.families import find_denoiser
 from aid_pipeline.io.provenance import fingerprint, model_identity
 from aid_pipeline.metrics.distances import Distance, TokenDistance, adjacent_distances, distance, distance_name
@@ -29,7 +30,7 @@ from aid_pipeline.metrics.step_distances import consistency, smoothness
 from aid_pipeline.miniature import MODEL_PATH
 from aid_pipeline.models import MINIATURE, load_model
 from aid_pipeline.selection.settings import PLACINGS
-from aid_pipeline.spec import DEFAULT_FRAMES, DEFAULT_STEPS
+from aid_pipeline.spec import DEFAULT_FRAMES
 from benchmarks.common import machine, sources
 from benchmarks.common.result_files import CPU, RESULTS
 from benchmarks.paper.pairs import Pair, draw_pairs
@@ -67,7 +68,7 @@ class RowCount:
 def load(model: str, which: str) -> tuple[Any, Distance, bool]:
     """A pipeline, the distance to select by, and whether weights are trained; random ones serve to try the command."""
     if model != MINIATURE or (MODEL_PATH / "model_index.json").is_file():
-        return load_model(model), distance(which), True
+        return load_model(model, dtype="float32"), distance(which), True
     from transformers import CLIPVisionModelWithProjection
 
     from aid_pipeline.miniature import components

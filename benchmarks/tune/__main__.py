@@ -17,7 +17,7 @@ import torch
 
 from aid_kernels.interpolated_attention.tuning.files import SHIPPED
 from benchmarks.common import machine
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.tune import choice
 from benchmarks.tune.search import run, write
 
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif not torch.cuda.is_available():
         parser.error("no CUDA device; --smoke tries the code on the CPU")
     device = torch.device("cpu" if options.smoke else "cuda")
-    settings = Settings(device=device, smoke=options.smoke, deadline=time.monotonic() + 60 * options.minutes)
+    settings = BenchmarkSettings(device=device, smoke=options.smoke, deadline=time.monotonic() + 60 * options.minutes)
     rows = []
     for row in run(settings):
         rows.append(row)

@@ -19,7 +19,7 @@ from aid_kernels.interpolated_attention.inputs import AttentionInputs
 from aid_kernels.interpolated_attention.tuning.files import file_name, parse
 from aid_kernels.interpolated_attention.tuning.targets import target_of
 from benchmarks.common import machine as machines
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.common.timing import Timing, measure
 from benchmarks.operator.gpu import Inputs, make_inputs
 from benchmarks.operator.peers import PEERS, check_sample
@@ -37,11 +37,11 @@ Task = tuple[str, LayerShape, int]  # mode, layer, sources
 Verdicts = dict[Candidate, "Future[str | None]"]
 
 
-def estimated_minutes(settings: Settings) -> float:
+def estimated_minutes(settings: BenchmarkSettings) -> float:
     return 0.3 if settings.smoke else 2.0
 
 
-def run(settings: Settings) -> Iterator[Row]:
+def run(settings: BenchmarkSettings) -> Iterator[Row]:
     """A row per measurement, layers by value; `choice.entries` makes a file of them."""
     frames = 4 if settings.smoke else FRAMES
     shapes = list(SMOKE_SHAPES.values())[:1] if settings.smoke else list(SHAPES.values())
@@ -71,7 +71,7 @@ def run(settings: Settings) -> Iterator[Row]:
 
 
 def _few(
-    pool: ProcessPoolExecutor | None, mode: str, shape: LayerShape, frames: int, settings: Settings
+    pool: ProcessPoolExecutor | None, mode: str, shape: LayerShape, frames: int, settings: BenchmarkSettings
 ) -> tuple[list[Candidate], Verdicts]:
     """A layer's candidates for one or two sources."""
     target, itemsize = target_of(settings.device), settings.dtype.itemsize
@@ -87,7 +87,7 @@ def _with_more_sources(
     chosen: list[Candidate],
     rows: list[Row],
     inputs: Inputs,
-    settings: Settings,
+    settings: BenchmarkSettings,
 ) -> Iterator[Row]:
     """Starts compiling what fits to the layer's winner, in the same order of sums; the rows come when asked for."""
     best = choice.choose(rows)
@@ -101,7 +101,12 @@ def _with_more_sources(
 
 
 def _compile(
-    pool: ProcessPoolExecutor | None, task: Task, chosen: list[Candidate], target: str, frames: int, settings: Settings
+    pool: ProcessPoolExecutor | None,
+    task: Task,
+    chosen: list[Candidate],
+    target: str,
+    frames: int,
+    settings: BenchmarkSettings,
 ) -> Verdicts:
     """What will tell whether a candidate compiles; nothing where kernels are interpreted."""
     if pool is None:
@@ -111,7 +116,9 @@ def _compile(
     return submit(pool, mode, target, shape, dtype, frames, sources, chosen)
 
 
-def _tune(task: Task, chosen: list[Candidate], verdicts: Verdicts, inputs: Inputs, settings: Settings) -> Iterator[Row]:
+def _tune(
+    task: Task, chosen: list[Candidate], verdicts: Verdicts, inputs: Inputs, settings: BenchmarkSettings
+) -> Iterator[Row]:
     """Rows of the first round, one per candidate, and of the final one."""
     mode, shape, sources = task
     target, itemsize = target_of(settings.device), settings.dtype.itemsize
@@ -177,7 +184,7 @@ def _plan_of_many(frames: int, device: torch.device) -> InterpolationPlan:
     return InterpolationPlan.barycentric(weights, device=device)
 
 
-def write(folder: Path, rows: list[Row], machine: dict[str, str], settings: Settings) -> Path | None:
+def write(folder: Path, rows: list[Row], machine: dict[str, str], settings: BenchmarkSettings) -> Path | None:
     """`<gpu>.json`, with the old file's entries for layers not measured again; None where there is nothing to say."""
     gpu = machines.result_name(settings.device)
     entries: list[dict[str, Any]] = [entry | {"commit": machine["commit"]} for entry in choice.entries(rows)]

@@ -8,6 +8,7 @@ from diffusers.utils import BaseOutput
 
 from aid_pipeline import AIDError
 from aid_pipeline.attention.batching import DenoiserCall, join_outputs, take_rows
+from aid_pipeline.attention.row_groups import one_of_each
 
 
 def test_batch_tensors_are_split_and_others_are_not():
@@ -65,3 +66,15 @@ def test_outputs_are_joined_in_the_calls_order():
     assert joined.sample.tolist() == ordered
     with pytest.raises(AIDError, match="chunk=None"):
         join_outputs([1.0, 2.0], order)
+
+
+def test_embeddings_repeated_for_each_row_go_with_it():
+    embeds = torch.arange(6.0)[:, None, None].expand(6, 2, 4)
+    call = DenoiserCall(("sample",), (torch.zeros(3, 4),), {"encoder_hidden_states": embeds, "other": embeds})
+    part = call.take(torch.tensor([2, 0]))
+    assert part.kwargs["encoder_hidden_states"][:, 0, 0].tolist() == [4, 5, 0, 1]
+    assert part.kwargs["other"] is embeds
+    assert call.take(slice(1, 3)).kwargs["encoder_hidden_states"][:, 0, 0].tolist() == [2, 3, 4, 5]
+    assert one_of_each(embeds, 3)[:, 0, 0].tolist() == [0, 2, 4]
+    assert one_of_each(embeds, 6) is embeds
+    assert one_of_each(embeds, 4) is embeds

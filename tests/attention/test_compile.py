@@ -7,12 +7,12 @@ import torch._dynamo
 from aid_pipeline import interpolate
 from aid_pipeline.config import AIDConfig
 from tests.support import stock_pipelines
-from tests.support.families import FAMILIES, PIXELS, PROMPTS, T5_TOKENS, Family
+from tests.support.families import FAMILIES, PIXELS, PROMPTS, T5_TOKENS, StockFamily
 from tests.support.oracle import Settings, oracle_frames
 from tests.support.running import TOLERANCE, UNEVEN, distance, interpolated, stock
 
 # One resolution, no middle block: tracing takes time for every layer.
-SMALLEST = Family(
+SMALLEST = StockFamily(
     "smallest",
     lambda: stock_pipelines.sd1(
         block_out_channels=(16,),

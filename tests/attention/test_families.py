@@ -21,7 +21,7 @@ def first_of_each_mode_is_fast(cases):
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class InterpolationCase:
     mode: str = "outer"
     fuse_self: bool = True
     guide: bool = False
@@ -51,15 +51,15 @@ class Case:
 
 
 COVERING = [
-    Case(),
-    Case(fuse_self=False, guide=True, cfg=False, warmup=1.0),
-    Case(mode="inner", guide=True, warmup=1.0),
-    Case(mode="inner", fuse_self=False),
-    Case(mode="inner", cfg=False, warmup=1.0),
-    Case(mode="inner", fuse_self=False, guide=True),
+    InterpolationCase(),
+    InterpolationCase(fuse_self=False, guide=True, cfg=False, warmup=1.0),
+    InterpolationCase(mode="inner", guide=True, warmup=1.0),
+    InterpolationCase(mode="inner", fuse_self=False),
+    InterpolationCase(mode="inner", cfg=False, warmup=1.0),
+    InterpolationCase(mode="inner", fuse_self=False, guide=True),
 ]
 EVERY = [
-    Case(mode, fuse_self, guide, cfg, warmup)
+    InterpolationCase(mode, fuse_self, guide, cfg, warmup)
     for mode in ("outer", "inner")
     for fuse_self in (True, False)
     for guide in (True, False)
@@ -139,14 +139,14 @@ def test_family_matches_the_oracle(family, case):
 @pytest.mark.parametrize("family", ["sd1", "pixart_sigma", "flux"])
 @pytest.mark.parametrize("mode", ["outer", "inner"])
 def test_the_reference_implementation_matches_the_oracle(family, mode):
-    check_against_oracle(FAMILIES[family], Case(mode=mode, guide=True), impl="reference")
+    check_against_oracle(FAMILIES[family], InterpolationCase(mode=mode, guide=True), impl="reference")
 
 
 @pytest.mark.slow
 @families
 def test_the_oracle_sees_mistakes(family):
     """What the tolerance is worth: each mistake moves the frames by far more."""
-    pipe, case, coefficients = family.pipeline(), Case(guide=True, steps=2), [0.0, 0.3, 1.0]
+    pipe, case, coefficients = family.pipeline(), InterpolationCase(guide=True, steps=2), [0.0, 0.3, 1.0]
     call = case.call(family, pipe, coefficients)
     expected = oracle_frames(pipe, call, coefficients, case.settings(), family.negative_rows)
     mistakes = [{"swap_sources": True}, {"shift_t": 0.02}, {"extra_steps": 1}]
@@ -156,7 +156,7 @@ def test_the_oracle_sees_mistakes(family):
         wrong = oracle_frames(pipe, call, coefficients, case.settings(**mistake), family.negative_rows)
         assert distance(wrong[1:-1], expected[1:-1]) > 20 * TOLERANCE, mistake
         assert distance(wrong[[0, -1]], expected[[0, -1]]) < 1e-9, mistake
-    for other in [Case(mode="inner", guide=True), Case(fuse_self=False, guide=True)]:
+    for other in [InterpolationCase(mode="inner", guide=True), InterpolationCase(fuse_self=False, guide=True)]:
         wrong = oracle_frames(pipe, call, coefficients, other.settings(), family.negative_rows)
         assert distance(wrong[1:-1], expected[1:-1]) > 20 * TOLERANCE, str(other)
 
@@ -166,7 +166,11 @@ def test_the_oracle_sees_mistakes(family):
 
 @families
 @pytest.mark.parametrize(
-    "case", first_of_each_mode_is_fast([Case(warmup=1.0), Case(mode="inner", guide=True), Case(cfg=False)]), ids=str
+    "case",
+    first_of_each_mode_is_fast(
+        [InterpolationCase(warmup=1.0), InterpolationCase(mode="inner", guide=True), InterpolationCase(cfg=False)]
+    ),
+    ids=str,
 )
 def test_any_chunk_size_gives_the_same_frames(family, case):
     pipe = family.pipeline()

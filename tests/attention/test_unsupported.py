@@ -105,11 +105,11 @@ def test_denoisers_without_attention_that_can_be_interpolated():
     for nothing in (torch.nn.Linear(2, 2), plain):
         with pytest.raises(UnsupportedPipelineError, match="no attention layers"):
             apply_aid(nothing, FULL, frames)
-    with pytest.raises(UnsupportedPipelineError, match="heads of 4 channels"):
-        apply_aid(stock_pipelines.unet(attention_head_dim=4), FULL, frames)
+    with pytest.raises(UnsupportedPipelineError, match="heads of 272 channels"):
+        apply_aid(stock_pipelines.unet(block_out_channels=(272, 272), attention_head_dim=1), FULL, frames)
 
 
-def test_masks_that_are_no_masks_of_keys():
+def test_masks_of_two_dimensions_with_other_values():
     family = FAMILIES["pixart_sigma"]
     pipe = family.pipeline()
     call = family.call(pipe, UNEVEN, steps=2)

@@ -11,6 +11,8 @@ from ..support.command_line import aid, command
         (["a", "b"], "--out"),
         (["a", "--out", "{out}"], "give two prompts"),
         (["", "b", "--out", "{out}"], "prompt_a is empty"),
+        (["a.png", "b", "--out", "{out}"], "prompt_a is the name of a file"),
+        (["a", "{full}/notes.txt", "--out", "{out}"], "prompt_b is the name of a file"),
         (["a", "b", "--out", "{out}", "--frames", "1"], "frames must be"),
         (["a", "b", "--out", "{out}", "--mode", "both"], "mode must be one of"),
         (["a", "b", "--out", "{out}", "--beta", "3"], "two numbers"),

@@ -44,7 +44,7 @@ def test_ctrl_c_while_denoising_leaves_nothing_and_says_so(model, tmp_path, monk
 
 
 def test_ctrl_c_while_saving_says_what_is_there(model, tmp_path, monkeypatch):
-    def interrupted(pictures):
+    def interrupted(images):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

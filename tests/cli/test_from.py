@@ -27,7 +27,7 @@ def test_a_sequence_and_the_same_again(model, tmp_path):
     result = aid("interpolate", "--from", str(tmp_path / "first" / "sequence.json"), "--out", str(tmp_path / "again"))
     assert result.exit_code == 0, result.output
     again = json.loads((tmp_path / "again" / "sequence.json").read_text())
-    assert again["files"] == document["files"]  # every picture and animation, bit for bit
+    assert again["files"] == document["files"]  # every image and animation, bit for bit
     assert len(frames_of(tmp_path / "again")) == 4
 
 

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+from aid_kernels.doctor import MODELS
+
 from ..support.command_line import ROOT, aid
 
 
@@ -26,3 +28,4 @@ def test_models_and_info():
     assert "served by" in info.output
     assert "Nothing was measured on this machine yet" in info.output
     assert "sdpa" in info.output
+    assert all(shape.layer in info.output for shapes in MODELS.values() for shape in shapes)

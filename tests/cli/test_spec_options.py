@@ -55,7 +55,7 @@ def test_fields_of_the_objects_are_options(owner):
 
 
 @dataclass(frozen=True, eq=False)
-class Extended(InterpolationSpec):
+class FourFieldsMore(InterpolationSpec):
     """More arguments, each in one place."""
 
     sharpness: float = field(default=0.25, metadata={"help": "How sharp."})
@@ -65,9 +65,9 @@ class Extended(InterpolationSpec):
 
 
 def test_a_new_field_is_an_option_and_reaches_the_specification():
-    options = make_dataclass("Options", [("prompt_a", str, "a"), ("prompt_b", str, "b"), *spec_options(Extended)])
+    options = make_dataclass("Options", [("prompt_a", str, "a"), ("prompt_b", str, "b"), *spec_options(FourFieldsMore)])
     specs = []
-    command = command_from(options)(lambda options: specs.append(spec_of(options, Extended)))
+    command = command_from(options)(lambda options: specs.append(spec_of(options, FourFieldsMore)))
     result = invoke(command, "--sharpness", "0.5")
     assert result.exit_code == 0, result.output
     assert specs[0].sharpness == 0.5
@@ -80,12 +80,15 @@ def test_a_new_field_is_an_option_and_reaches_the_specification():
 
 def test_a_command_may_leave_options_out():
     left_out = ("mode", "seed", "select", "sharpness", "marks", "labels", "pair", "coefficients")
-    shown = {option[0] for option in spec_options(Extended, left_out)}
+    shown = {option[0] for option in spec_options(FourFieldsMore, left_out)}
     assert not shown & {*left_out, "beta", "explore"}
     assert {"fuse_self", "frames", "stock"} <= shown
-    values = [("prompt_a", str, "a"), ("prompt_b", str, "b"), *spec_options(Extended, left_out)]
+    values = [("prompt_a", str, "a"), ("prompt_b", str, "b"), *spec_options(FourFieldsMore, left_out)]
     options = make_dataclass("Options", [*values, ("seed", str, "mine")])
-    assert spec_of(options(frames=4), Extended, left_out).to_json() == Extended.between("a", "b", frames=4).to_json()
+    assert (
+        spec_of(options(frames=4), FourFieldsMore, left_out).to_json()
+        == FourFieldsMore.between("a", "b", frames=4).to_json()
+    )
 
 
 @pytest.mark.parametrize(

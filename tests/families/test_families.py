@@ -4,43 +4,38 @@ import types
 
 import diffusers
 import pytest
-import torch
 from torch import nn
 
 from aid_pipeline.errors import UnsupportedPipelineError
 from aid_pipeline.families import (
+    check_encoder,
     find_denoiser,
-    find_family,
     has_separate_cross_attention,
     image_slot,
-    pack_latents,
+    rows_per_frame,
     size_divisor,
-    unpacked_shape,
 )
-from tests.support.families import FAMILIES, PIXELS
+from tests.support.families import FAMILIES
 
-KNOWN = {
-    "sd1": "Stable Diffusion 1.x, 2.x",
-    "sd2": "Stable Diffusion 1.x, 2.x",
-    "sdxl": "SDXL",
-    "sd3": "Stable Diffusion 3.x",
-    "flux": "FLUX.1",
-    "pixart_sigma": "PixArt",
-}
-pipelines = pytest.mark.parametrize("name", KNOWN)
+pipelines = pytest.mark.parametrize("name", ["sd1", "sd2", "sdxl", "sd3", "flux", "pixart_sigma"])
 
 
 @pipelines
-def test_the_family_of_a_pipeline(name):
+def test_the_denoiser_of_a_pipeline(name):
     pipe = FAMILIES[name].pipeline()
-    assert find_family(pipe).name == KNOWN[name]
     assert find_denoiser(pipe) is FAMILIES[name].denoiser(pipe)
     assert has_separate_cross_attention(find_denoiser(pipe)) == name.startswith(("sd1", "sd2", "sdxl"))
 
 
-def test_image_to_image_is_of_the_same_family():
-    pipe = FAMILIES["sdxl"].pipeline()
-    assert find_family(diffusers.StableDiffusionXLImg2ImgPipeline(**pipe.components)).name == "SDXL"
+@pytest.mark.parametrize(
+    ("name", "guidance_scale", "rows"),
+    [("sd1", 5.0, 2), ("sd1", 1.0, 1), ("sdxl", 5.0, 2), ("flux", 5.0, 1), ("pixart_sigma", 5.0, 2)],
+)
+def test_rows_of_a_frame_in_a_denoiser_call(name, guidance_scale, rows):
+    pipe = FAMILIES[name].pipeline()
+    before = vars(pipe).get("_guidance_scale")
+    assert rows_per_frame(pipe, guidance_scale) == rows
+    assert vars(pipe).get("_guidance_scale") == before
 
 
 class Compiled(nn.Module):
@@ -74,7 +69,7 @@ def test_pag_pipelines():
         find_denoiser(pipe)
 
 
-def test_an_unknown_family():
+def test_a_pipeline_without_an_encoder():
     class Strange:
         transformer = nn.Linear(2, 2)
 
@@ -82,9 +77,9 @@ def test_an_unknown_family():
             return prompt
 
     with pytest.raises(UnsupportedPipelineError, match="Strange has no encode_prompt"):
-        find_family(Strange())
+        check_encoder(Strange())
     Strange.encode_prompt = lambda self, prompt: prompt
-    assert not find_family(Strange()).is_known
+    check_encoder(Strange())
 
 
 @pytest.mark.parametrize(
@@ -104,12 +99,3 @@ def test_where_image_embeddings_go(name, argument, takes_list):
 def test_sides_of_an_image(name, divisor):
     """The tiny VAEs halve an image, and patches have 2x2 latents at most."""
     assert size_divisor(FAMILIES[name].pipeline()) == divisor
-
-
-@pipelines
-def test_latents_are_packed_as_the_pipeline_packs_them(name):
-    pipe = FAMILIES[name].pipeline()
-    latents = torch.randn(2, 4, PIXELS // 2, PIXELS // 2)
-    packed = pack_latents(pipe, latents)
-    assert unpacked_shape(pipe, packed, PIXELS, PIXELS) == latents.shape[1:]
-    assert packed.shape == ((2, 16, 16) if name == "flux" else latents.shape)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ..support.families import FAMILIES, Family
+from ..support.families import FAMILIES, StockFamily
 
 
 @pytest.fixture(params=FAMILIES, ids=str)
-def family(request) -> Family:
+def family(request) -> StockFamily:
     return FAMILIES[request.param]

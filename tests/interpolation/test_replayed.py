@@ -1,15 +1,16 @@
-"""`interpolate` on pipelines that no table knows: their own `encode_prompt`, replayed."""
+"""`interpolate` on tiny pipelines of further kinds: text encodings and rows in other shapes."""
 
 import pytest
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.errors import AIDError, ArgumentError, PromptError, UnsupportedPipelineError
+from aid_pipeline.errors import AIDError, ArgumentError, LatentsError, PromptError
 from tests.support.replayed_pipelines import MAKERS, TOKENS, fresh
 
 A, B, GUIDE = "a red sphere", "the blue cube", "a jade cone"
 FULL = AIDConfig(warmup=1.0, impl="sdpa")
 CALL = {"num_inference_steps": 3, "height": 16, "width": 16, "output_type": "latent", "max_sequence_length": TOKENS}
+UNGUIDED = {"z_image": 0.0}  # where it is not 1
 names = pytest.mark.parametrize("name", MAKERS)
 
 
@@ -38,13 +39,28 @@ def test_endpoints_are_the_stock_call_s_and_interior_frames_are_interpolated(nam
 
 
 @names
-def test_any_chunk_gives_the_same_frames(name):
-    whole = frames(fresh(name), chunk=100)
+@pytest.mark.parametrize("mode", ["outer", "inner", "denoising"])
+def test_any_chunk_gives_the_same_frames(name, mode):
+    config = AIDConfig(mode=mode, warmup=1.0, impl="sdpa")
+    whole = frames(fresh(name), config=config, chunk=100)
     for chunk in (1, 3):
-        assert apart(frames(fresh(name), chunk=chunk), whole) < 1e-4
+        assert apart(frames(fresh(name), config=config, chunk=chunk), whole) < 1e-4
 
 
 @names
+def test_two_seeds_and_given_latents(name):
+    """Each endpoint is the stock call of its seed; noise is given as it is drawn, before a pipeline packs it."""
+    pipe = fresh(name)
+    made = frames(pipe, seed=(3, 5))
+    assert apart(made[0], alone(pipe, A, seed=3)) < 1e-5
+    assert apart(made[-1], alone(pipe, B, seed=5)) < 1e-5
+    noise = torch.stack([torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in (3, 5)])
+    assert apart(frames(pipe, latents=noise), made) < 1e-5
+    with pytest.raises(LatentsError, match="must have shape"):
+        frames(pipe, latents=noise[..., :3])
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS.keys() - {"z_image"}))
 def test_text_between_the_endpoints_is_the_lerp_of_their_encodings(name):
     """What the encoder gives the stock call: its own rows for the endpoints, their lerp in between."""
     pipe = fresh(name)
@@ -88,7 +104,7 @@ def test_negative_prompts_of_the_endpoints(name):
 @names
 def test_a_negative_prompt_that_nothing_reads(name):
     with pytest.raises(ArgumentError, match="negative_prompt"):
-        frames(fresh(name), negative_prompt="dull", guidance_scale=1.0)
+        frames(fresh(name), negative_prompt="dull", guidance_scale=UNGUIDED.get(name, 1.0))
 
 
 @names
@@ -103,12 +119,22 @@ def test_equal_prompts_and_the_pipeline_afterwards(name):
 
 def test_modes_and_arguments_that_are_not_served():
     pipe = fresh("cogview3")
-    with pytest.raises(UnsupportedPipelineError, match="denoising"):
-        frames(pipe, config=AIDConfig(mode="denoising"))
     with pytest.raises(PromptError):
         frames(pipe, "", B)
     with pytest.raises(AIDError):
         frames(pipe, height=17)
+
+
+@names
+def test_prompts_that_switch_between_steps(name):
+    """The first prompt's embeddings and then the last one's, masks and other conditions with them."""
+    pipe = fresh(name)
+    made = frames(pipe, config=AIDConfig(mode="denoising"))
+    first, last = alone(pipe, A), alone(pipe, B)
+    assert apart(made[0], first) < 1e-5
+    assert apart(made[-1], last) < 1e-5
+    assert apart(made[1], first) < 1e-5  # t = 0.25 of 3 steps is none of the last prompt
+    assert min(apart(made[3], end) for end in (first, last)) > 0.1 * apart(first, last)  # two of them are
 
 
 @pytest.mark.parametrize("more", [{}, {"guide": GUIDE}], ids=["plain", "guided"])

@@ -103,7 +103,7 @@ def test_frames_that_the_safety_checker_blacks_out_are_named():
         text_config=tower, vision_config=tower | {"image_size": 16, "patch_size": 8}, projection_dim=8
     )
     checker = StableDiffusionSafetyChecker(config)
-    checker.concept_embeds_weights.fill_(-2)  # every picture is far above the threshold
+    checker.concept_embeds_weights.fill_(-2)  # every image is far above the threshold
     extractor = transformers.CLIPImageProcessor(size=16, crop_size=16)
     pipe = diffusers.StableDiffusionPipeline(
         **SD1.fresh().components | {"safety_checker": checker, "feature_extractor": extractor}

@@ -145,14 +145,14 @@ def test_what_json_cannot_hold_is_named():
 
 
 @dataclass(frozen=True, eq=False)
-class Extended(InterpolationSpec):
+class OneFieldMore(InterpolationSpec):
     """One argument more, in one place."""
 
     sharpness: float = field(default=0.25, metadata={"help": "How sharp."})
 
 
 def test_a_new_field_is_an_argument_and_in_json():
-    spec = Extended.between("a", "b", sharpness=0.5, eta=1.0)
+    spec = OneFieldMore.between("a", "b", sharpness=0.5, eta=1.0)
     assert spec.stock == {"eta": 1.0}
     assert spec.to_json()["arguments"]["sharpness"] == 0.5
     assert again(spec).sharpness == 0.5

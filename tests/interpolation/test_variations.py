@@ -8,7 +8,7 @@ from aid_kernels import InterpolationPlan
 from aid_pipeline import AIDConfig, interpolate
 from aid_pipeline.errors import ArgumentError
 from tests.support import stock_pipelines, variations
-from tests.support.families import FAMILIES, GUIDE, PIXELS, PROMPTS, Family
+from tests.support.families import FAMILIES, GUIDE, PIXELS, PROMPTS, StockFamily
 from tests.support.oracle import Settings, oracle_frames
 from tests.support.running import TOLERANCE, UNEVEN, distance, interpolated, stock
 
@@ -172,7 +172,7 @@ def test_lcm_without_guidance(mode):
 @modes
 def test_lcm_with_guidance_as_an_embedding(mode):
     """`guidance_scale` > 1, yet no unconditional rows."""
-    family = Family("lcm", lambda: stock_pipelines.sd1(time_cond_proj_dim=8))
+    family = StockFamily("lcm", lambda: stock_pipelines.sd1(time_cond_proj_dim=8))
     pipe = variations.with_lcm(family.fresh())
     call = family.call(pipe, UNEVEN, cfg=False) | {"generator": generators(), "guidance_scale": 6.0}
     check(pipe, call, mode, negative_rows="none")

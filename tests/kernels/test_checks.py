@@ -67,9 +67,9 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     (dict(key_mask=[[True] * S] * B), TypeError, "key_mask must be bool .* got list"),
     (dict(bank_mask=torch.ones(B, S, dtype=torch.bool).to_sparse()), ValueError, "bank_mask must be a dense"),
     (dict(plan=[0, 0.5, 1]), TypeError, "plan must be an InterpolationPlan, got list"),
-    (dict(impl=None), ValueError, "must be one of auto, triton, sdpa, reference, got None"),
-    (dict(impl=torch.ones(2)), ValueError, "must be one of auto, triton, sdpa, reference, got tensor"),
-    (dict(impl="flash"), ValueError, "must be one of auto, triton, sdpa, reference, got 'flash'"),
+    (dict(impl=None), ValueError, "must be one of auto, triton, hopper, sdpa, reference, got None"),
+    (dict(impl=torch.ones(2)), ValueError, "must be one of auto, triton, hopper, sdpa, reference, got tensor"),
+    (dict(impl="flash"), ValueError, "must be one of auto, triton, hopper, sdpa, reference, got 'flash'"),
 ]
 
 

@@ -40,7 +40,7 @@ def test_same_seed_same_images_and_captions() -> None:
     assert random_scenes(6, 12) != first
 
 
-def test_a_picture_does_not_depend_on_its_neighbours() -> None:
+def test_an_image_does_not_depend_on_its_neighbours() -> None:
     scenes = random_scenes(1, 70, pairs=0.5)
     together = render(scenes)
     assert together.shape == (70, 64, 64, 3)

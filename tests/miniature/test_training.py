@@ -14,16 +14,16 @@ from aid_pipeline.miniature.components import WIDTH, new_tokenizer, new_unet
 from aid_pipeline.miniature.train import main
 from aid_pipeline.miniature.training.data import APPEARANCE, make_scene_data
 from aid_pipeline.miniature.training.ip_adapter import new_ip_state
-from aid_pipeline.miniature.training.loop import Hyperparameters, Loop
+from aid_pipeline.miniature.training.loop import Hyperparameters, TrainingLoop
 
 HYPERPARAMETERS = Hyperparameters(steps=8, batch=4, learning_rate=1e-2, warmup=2, seed=3)
 
 
-def _loop(folder: Path, hyperparameters: Hyperparameters) -> tuple[Loop, list[float]]:
+def _loop(folder: Path, hyperparameters: Hyperparameters) -> tuple[TrainingLoop, list[float]]:
     torch.manual_seed(0)
     module = nn.Linear(3, 2)
     losses: list[float] = []
-    loop = Loop("line", module, hyperparameters, folder)
+    loop = TrainingLoop("line", module, hyperparameters, folder)
 
     def loss(generator: torch.Generator, progress: float):
         x = torch.randn(hyperparameters.batch, 3, generator=generator)
@@ -38,7 +38,7 @@ def _loop(folder: Path, hyperparameters: Hyperparameters) -> tuple[Loop, list[fl
 def test_resuming_gives_the_same_weights_as_going_through(tmp_path: Path) -> None:
     whole, losses = _loop(tmp_path / "a", HYPERPARAMETERS)
     # The first half under the whole hyperparameters's schedule, cut off by an error as a killed process would be.
-    first = Loop("line", nn.Linear(3, 2), HYPERPARAMETERS, tmp_path / "b")
+    first = TrainingLoop("line", nn.Linear(3, 2), HYPERPARAMETERS, tmp_path / "b")
     torch.manual_seed(0)
     first.module.load_state_dict(nn.Linear(3, 2).state_dict())
     first.average = {k: p.detach().clone() for k, p in first.trained.items()}

@@ -18,13 +18,13 @@ import sys, torch
 from torch import nn
 from pathlib import Path
 from aid_pipeline.miniature.training import workers
-from aid_pipeline.miniature.training.loop import Loop, Hyperparameters
+from aid_pipeline.miniature.training.loop import TrainingLoop, Hyperparameters
 
 workers.start()
 torch.manual_seed(0)
 module = nn.Linear(3, 2)
 hyperparameters = Hyperparameters(steps=5, batch=8, learning_rate=1e-2, warmup=1)
-loop = Loop("line", module, hyperparameters, Path(sys.argv[1]))
+loop = TrainingLoop("line", module, hyperparameters, Path(sys.argv[1]))
 target = torch.arange(24.0).view(8, 3).sin()
 
 def loss(generator, progress):

@@ -34,7 +34,7 @@ def test_equal_calls_give_equal_bits(name):
 
 
 @pytest.mark.parametrize("name", ["sd3", "flux"])
-def test_frames_of_one_prompt_are_one_picture(name):
+def test_frames_of_one_prompt_are_one_image(name):
     frames = latents(stochastic(name), FAMILIES[name], PROMPTS[0], PROMPTS[0])
     assert float((frames - frames[:1]).abs().max()) < 1e-4 * float(frames.abs().max())
 

@@ -69,7 +69,7 @@ def test_replaced_attention_is_the_other_images(pipe, kind):
     assert (found - images[0]).abs().max() > 1e-3
 
 
-def test_cross_attention_of_equal_noise_is_the_other_picture(pipe):
+def test_cross_attention_of_equal_noise_is_the_other_image(pipe):
     images = replaced_images(pipe, between("a", "b", seed=(4, 4), num_inference_steps=2))
     torch.testing.assert_close(images[ROWS.index("a, cross from b")], images[1], atol=1e-4, rtol=0)
 
@@ -107,7 +107,7 @@ def test_diagnose_on_the_command_line(miniature, tmp_path):
     assert "not LPIPS" in document["distance"]
     assert {len(values) for values in document["replacement"].values()} == {2}
     assert set(document["profile"]["distances"]) == {"TEI", "AID-O, no Beta", "AID-I, no Beta"}
-    for name in ("replacement", "profile", "pictures"):
+    for name in ("replacement", "profile", "images"):
         with Image.open(tmp_path / "out" / f"{name}.png") as image:
             image.load()
     for wrong, said in (

@@ -42,7 +42,7 @@ def test_a_set_of_sequences_beside_their_cross_fades(tmp_path):
     mean = sum(sequence.steps.smoothness for sequence in measured) / 3
     assert rows["sequences"]["smoothness"]["value"] == pytest.approx(mean)
     assert rows["cross-fade"]["smoothness"]["value"] == pytest.approx(1, abs=1e-4)
-    assert rows["sequences"]["pictures"] == [6, 6, 9]
+    assert rows["sequences"]["images"] == [6, 6, 9]
     assert rows["sequences"]["fid"]["value"] >= 0
     assert result["sequences"][1]["worst_pair"] == [2, 3]
     assert worst_first(measured)[0].steps.smoothness == min(m.steps.smoothness for m in measured)
@@ -88,7 +88,7 @@ def test_a_folder_on_the_command_line(miniature, tmp_path):
     document = json.loads((out / "evaluation.json").read_text())
     assert "not LPIPS" in document["instruments"]["distance"]
     assert "not Inception" in document["instruments"]["features"]
-    assert document["summary"]["rows"]["sequences"]["few_pictures"]
+    assert document["summary"]["rows"]["sequences"]["few_images"]
     assert "FID is far from its limit" in (out / "evaluation.md").read_text()
     for name in ("distances", "boxes", "strips"):
         with Image.open(out / f"{name}.png") as image:

@@ -27,7 +27,7 @@ GUIDE = "a jade cone"
 
 
 @dataclass(frozen=True)
-class Family:
+class StockFamily:
     """One kind of stock pipeline and how a batch of its frames is asked for.
 
     `negative_rows` says where the rows of the negative prompt are: in front of the conditional ones in the same call of
@@ -161,26 +161,26 @@ POOLED = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "ne
 FAMILIES = {
     family.name: family
     for family in (
-        Family("sd1", sd1),
-        Family("sd2", sd2),
-        Family("sdxl", sdxl),
-        Family("sd3", sd3),
-        Family("sd3_no_t5", functools.partial(sd3, t5=False)),
-        Family(
+        StockFamily("sd1", sd1),
+        StockFamily("sd2", sd2),
+        StockFamily("sdxl", sdxl),
+        StockFamily("sd3", sd3),
+        StockFamily("sd3_no_t5", functools.partial(sd3, t5=False)),
+        StockFamily(
             "flux",
             flux,
             negative_rows="none",
             guidance={"guidance_scale": 3.5},
             no_guidance={"guidance_scale": 3.5},
         ),
-        Family(
+        StockFamily(
             "flux_true_cfg",
             functools.partial(flux, guidance_embeds=False),
             negative_rows="separate",
             guidance={"true_cfg_scale": 2.5},
             no_guidance={"true_cfg_scale": 1.0},
         ),
-        Family(
+        StockFamily(
             "pixart_sigma",
             pixart_sigma,
             extra={"use_resolution_binning": False, "clean_caption": False, "negative_prompt": None},

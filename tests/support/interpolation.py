@@ -4,14 +4,14 @@ from typing import Any
 
 from aid_pipeline import AIDConfig
 
-from .families import NEGATIVE, PIXELS, T5_TOKENS, Family
+from .families import NEGATIVE, PIXELS, T5_TOKENS, StockFamily
 
 STEPS = 3
 TEI = AIDConfig(mode="none")
 FULL = AIDConfig(mode="outer", warmup=1.0)
 
 
-def arguments(family: Family, cfg: bool = True, **more: Any) -> dict[str, Any]:
+def arguments(family: StockFamily, cfg: bool = True, **more: Any) -> dict[str, Any]:
     """Arguments of `interpolate` that make the same stock call as `family.call`."""
     made = {"num_inference_steps": STEPS, "height": PIXELS, "width": PIXELS, "output_type": "pt", **more}
     made |= family.guidance if cfg else family.no_guidance

@@ -19,12 +19,16 @@ from torch.overrides import TorchFunctionMode
 from tests.support.variations import double
 
 FIRST, FRAME, LAST = range(3)
+HIDDEN = -9000.0  # and less: what diffusers writes for a key that is not to be seen
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """softmax(query key^T scale + bias) value of one row: (H, Sq, D), (H, Sk, D), (H, Sk, D), (Sk,) -> (H, Sq, D)."""
+    """softmax(query key^T scale + bias) value of one row: (H, Sq, D), (H, Sk, D), (H, Sk, D), (Sk,) -> (H, Sq, D).
+
+    The bias may also have a query axis, (1 or H, Sq, Sk); a query that sees nothing gives zeros.
+    """
     probabilities = torch.softmax(query @ key.transpose(-1, -2) * scale + bias, dim=-1)
-    return probabilities @ value
+    return probabilities.masked_fill((bias == -torch.inf).all(dim=-1, keepdim=True), 0) @ value
 
 
 def interpolated_attention(
@@ -37,13 +41,13 @@ def interpolated_attention(
     fuse_self: bool,
     scale: float,
 ) -> Tensor:
-    """Interpolated attention of one frame; `keys`, `values` (3, H, Sk, D), `biases` (3, Sk): first, frame, last."""
+    """Interpolated attention of one frame; `keys`, `values` (3, H, Sk, D), `biases` (3, .., Sk): first, frame, last."""
 
     def against(key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         if fuse_self:
             key = torch.cat([key, keys[FRAME]], dim=-2)
             value = torch.cat([value, values[FRAME]], dim=-2)
-            bias = torch.cat([bias, biases[FRAME]])
+            bias = torch.cat([bias, biases[FRAME]], dim=-1)
         return attend(query, key, value, bias, scale)
 
     if mode == "outer":
@@ -53,8 +57,14 @@ def interpolated_attention(
     if mode == "inner":
         key = (1 - t) * keys[FIRST] + t * keys[LAST]
         value = (1 - t) * values[FIRST] + t * values[LAST]
-        return against(key, value, torch.maximum(biases[FIRST], biases[LAST]))  # visible at either end
+        return against(key, value, mixed_bias(biases[FIRST], biases[LAST], t))
     raise ValueError(mode)
+
+
+def mixed_bias(first: Tensor, last: Tensor, t: float) -> Tensor:
+    """Bias of a mixed key: the ends' by weight where both show it, else the one's that does."""
+    lerped = (1 - t) * first + t * last
+    return torch.where(last <= HIDDEN, first, torch.where(first <= HIDDEN, last, lerped))
 
 
 @dataclass
@@ -100,6 +110,8 @@ class AttentionOracle(TorchFunctionMode):
             self._timestep, self.step, self.calls = timestep, self.step + 1, 0
         self.calls += 1
         self.inside = True
+        rows = [kwargs[name] for name in ("sample", "hidden_states", "encoder_hidden_states") if name in kwargs]
+        self.batch = rows[0].shape[0] if rows and not args else None
         if self.image_embeds is not None:
             conditions = dict(kwargs["added_cond_kwargs"])
             conditions["image_embeds"] = [self._place(embeds) for embeds in self.image_embeds]
@@ -147,34 +159,39 @@ class AttentionOracle(TorchFunctionMode):
     ) -> Tensor:
         assert query.dtype == torch.float64
         assert not any([dropout_p, is_causal, enable_gqa])
-        rows = self.conditional_rows(query.shape[0])
+        batch = self.batch or query.shape[0]
+        rows = self.conditional_rows(batch)
         if rows is None:
             return plain
-        picked = [rows[LAST], rows[FRAME], rows[FIRST]] if self.settings.swap_sources else list(rows)
-        bias = key_bias(attn_mask, query.shape[0], key.shape[2]).to(query)
+        ordered = [rows[LAST], rows[FRAME], rows[FIRST]] if self.settings.swap_sources else list(rows)
+        bias = bias_of(attn_mask, query.shape[0], key.shape[2]).to(query)
         out = plain.clone()
-        out[rows[FRAME]] = interpolated_attention(
-            query[rows[FRAME]],
-            key[picked],
-            value[picked],
-            bias[picked],
-            self.t,
-            self.settings.mode,
-            self.settings.fuse_self,
-            query.shape[-1] ** -0.5 if scale is None else scale,
-        )
+        groups = query.shape[0] // batch  # a video's frames, for instance
+        for group in range(groups):
+            picked = [row * groups + group for row in ordered]
+            frame = rows[FRAME] * groups + group
+            out[frame] = interpolated_attention(
+                query[frame],
+                key[picked],
+                value[picked],
+                bias[picked],
+                self.t,
+                self.settings.mode,
+                self.settings.fuse_self,
+                query.shape[-1] ** -0.5 if scale is None else scale,
+            )
         self.interpolated += 1
         return out
 
 
-def key_bias(mask: Tensor | None, rows: int, keys: int) -> Tensor:
-    """A stock attention mask as (rows, keys) logits to add; it must be the same for all heads and queries."""
+def bias_of(mask: Tensor | None, rows: int, keys: int) -> Tensor:
+    """A stock attention mask as logits to add, (rows, keys) or, with a query axis, (rows, 1 or H, Sq, keys)."""
     if mask is None:
         return torch.zeros(rows, keys)
     mask = mask.expand(rows, *mask.shape[1:])
     assert mask.ndim == 4
-    assert (mask == mask[:, :1, :1]).all()
-    mask = mask[:, 0, 0]
+    if (mask == mask[:, :1, :1]).all():
+        mask = mask[:, 0, 0]
     return torch.zeros(mask.shape).masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else mask
 
 
@@ -211,7 +228,8 @@ def oracle_frames(
             if image_embeds is not None:
                 oracle.image_embeds = [embeds[rows].double() for embeds in image_embeds]
             with oracle:
-                latents = exact(**three, output_type="latent").images
+                output = exact(**three, output_type="latent")
+                latents = output.images if hasattr(output, "images") else output.frames
             assert oracle.step + 1 == steps, f"{oracle.step + 1} steps ran, {steps} were expected"
             assert bool(oracle.interpolated) == (oracle.active_steps > 0 and settings.mode != "none")
             for row, latent in zip(rows, latents, strict=True):

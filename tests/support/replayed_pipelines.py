@@ -1,4 +1,6 @@
-"""Tiny pipelines of families without an entry of their own, whose `encode_prompt` is replayed."""
+"""Tiny pipelines of further kinds, whose text encodings and rows have other shapes."""
+
+import copy
 
 import diffusers
 import torch
@@ -78,7 +80,33 @@ def bria():
     )
 
 
-MAKERS = {"aura_flow": aura_flow, "cogview3": cogview3, "bria": bria}
+def z_image():
+    """Lists of a tensor per image and per text, conditional ones first; rotary positions as complex numbers."""
+    tokenizer = copy.deepcopy(t5_tokenizer())
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    transformer = diffusers.ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=1,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=32,
+        axes_dims=[4, 4, 8],
+        axes_lens=[256, 32, 32],
+    )
+    for token in (transformer.x_pad_token, transformer.cap_pad_token):
+        token.data.normal_()  # diffusers leaves them as they are in memory
+    return diffusers.ZImagePipeline(
+        tokenizer=tokenizer,
+        text_encoder=t5_text(32),
+        vae=image_vae(),
+        transformer=transformer,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+MAKERS = {"aura_flow": aura_flow, "cogview3": cogview3, "bria": bria, "z_image": z_image}
 TOKENS = 24
 
 

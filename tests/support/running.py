@@ -30,7 +30,7 @@ def stock(pipe: Any, call: dict[str, Any]) -> Tensor:
 
 
 def describe(call: dict[str, Any], coefficients: Sequence[float], **fields: Any) -> Frames:
-    """`Frames` of a call made by `Family.call`; `fields` are those of `Frames`."""
+    """`Frames` of a call made by `StockFamily.call`; `fields` are those of `Frames`."""
     defaults = {
         "plan": fields.get("plan") or InterpolationPlan.sequence(coefficients),
         "prompt_embeds": call["prompt_embeds"],

@@ -1,5 +1,8 @@
 """Rooms: arrows upwards, unknown rooms, and this repository's own."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,15 @@ def test_a_name_taken_from_the_lazy_door_is_an_arrow(tree: Path) -> None:
 def test_this_repository(capsys: pytest.CaptureFixture[str]) -> None:
     code = rooms.main([])
     assert code == 0, capsys.readouterr().out
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    read, write_end = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "tools.rooms"]
+    done = subprocess.run(command, cwd=rooms.ROOT, stdout=write_end, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(write_end)
+    assert done.stderr == b""
 
 
 @pytest.fixture

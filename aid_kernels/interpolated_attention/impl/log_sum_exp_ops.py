@@ -3,7 +3,7 @@
 Tried from the top; the first that takes the inputs serves them. On CUDA and ROCm torch's own `can_use_*` rules decide
 about hardware, head_dim and lengths (and honour `torch.nn.attention.sdpa_kernel`).
 
-| name | device | dtype | key masks |
+| name | device | dtype | masks |
 |---|---|---|---|
 | flash_for_cpu | CPU | all | yes |
 | cudnn | CUDA | float16, bfloat16 | no, left to `efficient` |
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.backends import cuda as rules
 
+from ..biases import differs_by_query, visible
 from ..hidden import without_hidden
 
 MAX_LOGITS = 2**24  # elements of logits the fallback with a materialized softmax holds at once (64 MiB in float32)
@@ -40,7 +41,8 @@ def attend(
 
     Args:
         query: (B, H, Sq, D); key, value: (B, H, S, D), all of one dtype.
-        mask: (B, S) bool, True = may be attended to.
+            Where a mask has a query axis, keys, values and mask may have one row for all B.
+        mask: (B, S) bool, True = may be attended to; or (B, 1 or H, 1 or Sq, S) bool or added to the logits.
         length: without a mask, how many keys there are; those behind them are padding, finite, and weigh nothing.
 
     Returns:
@@ -54,19 +56,27 @@ def attend(
     limit = MAX_ROWS.get(query.device.type)
     if limit is not None and query.shape[0] > limit:
         pieces = [slice(start, start + limit) for start in range(0, query.shape[0], limit)]
-        masks = [None if mask is None else mask[rows] for rows in pieces]
         parts = [
-            attend(query[rows], key[rows], value[rows], seen, scale, length)
-            for rows, seen in zip(pieces, masks, strict=True)
+            attend(
+                query[rows],
+                _rows(key, rows),
+                _rows(value, rows),
+                None if mask is None else _rows(mask, rows),
+                scale,
+                length,
+            )
+            for rows in pieces
         ]
         return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
     key, value = (_unit_last(without_hidden(part, mask)) for part in (key, value))
+    if key.shape[0] != query.shape[0]:
+        key, value = (part.expand(query.shape[0], -1, -1, -1) for part in (key, value))
     bias = _padding_bias(query, key, length) if mask is None else _bias(mask, query)
     name = log_sum_exp_op(query, key, value, bias)
     out, lse = _OPS[name](query, key, value, bias, scale)
     if mask is not None:
         # ops disagree about a row with nothing visible: the CPU one says log-sum-exp 0, others NaN
-        blind = ~mask.any(dim=1)[:, None, None]
+        blind = ~visible(mask).any(dim=-1) if differs_by_query(mask) else ~mask.any(dim=1)[:, None, None]
         out.masked_fill_(blind[..., None], 0)
         lse = lse.masked_fill(blind, -torch.inf)
     if name == "flash_for_cpu":
@@ -95,12 +105,26 @@ def log_sum_exp_op(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | Non
 
 
 def _bias(mask: Tensor, query: Tensor) -> Tensor:
-    """0 where visible and -inf elsewhere, (B, H, Sq, S) without a copy per head or query."""
-    batch, length = mask.shape
+    """0 where visible and -inf elsewhere, or what is added, (B, H, Sq, S) without a copy per head or query."""
+    if not differs_by_query(mask):
+        batch, length = mask.shape
+        padded = -(-length // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
+        bias = torch.zeros(batch, 1, 1, padded, dtype=query.dtype, device=query.device)[..., :length]
+        bias.masked_fill_(~mask[:, None, None, :], -torch.inf)
+        return bias.expand(batch, query.shape[1], query.shape[2], length)
+    *front, length = mask.shape
     padded = -(-length // BIAS_ALIGNMENT) * BIAS_ALIGNMENT
-    bias = torch.zeros(batch, 1, 1, padded, dtype=query.dtype, device=query.device)[..., :length]
-    bias.masked_fill_(~mask[:, None, None, :], -torch.inf)
-    return bias.expand(batch, query.shape[1], query.shape[2], length)
+    bias = torch.zeros(*front, padded, dtype=query.dtype, device=query.device)[..., :length]
+    if mask.dtype == torch.bool:
+        bias.masked_fill_(~mask, -torch.inf)
+    else:
+        bias.copy_(mask)
+    return bias.expand(*query.shape[:3], length)
+
+
+def _rows(part: Tensor, rows: slice) -> Tensor:
+    """Some rows; a part with one row for all as it is."""
+    return part if part.shape[0] == 1 else part[rows]
 
 
 def _padding_bias(query: Tensor, key: Tensor, length: int | None) -> Tensor | None:

@@ -8,10 +8,13 @@ copies: it never synchronises with a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ...plan import Term
+from ..biases import as_bias, differs_by_query, heads_of, joined_bias, mixed_bias
 from ..hidden import mixable
 from ..inputs import AttentionInputs
 from ..layout import empty_output
@@ -36,12 +39,15 @@ def outer_attention(inputs: AttentionInputs) -> Tensor:
     plain, interpolated, shared = _plain(active), _interpolated(active), _shared_sources(active)
 
     def attend_own(rows: slice, heads: slice) -> tuple[Tensor, Tensor]:
-        mask = None if key_mask is None else key_mask[rows]
+        mask = _mask(key_mask, rows, heads)
         return attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)
 
-    def attend_source(source: int, rows: slice, heads: slice) -> list[Tensor]:
+    def attend_source(source: int, rows: slice, heads: slice) -> Sequence[Tensor]:
         entry = slice(source, source + 1)
-        mask = None if bank_mask is None else bank_mask[entry]
+        mask = _mask(bank_mask, entry, heads)
+        if differs_by_query(mask):
+            # the rows apart, since one long query would need the mask once a row
+            return attend(query[rows, heads], bank_key[entry, heads], bank_value[entry, heads], mask, scale)
         folded = attend(_fold(query[rows, heads]), bank_key[entry, heads], bank_value[entry, heads], mask, scale)
         return [_unfold(part, query.shape[2]) for part in folded]
 
@@ -90,18 +96,21 @@ def inner_attention(inputs: AttentionInputs) -> Tensor:
     for rows in _interpolated(active):
         shared = _shared_sources(active[rows])
         weights, own_mask = plan.weights[rows], None if key_mask is None else key_mask[rows]
-        groups.append(
-            (rows, weights, shared, _joined_mask(key[rows], own_mask, bank_key, bank_mask, shared, fuse_self))
+        joined_mask = (
+            None if inputs.by_query else _joined_mask(key[rows], own_mask, bank_key, bank_mask, shared, fuse_self)
         )
+        groups.append((rows, weights, shared, joined_mask))
 
     def fill(heads: slice) -> None:
         for rows in _plain(active):
-            mask = None if key_mask is None else key_mask[rows]
+            mask = _mask(key_mask, rows, heads)
             out[rows, heads] = attend(query[rows, heads], key[rows, heads], value[rows, heads], mask, scale)[0]
-        for rows, weights, shared, mask in groups:
+        seen = heads_of(bank_mask, heads) if bank_mask is not None and differs_by_query(bank_mask) else bank_mask
+        for rows, weights, shared, joined_mask in groups:
+            mask = _joined_bias(inputs, rows, heads, shared) if inputs.by_query else joined_mask
             padded = length if mask is not None else padded_length(query, length)
-            keys = _joined(key[rows, heads], bank_key[:, heads], bank_mask, weights, shared, fuse_self, padded)
-            values = _joined(value[rows, heads], bank_value[:, heads], bank_mask, weights, shared, fuse_self, padded)
+            keys = _joined(key[rows, heads], bank_key[:, heads], seen, weights, shared, fuse_self, padded)
+            values = _joined(value[rows, heads], bank_value[:, heads], seen, weights, shared, fuse_self, padded)
             out[rows, heads] = attend(query[rows, heads], keys, values, mask, scale, length)[0]
 
     for heads in _pieces(query, key.shape[2] + bank_key.shape[2]):
@@ -173,6 +182,37 @@ def _joined_mask(
     if own_mask is None:
         own_mask = torch.ones(own.shape[0], own.shape[2], dtype=torch.bool, device=own.device)
     return torch.cat([seen, own_mask], dim=1)
+
+
+def _joined_bias(inputs: AttentionInputs, rows: slice, heads: slice, shared: list[Shared]) -> Tensor:
+    """The same where a mask has a query axis, (n, 1 or H, 1 or Sq, Ss + Sk), equation (16), for some heads."""
+    wide = torch.promote_types(inputs.query.dtype, torch.float32)
+
+    def bias_of(mask: Tensor | None, part: slice, length: int) -> Tensor:
+        if mask is None:
+            return torch.zeros(1, 1, 1, length, dtype=wide, device=inputs.query.device)
+        return as_bias(heads_of(mask[part], heads) if differs_by_query(mask) else mask[part, None, None], wide)
+
+    weights = inputs.plan.weights[rows].to(wide)
+    sources = {entry for entry, _, _ in shared} if inputs.bank_mask is not None else {0}
+    entries = {entry: bias_of(inputs.bank_mask, slice(entry, entry + 1), inputs.bank_key.shape[2]) for entry in sources}
+    if inputs.bank_mask is None:
+        mixed = entries[0].expand(weights.shape[0], -1, -1, -1)
+    else:
+        share = torch.zeros(len(sources), weights.shape[0], 1, 1, 1, dtype=wide, device=weights.device)
+        for entry, slot, members in shared:
+            share[list(sources).index(entry), members] += weights[members, slot, None, None, None]
+        mixed = mixed_bias(zip(entries.values(), share, strict=True))
+    if not inputs.fuse_self:
+        return mixed
+    return joined_bias([mixed, bias_of(inputs.key_mask, rows, inputs.key.shape[2])])
+
+
+def _mask(mask: Tensor | None, rows: slice, heads: slice) -> Tensor | None:
+    """Some rows of a mask, and some heads where it has them."""
+    if mask is None:
+        return None
+    return heads_of(mask[rows], heads) if differs_by_query(mask) else mask[rows]
 
 
 def _plain(active: list[list[Term]]) -> list[slice]:

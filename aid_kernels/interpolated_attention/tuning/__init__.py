@@ -1,4 +1,4 @@
-"""Configurations of the kernels, and the choice among implementations, shipped, measured on the spot or static.
+"""Tile sizes and launch options of the kernels, and the choice among implementations: shipped, measured or static.
 
 How a kernel is launched: `tile_sizes` (tables per chip), `files` and `tuned` (measured per GPU and shipped), `targets`
 (names). What serves a call where nothing is shipped: `choice` (a kind of call, what may serve it), `candidates`,

@@ -11,6 +11,10 @@ from .tile_sizes import MAX_UNROLLED, LaunchConfig, default_mix, static_config
 
 # every one is compiled on the user's machine, a second or two each
 MOST_NEIGHBOURS = 2
+# of a thread: so many let two programs be resident on Hopper, for heads of at most so many columns
+TWO_FIT, NARROW_HEAD = 128, 64
+# columns of a head up to which the split loops of descriptors spill little: 128 columns spill 368 bytes
+WIDEST_DESCRIBED = 64
 # queries up to which half the rows of a program may pay
 FEW_QUERIES = 512
 # bank lengths around `MAX_FUSED_KEYS` at which both ways to mix are tried
@@ -37,9 +41,12 @@ def triton_candidates(bucket: CallBucket, target: str, agreed: LaunchConfig | No
         target, itemsize, bucket.head_dim, many=many, masked=bucket.masked, inner=bucket.mode == "inner",
         queries=bucket.query_length, keys=max(bucket.key_length, bucket.bank_length),
     )  # fmt: skip
-    configs = [static, *_neighbours(bucket, static)[:MOST_NEIGHBOURS]]
+    special = [] if itemsize == 4 or many or bucket.masked else _special(bucket, target, static)
+    neighbours = [config for config in special + _neighbours(bucket, static) if config != static]
+    configs = [static, *neighbours[:MOST_NEIGHBOURS]]
     if agreed is not None:
-        shared = replace(agreed, slices=static.slices, num_stages=static.num_stages)
+        registers = 0 if many else agreed.registers
+        shared = replace(agreed, slices=static.slices, num_stages=static.num_stages, registers=registers)
         configs = [shared, *(config for config in configs if config != shared and same_order(config, agreed))]
     if bucket.mode == "outer":
         return [Choice("triton", config) for config in configs]
@@ -48,6 +55,16 @@ def triton_candidates(bucket: CallBucket, target: str, agreed: LaunchConfig | No
     if bucket.bank_length in EITHER_MIX:
         choices.append(Choice("triton", configs[0], "before" if usual == "fused" else "fused"))
     return choices
+
+
+def _special(bucket: CallBucket, target: str, static: LaunchConfig) -> list[LaunchConfig]:
+    """What one chip alone has, for one or two sources without masks: more accumulators, or a mask, would spill."""
+    if target == "sm_90" and bucket.mode == "outer" and static.num_warps == 8 and bucket.head_dim <= NARROW_HEAD:
+        block_n = min(64, static.block_n)
+        return [replace(static, block_n=block_n, num_stages=3, pad=True, registers=TWO_FIT)]
+    if target == "sm_100" and static.num_warps == 8 and bucket.head_dim <= WIDEST_DESCRIBED:
+        return [replace(static, block_n=64, slices=1, pad=True, descriptors=True)]
+    return []
 
 
 def _neighbours(bucket: CallBucket, static: LaunchConfig) -> list[LaunchConfig]:

@@ -98,7 +98,7 @@ class Choice:
     """An implementation and its configuration.
 
     Attributes:
-        implementation: "triton", "sdpa" or "reference".
+        implementation: "triton", "hopper", "sdpa" or "reference".
         config: tiles and options, of "triton" alone; None means the tuned or static ones.
         mix: of "triton" and inner alone: keys mixed "before" the attention kernel or "fused" into it; None: by length.
         route: of "sdpa" alone, one of `ROUTES`; None means the one of the static rule.
@@ -139,6 +139,7 @@ class Choice:
         text += f", {self.config.slices} slices" if self.config.slices > 1 else ""
         text += f", tiles <= {self.config.widest}" if self.config.widest < 256 else ""
         text += f", {self.config.registers} registers" if self.config.registers else ""
+        text += ", descriptors" if self.config.descriptors else ""
         return text + (", padded" if self.config.pad else "") + (f", mix {self.mix}" if self.mix else "")
 
 

@@ -32,9 +32,10 @@ _ALLOWED = {
     "widest": (64, 128, 256),
     "pad": (False, True),
     "registers": (0, 64, 96, 128, 168),
+    "descriptors": (False, True),
 }
 # what a file from before has not
-_ABSENT = {"registers": 0}
+_ABSENT = {"registers": 0, "descriptors": False}
 # what two entries of one bucket may differ in: the rest fixes the order of a row's sums, README "Batch invariance"
 _FREE = ("slices", "num_stages", "registers")
 

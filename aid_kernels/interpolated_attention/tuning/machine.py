@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import os
 import platform
 import re
 from contextlib import suppress
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from ...constants import EXPERIMENTAL_VARIABLE
 
 _OPERATOR = Path(__file__).parents[1]
 # what decides how fast and how exact a candidate is
@@ -30,7 +33,14 @@ def identity(device: str) -> dict[str, Any]:
         known |= {"threads": torch.get_num_threads()}
     else:
         known |= {"driver": driver(), "cuda": torch.version.cuda, "hip": torch.version.hip}
+    # what was measured beside them is not for a process without them
+    known |= {"experimental": True} if experimental() else {}
     return known | {"torch": str(torch.__version__), "triton": triton_release(), "code": code_digest()}
+
+
+def experimental() -> bool:
+    """Whether kernels that no GPU has run yet are allowed."""
+    return os.environ.get(EXPERIMENTAL_VARIABLE, "") == "1"
 
 
 @functools.cache

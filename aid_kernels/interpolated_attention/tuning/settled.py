@@ -12,7 +12,7 @@ import torch
 
 from .cache import Cache, cache_root
 from .choice import CallBucket, Choice
-from .machine import identity
+from .machine import experimental, identity
 from .measure import Measurement
 from .tile_sizes import LaunchConfig
 
@@ -50,7 +50,7 @@ def forget() -> None:
 
 def cache_for(device: str) -> Cache:
     """The cache of a GPU by its name, or of "cpu"."""
-    return _cache(device, cache_root(), torch.get_num_threads() if device == "cpu" else 0)
+    return _cache(device, cache_root(), torch.get_num_threads() if device == "cpu" else 0, experimental())
 
 
 def is_settled(bucket: CallBucket) -> bool:
@@ -123,5 +123,5 @@ def _near(bucket: CallBucket, reach: int) -> Settled | None:
 
 
 @functools.lru_cache
-def _cache(device: str, root: Path, threads: int) -> Cache:
+def _cache(device: str, root: Path, threads: int, allowed: bool) -> Cache:
     return Cache(identity(device), root)

@@ -41,6 +41,7 @@ class Tiles:
         block_m, block_n: queries and keys of a block.
         tail: keys of a block past the last whole one.
         short: every block may hold the end of its segment, and there is no tail.
+        descriptors: keys and values are read by tensor descriptors, in loops whose work is split among warps.
         upcast: multiply in float32, for the interpreter alone.
     """
 
@@ -55,6 +56,7 @@ class Tiles:
     block_n: int
     tail: int
     short: bool
+    descriptors: bool
     upcast: bool
 
 
@@ -78,6 +80,7 @@ class LaunchConfig:
         widest: no tile is wider than this.
         pad: cover a head by one power of two, not by two tiles.
         registers: a thread has at most so many, so that more programs are resident; 0 means the compiler's choice.
+        descriptors: as in `Tiles`, where the call allows it; a head of at most 128 columns, padded, in one slice.
     """
 
     block_m: int
@@ -88,6 +91,7 @@ class LaunchConfig:
     widest: int = 256
     pad: bool = False
     registers: int = 0
+    descriptors: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class _Line:
     many_slices: int = 1  # where the number of sources is a run-time one: one accumulator more is alive
     widest: int = 256
     pad: bool = False
-    registers: int = 0  # of rows with one or two sources and without masks: others hold more
+    registers: int = 0  # of rows with one or two sources: others hold more
+    masked_keys: int = 0  # block_n where a mask is given, which takes registers; 0: half of block_n, 16 at least
 
 
 def default_mix(query_length: int, bank_length: int) -> str:
@@ -171,8 +176,7 @@ def static_config(
         first = _SHORT if is_short(keys) else _INNER if inner else {}
         table = (*first.get(target, ()), *table)
     line = next(line for line in table if head_dim <= line.width)
-    # a mask costs registers in proportion to the block's keys
-    block_n = max(16, line.block_n // 2) if masked else line.block_n
+    block_n = (line.masked_keys or max(16, line.block_n // 2)) if masked else line.block_n
     halves = queries <= FEW_QUERIES and target in _HALVES and (line.block_m, line.num_warps) == (128, 8)
     return LaunchConfig(
         line.block_m // 2 if halves else line.block_m,
@@ -182,7 +186,7 @@ def static_config(
         line.many_slices if many else line.slices,
         line.widest,
         line.pad,
-        0 if many or masked else line.registers,
+        0 if many else line.registers,
     )
 
 
@@ -199,7 +203,8 @@ def fit(target: str, head_dim: int, config: LaunchConfig, keys: int) -> FittedCo
         config.block_m,
         config.block_n,
         tail=32 if target == "sm_90" and config.block_n >= WIDE_BLOCK else 16,
-        short=is_short(keys),
+        short=is_short(keys) or config.descriptors,
+        descriptors=config.descriptors,
         upcast=target == INTERPRETER,
     )
     return FittedConfig(tiles, config.num_warps, config.num_stages, config.registers)
@@ -212,9 +217,9 @@ _INTERPRETER = (_Line(128, 64, 32, 1, 1), _Line(256, 64, 32, 1, 1, slices=2, man
 # width, block_m, block_n, num_warps, num_stages, slices, many_slices
 _MMA_SYNC = (
     _Line(64, 64, 64, 4, 3),
-    _Line(96, 128, 32, 8, 3, 1, 2),
+    _Line(96, 128, 32, 8, 3, 1, 2, masked_keys=32),
     _Line(128, 128, 32, 8, 3, 1, 2),
-    _Line(160, 128, 32, 8, 2, 2, 4),
+    _Line(160, 128, 32, 8, 2, 2, 4, masked_keys=32),
     _Line(256, 128, 16, 8, 2, 2, 4),
 )
 _HALF = {
@@ -225,15 +230,15 @@ _HALF = {
         _Line(48, 128, 128, 8, 3, 1, 2),
         _Line(64, 128, 128, 8, 3),
         # 128 keys would be a sixth faster for one or two sources, but spill or take two slices for more
-        _Line(80, 128, 64, 8, 3),
-        _Line(128, 128, 64, 8, 3, 1, 2),
-        _Line(160, 128, 32, 8, 3, 1, 2),
-        _Line(256, 128, 32, 8, 3, 2, 4),
+        _Line(80, 128, 64, 8, 3, masked_keys=64),
+        _Line(128, 128, 64, 8, 3, 1, 2, masked_keys=64),
+        _Line(160, 128, 32, 8, 3, 1, 2, masked_keys=32),
+        _Line(256, 128, 32, 8, 3, 2, 4, masked_keys=32),
     ),
     "sm_100": (
-        _Line(64, 128, 64, 8, 2),
+        _Line(64, 128, 64, 8, 2, masked_keys=64),
         _Line(128, 128, 64, 8, 2, 1, 2),
-        _Line(160, 128, 32, 8, 2, 2, 2),
+        _Line(160, 128, 32, 8, 2, 2, 2, masked_keys=32),
         _Line(256, 128, 16, 8, 2, 2, 4),
     ),
     # here the third line as it stands spills 32 bytes
@@ -246,9 +251,9 @@ _HALF = {
     ),
 }
 # for short keys, before the lines above: at most 128 registers let two programs be resident, and one tile has one wait
-_SHORT = {"sm_90": (_Line(64, 128, 32, 8, 3, pad=True, registers=128),)}
+_SHORT = {"sm_90": (_Line(64, 128, 32, 8, 3, pad=True, registers=128, masked_keys=32),)}
 # for inner attention to longer ones: two programs are resident, which hide each other's exponentials and products
-_INNER = {"sm_90": (_Line(64, 128, 64, 8, 3, pad=True),)}
+_INNER = {"sm_90": (_Line(64, 128, 64, 8, 3, pad=True, masked_keys=64),)}
 # IEEE products without a matrix unit hold a tile's whole width in registers, so tiles are narrow
 _FMA = (
     _Line(64, 32, 32, 4, 2),

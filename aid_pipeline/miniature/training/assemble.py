@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..components import ARCHITECTURE
 from ..weights import write_sums
 
 _WEIGHTS = ("vae", "text_encoder", "image_encoder", "unet", "clip")
@@ -16,7 +17,6 @@ def assemble(folder: Path) -> None:
     Raises:
         FileNotFoundError: a part was not trained yet.
     """
-    from diffusers import StableDiffusionPipeline
     from diffusers import __version__ as version
     from transformers import CLIPImageProcessor
 
@@ -26,19 +26,8 @@ def assemble(folder: Path) -> None:
     CLIPImageProcessor(
         size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     ).save_pretrained(folder / "feature_extractor")
-    parts = {
-        "feature_extractor": ("transformers", "CLIPImageProcessor"),
-        "image_encoder": ("transformers", "CLIPVisionModelWithProjection"),
-        "requires_safety_checker": False,
-        "safety_checker": (None, None),
-        "scheduler": ("diffusers", "DDIMScheduler"),
-        "text_encoder": ("transformers", "CLIPTextModel"),
-        "tokenizer": ("transformers", "CLIPTokenizer"),
-        "unet": ("diffusers", "UNet2DConditionModel"),
-        "vae": ("diffusers", "AutoencoderTiny"),
-    }
-    index = {"_class_name": StableDiffusionPipeline.__name__, "_diffusers_version": version, **parts}
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    index = json.loads((ARCHITECTURE / "model_index.json").read_text("utf-8")) | {"_diffusers_version": version}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     for part in ("text_encoder", "image_encoder", "clip"):
         # The files are fp16 to be small; a call that names no dtype should compute in fp32 like the rest.
         path = folder / part / "config.json"

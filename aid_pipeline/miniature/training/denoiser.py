@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,8 @@ from ...atomic_files import replacing
 from ..components import LATENT_CHANNELS, LATENT_SIZE, new_scheduler, new_tokenizer, new_unet
 from . import workers
 from .data import APPEARANCE, CAPTIONS, SceneData, tokenize
-from .loop import Loop
+from .loop import TrainingLoop
 from .stages import Job, attribute_loss, export_fp16, frozen
-
-if TYPE_CHECKING:
-    from diffusers import UNet2DConditionModel
 
 CAPTION_DROPOUT = 0.12
 READ_OUT_WEIGHT = 0.2  # of the read-out, whose loss is otherwise small beside the denoiser's
@@ -91,7 +88,7 @@ class UNetWithQuestions(nn.Module):
     It tells the denoiser of objects as objects: their shapes, and what belongs to which of two.
     """
 
-    def __init__(self, unet: UNet2DConditionModel):
+    def __init__(self, unet: Any):
         super().__init__()
         self.unet = unet
         classes = sum(len(options) + 1 for options in APPEARANCE.values())
@@ -110,15 +107,15 @@ class UNetWithQuestions(nn.Module):
 
 def train_unet(job: Job) -> None:
     """v-prediction; some captions are dropped, for classifier-free guidance."""
-    from diffusers import UNet2DConditionModel
+    from diffusers import AutoModel
     from diffusers.models.attention_processor import AttnProcessor
 
     torch.manual_seed(job.hyperparameters.seed)
     task = DenoisingTask(job)
-    unet = UNet2DConditionModel.from_pretrained(job.start / "unet", dtype=torch.float32) if job.start else new_unet()
+    unet = AutoModel.from_pretrained(str(job.start / "unet"), dtype=torch.float32) if job.start else new_unet()
     if next(unet.parameters()).device.type == "cpu":
         unet.set_attn_processor(AttnProcessor())  # going back through fused attention takes twice the time on CPUs
-    loop = Loop("unet", UNetWithQuestions(unet).train(), job.hyperparameters, job.runs)
+    loop = TrainingLoop("unet", UNetWithQuestions(unet).train(), job.hyperparameters, job.runs)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         index, x, t, v = task.draw(generator)

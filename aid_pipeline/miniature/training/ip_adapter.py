@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..components import WIDTH
 from ..weights import IP_ADAPTER_FOLDER, IP_ADAPTER_WEIGHTS
 from .denoiser import DenoisingTask
-from .loop import Loop
+from .loop import TrainingLoop
 from .stages import Job, frozen
 
 IMAGE_TOKENS = 4  # the number diffusers assumes for this kind of adapter
@@ -117,7 +117,7 @@ def train_ip_adapter(job: Job) -> None:
 
     Without an image it must predict what it does without an adapter, which is the other half of guidance.
     """
-    from diffusers import UNet2DConditionModel
+    from diffusers import AutoModel
     from safetensors.torch import save_file
     from transformers import CLIPVisionModelWithProjection
 
@@ -130,8 +130,8 @@ def train_ip_adapter(job: Job) -> None:
         parts = torch.arange(len(task.data)).split(256)
         embeds = torch.cat([vision(task.data.pixels(part)).image_embeds.float() for part in parts])
 
-    teacher = frozen(UNet2DConditionModel, job.part("unet"))
-    unet = frozen(UNet2DConditionModel, job.part("unet"))
+    teacher = frozen(AutoModel, job.part("unet"))
+    unet = frozen(AutoModel, job.part("unet"))
     if job.start:
         state = read_ip_state(job.start / IP_ADAPTER_FOLDER / IP_ADAPTER_WEIGHTS)
     else:
@@ -146,7 +146,7 @@ def train_ip_adapter(job: Job) -> None:
         _with_explicit_attention(unet)
     for name, parameter in unet.named_parameters():
         parameter.requires_grad_("encoder_hid_proj" in name or "_ip." in name)
-    loop = Loop("ip_adapter", unet, job.hyperparameters, job.runs)
+    loop = TrainingLoop("ip_adapter", unet, job.hyperparameters, job.runs)
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         index, x, t, v = task.draw(generator)

@@ -35,7 +35,7 @@ class Hyperparameters:
     checkpoint_every: float = 180.0  # seconds
 
 
-class Loop:
+class TrainingLoop:
     """Trains ``module`` on ``loss(generator, progress) -> (loss, figures)``; ``finished`` gets the EMA weights."""
 
     def __init__(self, name: str, module: nn.Module, hyperparameters: Hyperparameters, folder: Path):
@@ -80,7 +80,7 @@ class Loop:
             for moment in ("exp_avg", "exp_avg_sq", "step"):
                 if p in self.optimizer.state:
                     tensors[f"{moment}.{k}"] = self.optimizer.state[p][moment].contiguous()
-        numbers = {"step": self.step, "seconds": self.seconds, "recipe": asdict(self.hyperparameters)}
+        numbers = {"step": self.step, "seconds": self.seconds, "hyperparameters": asdict(self.hyperparameters)}
         with replacing(self.path) as unfinished:
             save_file(tensors, unfinished, metadata={"numbers": json.dumps(numbers)})
 

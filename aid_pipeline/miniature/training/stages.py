@@ -13,7 +13,7 @@ from .. import scenes
 from ..components import WIDTH, new_clip, new_tokenizer, new_vae
 from . import workers
 from .data import APPEARANCE, CAPTIONS, QUESTIONS, SceneData, training_data
-from .loop import Hyperparameters, Loop
+from .loop import Hyperparameters, TrainingLoop
 from .patches import fit_encoder
 
 HYPERPARAMETERS = {
@@ -47,7 +47,7 @@ class Job:
 
     @property
     def batch(self) -> int:
-        """This worker's share of the hyperparameters's batch."""
+        """This worker's share of the batch."""
         return workers.share(self.hyperparameters.batch)
 
     def data(self) -> SceneData:
@@ -59,7 +59,7 @@ def export_fp16(module, folder: Path) -> None:
 
 
 def frozen(cls, path: Path):
-    return cls.from_pretrained(path, dtype=torch.float32).requires_grad_(False).eval()
+    return cls.from_pretrained(str(path), dtype=torch.float32).requires_grad_(False).eval()
 
 
 def _object_crops(data: SceneData) -> Tensor:
@@ -92,7 +92,7 @@ def train_vae(job: Job) -> None:
         vae = AutoencoderTiny.from_pretrained(job.start / "vae", dtype=torch.float32)
     vae.encoder.requires_grad_(False)
     corners = _object_crops(data)
-    loop = Loop("vae", vae.train(), job.hyperparameters, job.runs)
+    loop = TrainingLoop("vae", vae.train(), job.hyperparameters, job.runs)
     n = job.batch
     window = torch.arange(CROP)
 
@@ -163,7 +163,9 @@ def train_clip(job: Job) -> None:
     data = job.data()
     if job.start:
         clip.text_model.requires_grad_(False)
-    loop = Loop("clip_vision" if job.start else "clip", ClipWithQuestions(clip).train(), job.hyperparameters, job.runs)
+    loop = TrainingLoop(
+        "clip_vision" if job.start else "clip", ClipWithQuestions(clip).train(), job.hyperparameters, job.runs
+    )
     model: ClipWithQuestions = loop.module  # type: ignore[assignment]
 
     def loss(generator: torch.Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:

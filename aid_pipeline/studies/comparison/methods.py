@@ -13,7 +13,7 @@ from ...attention.endpoint_cache import EndpointCache
 from ...coefficients import BetaPrior, frame_coefficients
 from ...config import AIDConfig
 from ...errors import ArgumentError, MetricsError
-from ...families import find_denoiser
+from ...families import check_images, find_denoiser
 from ...interpolation import exclusive, prepare
 from ...metrics.images import cross_fade
 from ...spec import InterpolationSpec
@@ -167,6 +167,7 @@ def sample_methods(
         AIDError: as `check_shared` and `interpolate`.
     """
     check_shared(spec)
+    check_images(pipe, "a comparison of methods")
     denoiser, common = find_denoiser(pipe), prepare(pipe, replace(spec, output_type="pt"))
     cache, total, done = EndpointCache(), rows(methods, spec.frames), 0
     endpoints: Tensor | None = None

@@ -18,12 +18,12 @@ from aid_kernels import InterpolationPlan
 
 from ...attention.layers import attention_layers
 from ...attention.processors import InterpolatedAttnProcessor
-from ...conditioning.embeddings import Encoded
-from ...conditioning.encoding import ENCODER_TEXTS
+from ...conditioning.replay import Replay
 from ...config import AIDConfig
 from ...errors import MetricsError, RowsError, UnsupportedPipelineError
-from ...families import find_denoiser, has_separate_cross_attention
+from ...families import check_images, find_denoiser, has_separate_cross_attention
 from ...interpolation import exclusive, prepare
+from ...precision import latents_dtype
 from ...sampling.stock_call import private_copy
 from ...spec import InterpolationSpec
 
@@ -64,18 +64,17 @@ def replaced_images(pipe: Any, spec: InterpolationSpec) -> Tensor:
             f"the study replaces self- and cross-attention apart, which {type(denoiser).__name__} does not have; use a "
             "Stable Diffusion 1.x, 2.x or XL model"
         )
+    check_images(pipe, "a diagnosis")
     denoising = prepare(pipe, spec)
-    if not isinstance(denoising.encoded, Encoded):
-        raise UnsupportedPipelineError(f"the study does not know how {type(pipe).__name__} encodes text")
     # every row but b's has a's text: cross-attention "from b" reads b's keys through the plan
     rows = [1 if name == "b" else 0 for name in ROWS]
-    embeddings = {name: value[rows] for name, value in denoising.encoded.arguments_for((0.0, 1.0)).items()}
     config = replace(spec.config, mode="outer", fuse_self=False)
     own, seeds = private_copy(pipe), [denoising.seeds[row] for row in rows]
-    call = {name: value for name, value in denoising.call.items() if name not in ENCODER_TEXTS}
-    with exclusive(denoiser), _replacing(denoiser, embeddings["prompt_embeds"], config):
+    replay = Replay(denoising.prompts, [float(row) for row in rows], denoising.call)
+    replay.install(own)
+    with exclusive(denoiser), _replacing(denoiser, replay, config):
         output = own(
-            **{**call, **embeddings},
+            **{**denoising.call, **replay.arguments()},
             latents=_noise(own, denoiser, seeds, spec.height, spec.width),
             generator=[torch.Generator("cpu").manual_seed(denoising.seeds[0]) for _ in rows],
             output_type="pt",
@@ -88,7 +87,7 @@ def replaced_images(pipe: Any, spec: InterpolationSpec) -> Tensor:
 
 
 @contextmanager
-def _replacing(denoiser: nn.Module, embeds: Tensor, config: AIDConfig) -> Iterator[None]:
+def _replacing(denoiser: nn.Module, replay: Replay, config: AIDConfig) -> Iterator[None]:
     """Processors that follow the plans, for the length of a call whose last rows are the conditional ones."""
     modules = attention_layers(denoiser)
     for name, module in modules.items():
@@ -101,7 +100,8 @@ def _replacing(denoiser: nn.Module, embeds: Tensor, config: AIDConfig) -> Iterat
     plans = replacement_plans()
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = kwargs.get("encoder_hidden_states")
+        given, embeds = kwargs.get("encoder_hidden_states"), replay.embeddings()
+        assert isinstance(embeds, Tensor)
         count = len(embeds)
         if given is None or len(given) < count or not torch.equal(given[-count:], embeds.to(given)):
             raise RowsError("the conditional rows are not the last ones of the denoiser's batch; use a stock pipeline")
@@ -131,4 +131,4 @@ def _noise(pipe: Any, denoiser: Any, seeds: Sequence[int], height: int | None, w
     ]
     shape = (denoiser.config.in_channels, *sides)
     drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(drawn).to(pipe.device, denoiser.dtype)
+    return torch.stack(drawn).to(pipe.device, latents_dtype(denoiser))

@@ -61,7 +61,7 @@ class Study:
         }
 
     def plots(self) -> dict[str, bytes]:
-        """`replacement.png`, `profile.png` and `pictures.png`."""
+        """`replacement.png`, `profile.png` and `images.png`."""
         profile = {}
         for title, found in self.steps.items():
             columns = zip(*(measures.distances for measures in found), strict=True)
@@ -75,7 +75,7 @@ class Study:
                 f"Replaced attention, {count} noise(s)",
             ),
             "profile.png": plots.profiles(profile, self.distance, f"Mean of {count} sequence(s)"),
-            "pictures.png": _sheet(self.images),
+            "images.png": _sheet(self.images),
         }
 
 

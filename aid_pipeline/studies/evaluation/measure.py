@@ -160,6 +160,6 @@ def means(steps: Sequence[StepMeasures], faithful: Fidelity) -> dict[str, Any]:
 
 def _row(steps: Sequence[StepMeasures], faithful: Fidelity) -> dict[str, Any]:
     return means(steps, faithful) | {
-        "pictures": list(faithful.counts),
-        "few_pictures": faithful.few,
+        "images": list(faithful.counts),
+        "few_images": faithful.few,
     }

@@ -82,6 +82,7 @@ def generate_sequences(
     Raises:
         AIDError: a request that cannot be served, before the first sequence; a folder that holds something else.
     """
+    from ...families import check_images
     from ...io.formats import Formats
     from ...io.saving import save_frames
 
@@ -98,6 +99,7 @@ def generate_sequences(
         try:
             if pipe is None:
                 pipe = requests[index].load()
+                check_images(pipe, "an evaluation")
                 pipe.set_progress_bar_config(disable=True)
             sequence = requests[index].sample(pipe, steps)
             save_frames(sequence.pil_images(), sequence.document(), folder, Formats(video=False), sequence.latents)

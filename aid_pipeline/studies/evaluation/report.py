@@ -45,7 +45,7 @@ def page(result: dict[str, Any], images: Sequence[str] = ()) -> str:
     """`evaluation.md`."""
     said, summary = result["instruments"], result["summary"]
     rows = summary["rows"]
-    counts = rows["sequences"]["pictures"]
+    counts = rows["sequences"]["images"]
     lines = [
         "# Evaluation",
         "",
@@ -61,7 +61,7 @@ def page(result: dict[str, Any], images: Sequence[str] = ()) -> str:
         "A cross-fade is likely to be the smoother and more consistent one: only fidelity tells it apart. FID and KID "
         f"compare {counts[1]} interior frames with {counts[0]} endpoints.",
     ]
-    if rows["sequences"]["few_pictures"]:
+    if rows["sequences"]["few_images"]:
         lines.append("That is fewer than there are features: FID is far from its limit here and says little.")
     if "clip_scores" in summary:
         scores = "; ".join(

@@ -88,7 +88,7 @@ DECISIVE = [
     ("cpu/operator.json", "aid_kernels/interpolated_attention/tuning/routes.py", "FEW_KEYS = 80", "FEW_KEYS = 4096"),
     ("cpu/operator.json", "aid_kernels/plan/construction.py", "[1 - t, t]", "[t, 1 - t]"),
     ("cpu/sequence.json", "aid_pipeline/config.py", "round(self.warmup * num_steps)", "0"),
-    ("cpu/sequence.json", "aid_pipeline/spec.py", "DEFAULT_GUIDANCE = 5.0", "DEFAULT_GUIDANCE = 6.0"),
+    ("cpu/sequence.json", "aid_pipeline/config.py", "DEFAULT_GUIDANCE = 5.0", "DEFAULT_GUIDANCE = 6.0"),
     ("cpu/selection.json", "aid_pipeline/coefficients.py", "beta.ppf(", "beta.cdf("),
     ("cpu/selection.json", "aid_pipeline/conditioning/latents.py", "(t * angle).sin()", "(t * angle).cos()"),
     ("paper/paper.json", "aid_pipeline/sampling/prompt_switch.py", "floor", "ceil"),

@@ -8,20 +8,23 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from aid_kernels.interpolated_attention.tuning import tile_sizes as triton_configs
+from benchmarks.compile_report import __main__ as command
 from benchmarks.compile_report.__main__ import RESULTS, write
+from benchmarks.compile_report.loop_cycles import LOOPS
 from benchmarks.compile_report.specialisations import ReportLine, cases, describe, make_launch
 
 pytest.importorskip("triton")
 
 
-def run(script: str) -> None:
+def run(script: str, *arguments: str) -> None:
     """In a process where Triton compiles; this one may interpret."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=280)
+    subprocess.run([sys.executable, "-c", script, *arguments], env=environment, check=True, timeout=280)
 
 
 SPECIALISATION = """
@@ -71,6 +74,65 @@ assert "bytes of shared memory" in bad.problem and "has no wgmma" in bad.problem
 @pytest.mark.slow
 def test_names_what_is_wrong() -> None:
     run(PROBLEMS)
+
+
+GAINED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from aid_kernels.interpolated_attention.tuning.tile_sizes import LaunchConfig
+from benchmarks.compile_report import specialisations
+from benchmarks.compile_report.loops import write_loops
+from benchmarks.compile_report.specialisations import Specialisation, compile_case
+
+case = Specialisation("sm_90", "outer", "bfloat16", 64, 1, False, keys=77)
+recorded = Path(sys.argv[1])
+good, loops = compile_case(case)
+assert not good.problem, good
+write_loops(loops, recorded)
+assert not compile_case(case, recorded)[0].problem
+less = [replace(line, counts=replace(line.counts, waits=line.counts.waits - 1)) for line in loops]
+write_loops(less, recorded)
+assert "a main loop has 1 waits, 0 are recorded" in compile_case(case, recorded)[0].problem
+
+write_loops(loops, recorded)
+usual = specialisations.make_launch
+specialisations.make_launch = lambda case: usual(case, LaunchConfig(128, 64, 8, 3, pad=True, registers=64))
+bad, _ = compile_case(replace(case, keys=0), recorded)
+assert "HGMMA are serialised" in bad.problem and "spills" in bad.problem, bad
+"""
+
+
+@pytest.mark.slow
+def test_names_what_a_main_loop_gained(tmp_path: Path) -> None:
+    run(GAINED, str(tmp_path / "loops.csv"))
+
+
+@pytest.mark.parametrize(("problem", "expected"), [("", 0), ("a main loop has 2 waits, 1 are recorded", 1)])
+def test_the_quick_report_fails_on_a_problem(problem: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command itself, with a given judgement of each kernel."""
+
+    class Pool:
+        def __init__(self, jobs: int) -> None: ...
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+        def imap(self, compile_one, wanted):
+            assert compile_one.keywords["recorded"] == LOOPS
+            return [
+                (ReportLine(case.target, "outer", "bfloat16", 64, "", 8, 2, problem=problem), []) for case in wanted
+            ]
+
+    monkeypatch.setattr(command.multiprocessing, "get_context", lambda kind: SimpleNamespace(Pool=Pool))
+    monkeypatch.setattr(sys, "argv", ["compile_report", "--quick", "--arch", "sm_90"])
+    assert command.main() == expected
+
+
+@pytest.mark.parametrize("target", triton_configs.TARGETS)
+def test_the_quick_report_has_masks_in_every_mode(target: str) -> None:
+    modes = {(case.mode, case.masked) for case in cases((target,), quick=True)}
+    assert modes >= {("outer", False), ("outer", True), ("inner_fused", False), ("inner_fused", True)}
 
 
 def test_covers_every_line_of_every_table() -> None:

@@ -4,10 +4,7 @@ import pytest
 import torch
 
 from aid_pipeline import AIDConfig, interpolate
-from aid_pipeline.conditioning.encoding import encode_prompts
-from aid_pipeline.conditioning.prompts import check_prompts
-from aid_pipeline.families import find_family
-from benchmarks.denoiser.public_schedule import denoise
+from benchmarks.denoiser.public_schedule import denoise, encode
 
 from ...support.families import FAMILIES, NEGATIVE, PROMPTS
 from ...support.running import UNEVEN, distance
@@ -18,8 +15,7 @@ def test_the_public_schedule_makes_the_same_frames(warmup):
     pipe, config = FAMILIES["sd1"].fresh(), AIDConfig(mode="outer", warmup=warmup)
     noise = torch.randn(len(UNEVEN), 4, 8, 8, generator=torch.Generator().manual_seed(0))
     processors = {name: id(value) for name, value in pipe.unet.attn_processors.items()}
-    prompts = check_prompts(*PROMPTS, None, NEGATIVE, len(UNEVEN))
-    embeddings = encode_prompts(pipe, find_family(pipe), prompts, True, {}).arguments_for(UNEVEN)
+    embeddings = encode(pipe, PROMPTS, NEGATIVE, UNEVEN)
     slow = denoise(pipe, embeddings, noise, UNEVEN, config, num_inference_steps=4, guidance_scale=3.0)
     fast = interpolate(
         pipe,

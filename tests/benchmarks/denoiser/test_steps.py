@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from aid_kernels import InterpolationPlan
-from benchmarks.common.settings import Settings
+from benchmarks.common.settings import BenchmarkSettings
 from benchmarks.denoiser import steps, throughput, unets
 from benchmarks.denoiser.step_timing import Times, peak_mib, time_call
 from benchmarks.operator.shapes import LayerShape
 
-CPU = Settings(torch.device("cpu"), torch.float32, smoke=True)
+CPU = BenchmarkSettings(torch.device("cpu"), torch.float32, smoke=True)
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,11 @@ def small(toy: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Mod
 @pytest.mark.parametrize(("name", "parameters"), [("sd15-512", 859_520_964), ("sdxl-1024", 2_567_463_684)])
 def test_configurations_are_the_real_ones(name: str, parameters: int) -> None:
     """The published numbers of parameters."""
-    from diffusers import UNet2DConditionModel
+    from diffusers import AutoModel
     from diffusers.models.attention_processor import Attention
 
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**unets.CONFIGS[name])
+        unet = AutoModel.from_config(unets.CONFIGS[name])
     assert sum(parameter.numel() for parameter in unet.parameters()) == parameters
     head_dims = {module.inner_dim // module.heads for module in unet.modules() if isinstance(module, Attention)}
     assert head_dims == ({40, 80, 160} if name == "sd15-512" else {64})
@@ -133,7 +133,7 @@ def test_a_peer_that_fails_or_computes_something_else_is_not_timed(small, monkey
 
 
 def test_time_runs_out_cleanly(small: torch.nn.Module) -> None:
-    over = Settings(torch.device("cpu"), torch.float32, smoke=True, deadline=0.0)
+    over = BenchmarkSettings(torch.device("cpu"), torch.float32, smoke=True, deadline=0.0)
     rows = list(steps.run(over))
     assert rows
     assert all(row["problem"] == "out of time" for row in rows)

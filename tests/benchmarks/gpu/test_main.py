@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.common.result_files import RESULTS
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import correctness, files, parts
 from benchmarks.gpu.correctness import Correctness
@@ -23,8 +23,8 @@ CPU = torch.device("cpu")
 GREEN = Correctness(True, {"part": "correctness", "green": True, "passed": 1, "failed": 0, "skipped": 0}, "1 passed\n")
 
 
-def smoke(seconds: float = 1e6) -> Settings:
-    return Settings(device=CPU, smoke=True, deadline=time.monotonic() + seconds)
+def smoke(seconds: float = 1e6) -> BenchmarkSettings:
+    return BenchmarkSettings(device=CPU, smoke=True, deadline=time.monotonic() + seconds)
 
 
 def folder_at(path: Path, **changes: object) -> RunFolder:
@@ -57,7 +57,7 @@ def test_plan_lists_every_part_in_its_order(capsys: pytest.CaptureFixture[str]) 
     for part in parts.TIMED:
         module = part.load()
         assert not isinstance(module, str)
-        assert 0 < module.estimated_minutes(Settings(device=CPU)) < 9
+        assert 0 < module.estimated_minutes(BenchmarkSettings(device=CPU)) < 9
 
 
 def test_plan_of_some_parts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +98,7 @@ def test_no_time_left_still_writes_every_file(tmp_path: Path, monkeypatch: pytes
 def test_a_deadline_ends_a_part_between_two_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator_gpu, "peers_of", lambda work, smoke: ("plain", "sdpa", "sdpa_concat"))
     clock = time.monotonic()
-    settings = Settings(device=CPU, smoke=True, deadline=clock + 3600)
+    settings = BenchmarkSettings(device=CPU, smoke=True, deadline=clock + 3600)
     rows = []
     for row in operator_gpu.run(settings):
         rows.append(row)
@@ -115,7 +115,7 @@ def test_red_tests_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_part_that_breaks_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(settings: Settings) -> object:
+    def breaks(settings: BenchmarkSettings) -> object:
         yield {"part": "tune", "median_ms": 1.0}
         raise RuntimeError("out of luck")
 

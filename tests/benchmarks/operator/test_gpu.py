@@ -7,7 +7,7 @@ import torch
 
 from aid_kernels import InterpolationPlan
 from benchmarks.common import timing
-from benchmarks.common.settings import Settings
+from benchmarks.common.settings import BenchmarkSettings
 from benchmarks.operator import gpu
 from benchmarks.operator.peers import PEERS, check_sample, missing
 from benchmarks.operator.shapes import FRAMES, SHAPES, LayerShape, Work, works
@@ -85,7 +85,7 @@ def test_rows_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "works", lambda smoke: [work])
     monkeypatch.setattr(gpu, "peers_of", lambda work, smoke: ("sdpa", "plain", "absent"))
     monkeypatch.setattr(gpu, "matmul_flops_per_second", lambda settings: 1e9)
-    sdpa, plain, absent = gpu.run(Settings(device=CPU, dtype=torch.float32, smoke=True))
+    sdpa, plain, absent = gpu.run(BenchmarkSettings(device=CPU, dtype=torch.float32, smoke=True))
     unit = 4 * 2 * 16 * 16 * 8
     for row, flops in ((sdpa, 5 * unit), (plain, 3 * unit)):
         assert row["useful_tflops"] == pytest.approx(flops / row["median_ms"] * 1e3 / 1e12)

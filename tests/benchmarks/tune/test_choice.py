@@ -16,7 +16,7 @@ import torch
 from aid_kernels.interpolated_attention.tuning.files import ConfigFileError, parse
 from aid_kernels.interpolated_attention.tuning.tile_sizes import fit
 from benchmarks.common import machine as machines
-from benchmarks.common.settings import Row, Settings
+from benchmarks.common.settings import BenchmarkSettings, Row
 from benchmarks.tune import __main__ as tune
 from benchmarks.tune import choice
 from benchmarks.tune.space import Candidate, candidates, for_many, usual
@@ -77,7 +77,7 @@ def test_outer_needs_few_and_many_sources() -> None:
 
 def test_the_file_is_one_that_the_package_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machines, "result_name", lambda device: "NVIDIA H200")
-    settings, machine = Settings(device=torch.device("cpu")), {"commit": "abc"}
+    settings, machine = BenchmarkSettings(device=torch.device("cpu")), {"commit": "abc"}
     rows = row(BEST, 0.9) + row(None, 1.0) + row(BEST, 1.9, sources=3) + row(None, 2.5, sources=3)
     assert tune.write(tmp_path, [], machine, settings) is None
     path = tune.write(tmp_path, rows, machine, settings)

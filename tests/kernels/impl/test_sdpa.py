@@ -18,7 +18,7 @@ ATTENTION = {"outer": sdpa.outer_attention, "inner": sdpa.inner_attention}
 SEVEN = InterpolationPlan.sequence([0, 0.1, 0.3, 0.5, 0.7, 0.9, 1])
 
 
-class Work(TorchDispatchMode):
+class WorkCounter(TorchDispatchMode):
     """Counts calls by name, and the products of queries and keys that attention ops are asked for."""
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Work(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def work_of(mode: str, plan: InterpolationPlan, fuse_self: bool, heads: int = 2, length: int = 16) -> Work:
+def work_of(mode: str, plan: InterpolationPlan, fuse_self: bool, heads: int = 2, length: int = 16) -> WorkCounter:
     # transposed views, what diffusers passes
     query, key, value = (torch.randn(len(plan), length, heads, 8).transpose(1, 2) for _ in range(3))
     inputs = bundled(dict(q=query, k=key, v=value, plan=plan, fuse_self=fuse_self, scale=0.3))
-    with Work() as work:
+    with WorkCounter() as work:
         ATTENTION[mode](inputs)
     work.products //= heads * length * length  # in units: one row's plain attention
     return work

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aid_kernels.interpolated_attention.tuning.files import file_name
+from benchmarks.pretended_gpu import GPU
 
-GPU = "NVIDIA H200"
 CONFIG = dict(block_m=16, block_n=16, num_warps=4, num_stages=2, slices=1, widest=256, pad=False)
 
 

@@ -12,12 +12,12 @@ from aid_kernels.interpolated_attention.tuning.files import ConfigFileError, loa
 from tests.kernels.tuning.entries import CONFIG, GPU, content, entry, write
 
 
-def test_a_file_from_before_registers_leaves_them_to_the_compiler() -> None:
+def test_a_file_without_registers_or_descriptors_leaves_them_off() -> None:
     _, (read,) = parse(content(entry()), "here")
-    assert "registers" not in CONFIG
-    assert read.config.registers == 0
-    _, (capped,) = parse(content(entry(config=CONFIG | dict(registers=128))), "here")
-    assert capped.config.registers == 128
+    assert not {"registers", "descriptors"} & set(CONFIG)
+    assert (read.config.registers, read.config.descriptors) == (0, False)
+    _, (set_,) = parse(content(entry(config=CONFIG | dict(registers=128, descriptors=True))), "here")
+    assert (set_.config.registers, set_.config.descriptors) == (128, True)
 
 
 def test_file_is_named_after_the_gpu() -> None:

@@ -49,6 +49,15 @@ def load_query(view, first, positions, inside, SIGN: tl.constexpr, TILES: tl.con
 
 
 @triton.jit
+def at_entry(view, entry, TILES: tl.constexpr):
+    """The view of keys or values at a bank entry."""
+    if TILES.descriptors:
+        return view[0], entry, view[2]
+    else:
+        return view_entry(view, entry)
+
+
+@triton.jit
 def load_term(sources, weights, slot, place, interpolated, bank_length, MODE: tl.constexpr):
     """Bank entry, share and length of one term of (8). A plain row is one term: share 1 of its own keys alone."""
     if MODE == "outer":
@@ -83,13 +92,18 @@ def add_term(
     return main, rest
 
 
-@triton.jit(do_not_specialize=["batch", "heads", "query_length", "key_length", "bank_length", "num_sources"])
+@triton.jit(
+    do_not_specialize=[
+        "batch", "heads", "query_length", "key_length", "bank_length", "num_sources",
+        "key_mask_batch", "bank_mask_batch",
+    ]
+)  # fmt: skip
 def attention_kernel(
     query, key, value, output, bank_key, bank_value, key_mask, bank_mask, sources, weights, schedule,
     query_batch, query_head, query_step, key_batch, key_head, key_step, value_batch, value_head, value_step,
     output_batch, output_head, output_step,
     bank_key_batch, bank_key_head, bank_key_step, bank_value_batch, bank_value_head, bank_value_step,
-    key_mask_batch, key_mask_step, bank_mask_batch, bank_mask_step,
+    key_mask_batch, bank_mask_batch,
     batch, heads, query_length, key_length, bank_length, num_sources, scale,
     MODE: tl.constexpr, SLOTS: tl.constexpr, FUSE_SELF: tl.constexpr, SIGN: tl.constexpr,
     EVEN: tl.constexpr, BANK_EVEN: tl.constexpr, STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr,
@@ -121,16 +135,22 @@ def attention_kernel(
     if TILES.slices > 1:
         column = part * ((TILES.head_dim - TILES.value_dim) // (TILES.slices - 1))
     own_query = view_entry(view_head(query, query_batch, query_head, query_step, head, STRIDE_UNIT, USE_INT64), row)
-    own_key = view_entry(view_head(key, key_batch, key_head, key_step, head, STRIDE_UNIT, USE_INT64), row)
-    own_value = view_entry(view_head(value, value_batch, value_head, value_step, head, STRIDE_UNIT, USE_INT64), row)
-    own_value = view_from(own_value, column)
+    if TILES.descriptors:
+        own_key, own_value = (key, row, head), (value, row, head)
+        all_keys, all_values = (bank_key, 0, head), (bank_value, 0, head)
+    else:
+        own_key = view_entry(view_head(key, key_batch, key_head, key_step, head, STRIDE_UNIT, USE_INT64), row)
+        own_value = view_entry(view_head(value, value_batch, value_head, value_step, head, STRIDE_UNIT, USE_INT64), row)
+        own_value = view_from(own_value, column)
+        all_keys = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64)
+        all_values = view_head(
+            bank_value, bank_value_batch, bank_value_head, bank_value_step, head, STRIDE_UNIT, USE_INT64
+        )
+        all_values = view_from(all_values, column)
     own_output = view_entry(
         view_head(output, output_batch, output_head, output_step, head, STRIDE_UNIT, USE_INT64), row
     )
     own_output = view_from(own_output, column)
-    all_keys = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64)
-    all_values = view_head(bank_value, bank_value_batch, bank_value_head, bank_value_step, head, STRIDE_UNIT, USE_INT64)
-    all_values = view_from(all_values, column)
     sources += tl.cast(row, tl.int64) * num_sources
     weights += tl.cast(row, tl.int64) * num_sources
     mix = sources, weights, num_sources
@@ -145,7 +165,7 @@ def attention_kernel(
         own_length = tl.where(interpolated, 0, key_length)
     main, rest = zeros(TILES)
     own = tl.full([BLOCK], LOWEST, tl.float32), tl.zeros([BLOCK], tl.float32), main, rest
-    own_mask = key_mask, key_mask_batch, key_mask_step, row
+    own_mask = key_mask, key_mask_batch, row
     own = attend(own, q, (own_key, own_value, own_mask, own_length), mix, scale, EVEN, False, TILES)
     own_seen = any_visible(own_mask, mix, own_length, False)
 
@@ -153,14 +173,14 @@ def attention_kernel(
     if SLOTS:
         for slot in tl.static_range(SLOTS):
             entry, share, length = load_term(sources, weights, slot, place, interpolated, bank_length, MODE)
-            mask = bank_mask, bank_mask_batch, bank_mask_step, entry
-            segment = view_entry(all_keys, entry), view_entry(all_values, entry), mask, length
+            mask = bank_mask, bank_mask_batch, entry
+            segment = at_entry(all_keys, entry, TILES), at_entry(all_values, entry, TILES), mask, length
             result = add_term(result, own, own_seen, q, segment, mix, share, scale, BANK_EVEN, MIXED, TILES)
     else:
         for slot in range(num_sources):
             entry, share, length = load_term(sources, weights, slot, place, interpolated, bank_length, MODE)
-            mask = bank_mask, bank_mask_batch, bank_mask_step, entry
-            segment = view_entry(all_keys, entry), view_entry(all_values, entry), mask, length
+            mask = bank_mask, bank_mask_batch, entry
+            segment = at_entry(all_keys, entry, TILES), at_entry(all_values, entry, TILES), mask, length
             result = add_term(result, own, own_seen, q, segment, mix, share, scale, BANK_EVEN, MIXED, TILES)
 
     store_tile(own_output, first, positions, inside, result[0], 0, TILES.value_main, TILES.value_dim)

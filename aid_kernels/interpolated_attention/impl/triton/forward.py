@@ -10,7 +10,7 @@ from ...layout import empty_output
 from ...tuning.targets import target_of
 from ...tuning.tile_sizes import LaunchConfig, kernel_mode
 from ...tuning.tuned import tuned_for
-from .launch import attention_launch, lerp_launch
+from .launch import attention_launch, lerp_launch, pack_launch, packed_words
 from .support import interpreting
 
 # decided when the kernels were defined, by the import above
@@ -38,6 +38,7 @@ def attend(mode: str, inputs: AttentionInputs, config: LaunchConfig | None = Non
     if not output.numel():
         return output
     with torch.cuda.device_of(inputs.query):
+        inputs = with_packed_masks(inputs)
         launched = kernel_mode(mode, inputs.query.shape[2], inputs.bank_key.shape[2], mix)
         if launched == "inner_premixed":
             inputs = premixed(inputs)
@@ -45,8 +46,19 @@ def attend(mode: str, inputs: AttentionInputs, config: LaunchConfig | None = Non
     return output
 
 
+def with_packed_masks(inputs: AttentionInputs) -> AttentionInputs:
+    """The inputs with masks as the kernels read them: bits, (N, words) int32."""
+    key_mask = _packed(inputs.key_mask)
+    bank_mask = key_mask if inputs.bank_mask is inputs.key_mask else _packed(inputs.bank_mask)
+    return inputs._replace(key_mask=key_mask, bank_mask=bank_mask)
+
+
 def premixed(inputs: AttentionInputs) -> AttentionInputs:
-    """The inputs with a bank of mixed keys and values (3), (N, H, Ss, D), of the N interpolated rows as scheduled."""
+    """The inputs with a bank of mixed keys and values (3), (N, H, Ss, D), of the N interpolated rows as scheduled.
+
+    Args:
+        inputs: with packed masks.
+    """
     (_, heads, length, head_dim), rows = inputs.bank_key.shape, inputs.plan.num_interpolated
     mixed_key, mixed_value = (
         torch.empty(rows, heads, length, head_dim, dtype=bank.dtype, device=bank.device)
@@ -54,11 +66,20 @@ def premixed(inputs: AttentionInputs) -> AttentionInputs:
     )
     mixed_mask = inputs.bank_mask
     if mixed_mask is not None:
-        mixed_mask = torch.empty(rows, length, dtype=torch.bool, device=mixed_mask.device)
+        mixed_mask = mixed_mask.new_empty(rows, mixed_mask.shape[1])
     mixed = inputs._replace(bank_key=mixed_key, bank_value=mixed_value, bank_mask=mixed_mask)
     if mixed_key.numel():
         lerp_launch(inputs, mixed).run()
     return mixed
+
+
+def _packed(mask: Tensor | None) -> Tensor | None:
+    if mask is None:
+        return None
+    bits = torch.empty(len(mask), packed_words(mask.shape[1]), dtype=torch.int32, device=mask.device)
+    if bits.numel():
+        pack_launch(mask, bits).run()
+    return bits
 
 
 def _tuned_attend(mode: str, inputs: AttentionInputs) -> Tensor:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ...inputs import AttentionInputs
-from ...tuning.tile_sizes import LERP_BLOCK, MAX_UNROLLED, LaunchConfig, fit, static_config
+from ...tuning.tile_sizes import LERP_BLOCK, MAX_UNROLLED, LaunchConfig, Tiles, fit, static_config
 from .attend import attention_kernel
 from .lerp import lerp_kernel
+from .pack import MASK_ALIGN, PACK_BLOCK, pack_kernel
+from .tile_ops import WORD
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Launch:
 
     kernel: Any
     grid: tuple[int, ...]
-    arguments: dict[str, Tensor | int | float | None]
+    arguments: dict[str, Any]
     constants: dict[str, Any]
     options: dict[str, Any]
 
@@ -36,6 +39,7 @@ def attention_launch(
 
     Args:
         mode: the kernel's, as `kernel_mode` says; for "inner_premixed" the bank holds what `lerp_launch` made.
+        inputs: with masks as `pack_launch` makes them.
         target: the chip, as `target_of` names it.
         config: tuned tiles and options; None means the chip's static ones.
     """
@@ -51,6 +55,9 @@ def attention_launch(
         )  # fmt: skip
     fitted = fit(target, head_dim, config, keys)
     tiles = fitted.tiles
+    kept = inputs[1:5]
+    if tiles.descriptors and (many or inputs.masked or mode == "inner_fused" or not all(map(_describable, kept))):
+        tiles = replace(tiles, descriptors=False)  # the same blocks, by pointers
     options = dict(num_warps=fitted.num_warps, num_stages=fitted.num_stages, enable_fp_fusion=True)
     if target.startswith("sm_"):
         # ptxas would rather spill a few bytes where keys are mixed than let fewer warps be resident
@@ -59,11 +66,12 @@ def attention_launch(
     names = ("query", "key", "value", "output", "bank_key", "bank_value")
     views = {name: output if name == "output" else getattr(inputs, name) for name in names}
     unit = _stride_unit(*views.values())
+    described = {name: _descriptor(views[name], tiles) for name in names[1:3] + names[4:]} if tiles.descriptors else {}
     return Launch(
         kernel=attention_kernel,
         grid=(batch * heads * -(-query_length // tiles.block_m) * tiles.slices,),
         arguments=dict(
-            **views,
+            **(views | described),
             **_masks(key_mask=inputs.key_mask, bank_mask=inputs.bank_mask),
             **_plan(inputs),
             **_steps(unit, **views),
@@ -90,9 +98,9 @@ def attention_launch(
 
 
 def lerp_launch(inputs: AttentionInputs, mixed: AttentionInputs) -> Launch:
-    """The launch that mixes the bank of `inputs` into that of `mixed`, (N, H, Ss, D) and (N, Ss), which is not empty.
+    """The launch that mixes the bank of `inputs` into that of `mixed`, (N, H, Ss, D), which is not empty.
 
-    N: the plan's interpolated rows, in the schedule's order.
+    N: the plan's interpolated rows, in the schedule's order. Masks are packed in both.
     """
     rows, heads, length, head_dim = mixed.bank_key.shape
     views = dict(
@@ -120,13 +128,58 @@ def lerp_launch(inputs: AttentionInputs, mixed: AttentionInputs) -> Launch:
             STRIDE_UNIT=unit,
             USE_INT64=needs_int64(LERP_BLOCK, *views.values()),
         ),
-        options=dict(num_warps=4, num_stages=1, enable_fp_fusion=True),
+        # with masks 4 warps spill a few bytes
+        options=dict(num_warps=8 if inputs.masked else 4, num_stages=1, enable_fp_fusion=True),
     )
+
+
+def pack_launch(mask: Tensor, bits: Tensor) -> Launch:
+    """The launch that packs a mask of keys, (N, S) bool, into `bits`, (N, `packed_words(S)`) int32, not empty."""
+    rows, words = bits.shape
+    batch, step = mask.stride()
+    return Launch(
+        kernel=pack_kernel,
+        grid=(rows * -(-words // PACK_BLOCK.value),),
+        arguments=dict(
+            mask=mask.view(torch.uint8),
+            bits=bits,
+            mask_batch=batch,
+            mask_step=step,
+            bits_batch=words,
+            length=mask.shape[1],
+        ),
+        constants={},
+        options=dict(num_warps=4, num_stages=1),
+    )
+
+
+def packed_words(length: int) -> int:
+    """Words of a packed mask of so many keys: none of a block of keys is past them."""
+    return -(-length // (WORD.value * MASK_ALIGN.value)) * MASK_ALIGN.value
 
 
 def needs_int64(positions: int, *tensors: Tensor) -> bool:
     """Whether an offset within a tile of `positions` rows can pass 2^31 elements."""
     return max(positions * tensor.stride(2) + tensor.shape[3] for tensor in tensors) >= 2**31
+
+
+def _describable(tensor: Tensor) -> bool:
+    """Whether a tensor descriptor can name a tensor: rows and base at multiples of 16 bytes, nothing expanded."""
+    aligned = all(step * tensor.itemsize % 16 == 0 and step > 0 for step in _described_strides(tensor))
+    return tensor.numel() > 0 and aligned and tensor.data_ptr() % 16 == 0
+
+
+def _described_strides(tensor: Tensor) -> list[int]:
+    """Strides but the last; those of dimensions of size 1, which can be anything, as if the rest were contiguous."""
+    strides = tensor.stride()[:-1]
+    return [step if size > 1 else tensor.numel() * 16 for step, size in zip(strides, tensor.shape[:-1], strict=True)]
+
+
+def _descriptor(tensor: Tensor, tiles: Tiles) -> TensorDescriptor:
+    """Blocks of one entry and head, as wide as the tile: keys and values have the same tiles."""
+    return TensorDescriptor(
+        tensor, list(tensor.shape), [*_described_strides(tensor), 1], [1, 1, tiles.block_n, tiles.key_main]
+    )
 
 
 def _stride_unit(*tensors: Tensor) -> int:
@@ -158,9 +211,8 @@ def _plan(inputs: AttentionInputs) -> dict[str, Tensor | int]:
 
 
 def _masks(**masks: Tensor | None) -> dict[str, Tensor | int | None]:
-    """Masks as bytes, with their steps."""
+    """Packed masks, with their steps."""
     arguments: dict[str, Tensor | int | None] = {}
     for name, mask in masks.items():
-        arguments[name] = None if mask is None else mask.view(torch.uint8)
-        arguments[f"{name}_batch"], arguments[f"{name}_step"] = (0, 0) if mask is None else mask.stride()
+        arguments |= {name: mask, f"{name}_batch": 0 if mask is None else mask.stride(0)}
     return arguments

@@ -8,15 +8,16 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .tile_ops import load_visible, mix_tile, store_tile, view_entry, view_head
+from .pack import MASK_ALIGN
+from .tile_ops import WORD, load_words, mix_tile, store_tile, view_entry, view_head
 
 
-@triton.jit(do_not_specialize=["heads", "length", "num_sources"])
+@triton.jit(do_not_specialize=["heads", "length", "num_sources", "bank_mask_batch", "mixed_mask_batch"])
 def lerp_kernel(
     bank_key, bank_value, bank_mask, mixed_key, mixed_value, mixed_mask, sources, weights, schedule,
     bank_key_batch, bank_key_head, bank_key_step, bank_value_batch, bank_value_head, bank_value_step,
-    bank_mask_batch, bank_mask_step, mixed_key_batch, mixed_key_head, mixed_key_step,
-    mixed_value_batch, mixed_value_head, mixed_value_step, mixed_mask_batch, mixed_mask_step,
+    bank_mask_batch, mixed_key_batch, mixed_key_head, mixed_key_step,
+    mixed_value_batch, mixed_value_head, mixed_value_step, mixed_mask_batch,
     heads, length, num_sources,
     HEAD_DIM: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
     STRIDE_UNIT: tl.constexpr, USE_INT64: tl.constexpr,
@@ -34,7 +35,7 @@ def lerp_kernel(
     mix = sources + row * num_sources, weights + row * num_sources, num_sources
     positions = tl.arange(0, BLOCK)
     inside = positions < length - start
-    hidden = bank_mask, bank_mask_batch, bank_mask_step, 0
+    hidden = bank_mask, bank_mask_batch, 0
 
     source = view_head(bank_key, bank_key_batch, bank_key_head, bank_key_step, head, STRIDE_UNIT, USE_INT64)
     target = view_entry(
@@ -53,8 +54,9 @@ def lerp_kernel(
     store_tile(target, start, positions, inside, tile, 0, WIDTH, HEAD_DIM)
 
     if bank_mask is not None:
-        # heads share the mask: the first one's programs write it
-        inside = positions < tl.where(head == 0, length - start, 0)
-        seen = load_visible(hidden, mix, start, positions, inside, True)
-        entry = mixed_mask + tl.cast(place, tl.int64) * mixed_mask_batch
-        tl.store(entry + (start + positions) * mixed_mask_step, seen.to(tl.uint8), mask=inside)
+        # heads share the mask: the first one's programs write it, up to a whole row of words; where two write the same
+        # word they write the same number
+        words = start // WORD + tl.arange(0, MASK_ALIGN)
+        inside = words < tl.where(head == 0, mixed_mask_batch, 0)
+        seen = load_words(hidden, mix, words, inside, True)
+        tl.store(mixed_mask + tl.cast(place, tl.int64) * mixed_mask_batch + words, seen, mask=inside)

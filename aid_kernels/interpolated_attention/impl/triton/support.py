@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ....constants import INTERPRET_VARIABLE
+from ...biases import differs_by_query
 from ...inputs import AttentionInputs
 from ...tuning.targets import target_of
 from ...tuning.tile_sizes import LERP_BLOCK, TARGETS, configure
@@ -26,6 +27,9 @@ def unsupported_reasons(inputs: AttentionInputs, needs_grad: bool) -> list[str]:
     if inputs.query.dtype not in DTYPES:
         reasons.append(f"{inputs.query.dtype} inputs; the kernel takes float16, bfloat16 and float32")
     reasons += _device_reasons(inputs.query.device) + _grid_reasons(inputs)
+    for name, mask in (("key_mask", inputs.key_mask), ("bank_mask", inputs.bank_mask)):
+        if differs_by_query(mask):
+            reasons.append(f"{name} has a query axis; the kernel takes masks of keys, (rows, keys) bool")
     if needs_grad:
         reasons.append("an input requires grad, which the kernel does not serve; use sdpa, or torch.no_grad()")
     return reasons

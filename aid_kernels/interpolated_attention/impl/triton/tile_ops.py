@@ -1,7 +1,8 @@
 """Device helpers: tiles of keys and values, mixed or not, and the online softmax over a segment, equations (5)-(7).
 
-A view is (pointer, batch step, position step). A segment is (keys, values, mask, length): two views of its batch or
-bank entry, and of its mask (pointer or None, batch step, position step, entry). If MIXED, the segment is the weighted
+A view is (pointer, batch step, position step); where TILES.descriptors, of keys and values (tensor descriptor, batch or
+bank entry, head). A segment is (keys, values, mask, length): two views of its batch or
+bank entry, and of its mask (pointer to packed bits or None, batch step, entry). If MIXED, the segment is the weighted
 sum (3) of a row's sources: its entries are 0, and a mix (sources, weights, count) of that row comes along. A state is
 FlashAttention's (m_i, l_i, accumulator), the accumulator in two tiles, main and rest.
 """
@@ -17,8 +18,9 @@ import triton.language as tl
 # where the running maximum starts: float32's lowest, not -inf, so that a block with nothing visible leaves the state as
 # it is, unguarded; no finite logit is below it
 LOWEST = tl.constexpr(-3.4028234663852886e38)
-# positions of a mask read at once when asking whether any is visible
-MASK_BLOCK = tl.constexpr(1024)
+# positions of a word of a packed mask, and words read at once when asking whether any is visible
+WORD = tl.constexpr(32)
+MASK_BLOCK = tl.constexpr(128)
 
 
 @triton.jit
@@ -91,8 +93,8 @@ def mix_tile(
         source = view_entry(view, tl.load(sources + slot))
         part = load_tile(source, start, positions, inside, FIRST, WIDTH, END).to(tl.float32)
         if mask[0] is not None:
-            entry = mask[0], mask[1], mask[2], tl.load(sources + slot)
-            visible = load_visible(entry, mix, start, positions, inside, False)
+            entry = mask[0], mask[1], tl.load(sources + slot)
+            visible = load_visible(entry, mix, start, positions.shape[0], False)
             part = tl.where(visible[:, None] | (tl.abs(part) < float("inf")), part, 0.0)
         # a select, not a product with zero: what a source of weight zero holds must not matter
         total = tl.where(share != 0, tl.fma(part, tl.zeros_like(total) + share, total), total)
@@ -102,30 +104,49 @@ def mix_tile(
 @triton.jit
 def load_segment(
     view, mask, mix, start, positions, inside,
-    FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr, MIXED: tl.constexpr,
+    FIRST: tl.constexpr, WIDTH: tl.constexpr, END: tl.constexpr, MIXED: tl.constexpr, DESCRIPTORS: tl.constexpr,
 ):  # fmt: skip
-    if MIXED:
+    if DESCRIPTORS:
+        # zeros past the last position and column
+        return view[0].load([view[1], view[2], start, 0]).reshape(positions.shape[0], WIDTH)
+    elif MIXED:
         return mix_tile(view, mask, mix, start, positions, inside, FIRST, WIDTH, END)
     else:
         return load_tile(view, start, positions, inside, FIRST, WIDTH, END)
 
 
 @triton.jit
-def load_visible(mask, mix, start, positions, inside, MIXED: tl.constexpr):
-    """[positions] bool: visible; if MIXED, at any of the sources of non-zero weight."""
-    pointer, batch_step, step, entry = mask
-    step = tl.cast(step, tl.int64)
-    pointers = pointer + tl.cast(entry, tl.int64) * batch_step + start * step + positions * step
+def load_words(mask, mix, words, inside, MIXED: tl.constexpr):
+    """Words of a packed mask; if MIXED, keys that are visible at any of the sources of non-zero weight."""
+    pointer, batch_step, entry = mask
+    pointers = pointer + tl.cast(entry, tl.int64) * batch_step + words
     if MIXED:
         sources, weights, count = mix
-        seen = tl.zeros([positions.shape[0]], tl.int32)
+        seen = words * 0
         for slot in range(count):
             shift = tl.load(sources + slot).to(tl.int64) * batch_step
-            part = tl.load(pointers + shift, mask=inside, other=0).to(tl.int32)
+            part = tl.load(pointers + shift, mask=inside, other=0)
             seen = tl.where(tl.load(weights + slot) != 0, seen | part, seen)
-        return seen != 0
+        return seen
     else:
-        return tl.load(pointers, mask=inside, other=0) != 0
+        return tl.load(pointers, mask=inside, other=0)
+
+
+@triton.jit
+def load_visible(mask, mix, start, BLOCK: tl.constexpr, MIXED: tl.constexpr):
+    """[BLOCK] bool: visible and in the segment; `start` is a multiple of BLOCK or of WORD.
+
+    One number for all threads per word: a load of each key's own byte takes a register and an instruction per key.
+    """
+    positions = tl.arange(0, BLOCK)
+    start = tl.cast(start, tl.int32)
+    first = start // WORD
+    word = load_words(mask, mix, first, True, MIXED)
+    for index in tl.static_range(1, BLOCK // WORD):
+        word = tl.where(positions < index * WORD, word, load_words(mask, mix, first + index, True, MIXED))
+    if BLOCK < WORD:
+        positions += start % WORD
+    return (word >> positions % WORD) & 1 != 0
 
 
 @triton.jit
@@ -135,10 +156,11 @@ def any_visible(mask, mix, length, MIXED: tl.constexpr):
         return length > 0
     else:
         seen = tl.full([], 0, tl.int32)
-        for start in range(0, length, MASK_BLOCK):
-            positions = tl.arange(0, MASK_BLOCK)
-            block = load_visible(mask, mix, start, positions, positions < length - start, MIXED)
-            seen = tl.maximum(seen, tl.max(block.to(tl.int32), 0))
+        words = tl.cdiv(length, WORD)
+        for start in range(0, words, MASK_BLOCK):
+            block = start + tl.arange(0, MASK_BLOCK)
+            part = load_words(mask, mix, block, block < words, MIXED)
+            seen = tl.maximum(seen, tl.max((part != 0).to(tl.int32), 0))
         return seen > 0
 
 
@@ -164,16 +186,18 @@ def attend_block(
     if BOUNDED:
         inside = positions < length - start
 
-    keys = load_segment(key, mask, mix, start, positions, inside, 0, TILES.key_main, TILES.head_dim, MIXED)
+    keys = load_segment(
+        key, mask, mix, start, positions, inside, 0, TILES.key_main, TILES.head_dim, MIXED, TILES.descriptors
+    )
     # [BLOCK_M, BLOCK]
     logits = dot(query[0], tl.trans(keys), None, TILES.upcast)
     if TILES.key_rest:
         keys = load_segment(
-            key, mask, mix, start, positions, inside, TILES.key_main, TILES.key_rest, TILES.head_dim, MIXED
+            key, mask, mix, start, positions, inside, TILES.key_main, TILES.key_rest, TILES.head_dim, MIXED, False
         )
         logits = dot(query[1], tl.trans(keys), logits, TILES.upcast)
     if mask[0] is not None:
-        visible = load_visible(mask, mix, start, positions, positions < length - start, MIXED)
+        visible = load_visible(mask, mix, start, BLOCK, MIXED)
         logits = tl.where(visible[None, :], logits, float("-inf"))
         # hidden values are not read: a product of zero and NaN is not zero
         inside = visible
@@ -186,14 +210,26 @@ def attend_block(
     # [BLOCK_M, BLOCK]
     p = tl.exp2(logits * scale - m_new[:, None])
     l_i = l_i * alpha + tl.sum(p, 1)
-    p = p.to(key[0].dtype.element_ty)
+    p = p.to(query[0].dtype)
 
-    values = load_segment(value, mask, mix, start, positions, inside, 0, TILES.value_main, TILES.value_dim, MIXED)
+    values = load_segment(
+        value, mask, mix, start, positions, inside, 0, TILES.value_main, TILES.value_dim, MIXED, TILES.descriptors
+    )
     # [BLOCK_M, value_main]
     main = dot(p, values, main * alpha[:, None], TILES.upcast)
     if TILES.value_rest:
         values = load_segment(
-            value, mask, mix, start, positions, inside, TILES.value_main, TILES.value_rest, TILES.value_dim, MIXED
+            value,
+            mask,
+            mix,
+            start,
+            positions,
+            inside,
+            TILES.value_main,
+            TILES.value_rest,
+            TILES.value_dim,
+            MIXED,
+            False,
         )
         # [BLOCK_M, value_rest]
         rest = dot(p, values, rest * alpha[:, None], TILES.upcast)
@@ -211,7 +247,11 @@ def attend(
     BLOCK: tl.constexpr = TILES.block_n
     TAIL: tl.constexpr = TILES.tail
     length = segment[3]
-    if TILES.short:
+    if TILES.descriptors:
+        # on Blackwell each loop's loads, products, exponentials and rescaling go to warps of their own
+        for start in tl.range(0, length, BLOCK, warp_specialize=True):
+            state = attend_block(state, query, segment, mix, start, scale, BLOCK, not EVEN, MIXED, TILES)
+    elif TILES.short:
         BOUNDED: tl.constexpr = MIXED or not EVEN
         for start in range(0, length, BLOCK):
             state = attend_block(state, query, segment, mix, start, scale, BLOCK, BOUNDED, MIXED, TILES)
