@@ -59,7 +59,8 @@ def test_one_class_of_each_group_is_served_or_refused_by_name(group: str) -> Non
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_one_class_of_each_architecture(name: str) -> None:
     record = tried(name)
-    assert record["status"] in ("works", "refused") or RECORDED[name]["status"] == record["status"], record["why"]
+    known = RECORDED.get(name, {}).get("status")
+    assert record["status"] in ("works", "refused", known), record["why"]
 
 
 @pytest.fixture

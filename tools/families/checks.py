@@ -117,7 +117,10 @@ class StockCalls:
         states = []
         for steps in (STEPS - 1, STEPS):
             generator = torch.Generator().manual_seed(0)
-            self.stock(A, generator=generator, num_inference_steps=steps)
+            try:
+                self.stock(A, generator=generator, num_inference_steps=steps)
+            except ValueError:  # a distilled model's, which are few and draw
+                return True
             states.append(generator.get_state())
         return not torch.equal(*states)
 
