@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -27,8 +28,10 @@ from .config import AIDConfig
 from .errors import BusyError, FrameWarning
 from .families import find_denoiser, find_family
 from .io.provenance import settings
+from .keyframes import Keyframe
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
+from .sampling.pinned_ends import pinned_ends
 from .sampling.stock_arguments import check_image_prompts, check_size, check_stock_arguments, stock_parameters
 from .sampling.stock_call import Progress, private_copy
 from .selection import Selection
@@ -39,8 +42,8 @@ from .spec import DEFAULT_FRAMES, DEFAULT_GUIDANCE, DEFAULT_STEPS, Interpolation
 
 def interpolate(
     pipe: Any,
-    prompt_a: str,
-    prompt_b: str,
+    prompt_a: str | Keyframe,
+    prompt_b: str | Keyframe,
     frames: int = DEFAULT_FRAMES,
     config: AIDConfig | None = None,
     guide: str | SequenceOf[str] | None = None,
@@ -67,7 +70,7 @@ def interpolate(
     Args:
         pipe: a pipeline for images with `encode_prompt` (Stable Diffusion 1.x, 2.x, XL, 3.x, FLUX.1, PixArt; of others,
             those whose text reaches the denoiser as embeddings of a row per prompt).
-        prompt_a, prompt_b: what the first and the last frame show.
+        prompt_a, prompt_b: what the first and the last frame show: a text, or a `Keyframe` with a real image.
         frames: m >= 2, both endpoints included; by default as many as there are numbers in `coefficients`, else 7.
         config: how to interpolate; None means `AIDConfig()`.
         guide: text of the interior frames (PAID, section 6): one prompt, or one per interior frame.
@@ -80,7 +83,9 @@ def interpolate(
         select: choose the coefficients by what the frames look like: "dynamic", "bayes" or a `Selection`
             (appendices D and F). "dynamic" denoises half as many frames again.
         progress: called with (steps done, steps in all).
-        stock: anything else the stock call takes (`image`, `strength`, `cross_attention_kwargs`, ...).
+        stock: anything else the stock call takes (`image`, `strength`, `cross_attention_kwargs`, ...). With real images
+            at the ends also `keep_ends` ("vae" or "file"), `path` ("inverted" or "noised"), and `strength` is the share
+            of the steps that interior frames are denoised for.
 
     Returns:
         A `Sequence`. Its frames' faults are also warned of (`FrameWarning`).
@@ -127,6 +132,7 @@ def sample_sequence(
         AIDError: as `interpolate`, of what depends on the pipeline.
     """
     began = time.perf_counter()
+    spec = _without_guidance(pipe, spec)
     t = spec.frame_coefficients()
     do_classifier_free_guidance = _check_pipeline(pipe, spec)
     measure = None if spec.select is None else distance(spec.select.distance)
@@ -165,6 +171,7 @@ def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
     Raises:
         AIDError: as `interpolate`, of what depends on the pipeline.
     """
+    spec = _without_guidance(pipe, spec)
     do_classifier_free_guidance = _check_pipeline(pipe, spec)
     with exclusive(find_denoiser(pipe)):
         return _denoising(pipe, spec, do_classifier_free_guidance)
@@ -174,7 +181,12 @@ def _denoising(pipe: Any, spec: InterpolationSpec, do_classifier_free_guidance: 
     family, prompts = find_family(pipe), spec.prompts()
     encoded: Encoded | Prompts = prompts  # the call of a family without an entry encodes them itself
     if family.is_known:
-        encoded = encode_prompts(private_copy(pipe), family, prompts, do_classifier_free_guidance, dict(spec.stock))
+        encoded = encode_prompts(
+            private_copy(pipe), family, prompts, do_classifier_free_guidance, spec.stock_arguments()
+        )
+    real, pins = spec.real_ends(), None
+    if real is not None:
+        pins = pinned_ends(pipe, spec.keyframes, real, spec.stock_call(), spec.seeds()[0])
     return Denoising(
         pipe=pipe,
         config=spec.config,
@@ -185,7 +197,17 @@ def _denoising(pipe: Any, spec: InterpolationSpec, do_classifier_free_guidance: 
         chunk=spec.chunk,
         call=spec.stock_call(),
         output_type=spec.output_type,
+        pins=pins,
     )
+
+
+def _without_guidance(pipe: Any, spec: InterpolationSpec) -> InterpolationSpec:
+    """Guidance off where there is nothing to guide with: real images, no text, and so two equal predictions."""
+    family = find_family(pipe)
+    prompts = (*(keyframe.prompt for keyframe in spec.keyframes), spec.guide, spec.negative_prompt)
+    if spec.real_ends() is None or any(prompts) or not family.encodes_negative or not family.is_known:
+        return spec
+    return replace(spec, guidance_scale=1.0)
 
 
 def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBucket]]) -> list[dict[str, Any]]:
@@ -196,8 +218,9 @@ def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBu
 
 def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> bool:
     """Check what depends on the pipeline; whether its calls are under classifier-free guidance."""
-    warn_if_prompts_equal(spec.prompts())
-    family, stock = find_family(pipe), dict(spec.stock)
+    if spec.real_ends() is None:
+        warn_if_prompts_equal(spec.prompts())
+    family, stock = find_family(pipe), spec.stock_arguments()
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)
     check_size(pipe, spec.height, spec.width, binned)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from .coefficients import BetaPrior, frame_coefficients, given_coefficients
 from .config import AIDConfig
 from .errors import ArgumentError, ConfigError, PromptError
-from .keyframes import Keyframe
+from .keyframes import Keyframe, RealEnds, as_keyframe, as_keyframes
 from .selection.settings import Selection, as_selection
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ LARGEST = 10**300  # of a number that is an argument; above, a float is infinite
 MOST_STEPS = 10_000  # schedulers list all of them before the first
 # arguments of `interpolate` or of the class beside its fields; the stock call is not given them
 NOT_STOCK = ("pipe", "prompt_a", "prompt_b", "progress", "keyframes", "stock")
+_OF_REAL_ENDS = tuple(entry.name for entry in fields(RealEnds))  # given as stock arguments, if there are such ends
 SIZE_DIVISOR = 8  # of height and width, in pixels; every stock call asks that, some models more
 
 
@@ -106,6 +107,7 @@ class InterpolationSpec:
         self.frame_coefficients()
         self.prompts()
         self.seeds()
+        self.real_ends()
         check_latents(self.latents, self.frames)
         if self.select is not None:
             image = self.stock.get("image")
@@ -117,7 +119,7 @@ class InterpolationSpec:
 
     def _normalise(self) -> None:
         values = {
-            "keyframes": _keyframes(self.keyframes),
+            "keyframes": as_keyframes(self.keyframes),
             "config": AIDConfig() if self.config is None else self.config,
             "guide": _texts(self.guide),
             "negative_prompt": _texts(self.negative_prompt),
@@ -133,10 +135,11 @@ class InterpolationSpec:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def between(cls, prompt_a: str, prompt_b: str, **arguments: Any) -> Self:
-        """The specification with two prompts and the other arguments of `interpolate`, stock ones too, by name."""
+    def between(cls, prompt_a: str | Keyframe, prompt_b: str | Keyframe, **arguments: Any) -> Self:
+        """The specification with two prompts or keyframes and the other arguments of `interpolate`, by name."""
         own = {name: arguments.pop(name) for name in cls.names() if name in arguments}
-        return cls(keyframes=(Keyframe(prompt_a), Keyframe(prompt_b)), **own, stock=arguments)
+        ends = as_keyframe("prompt_a", prompt_a), as_keyframe("prompt_b", prompt_b)
+        return cls(keyframes=ends, **own, stock=arguments)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -189,7 +192,10 @@ class InterpolationSpec:
         from .conditioning.prompts import check_prompts
 
         first, last = self.keyframes
-        prompts = check_prompts(first.prompt, last.prompt, self.guide, self.negative_prompt, self.frames)
+        ends = {"prompt_a": first, "prompt_b": last}
+        may_be_empty = [name for name, end in ends.items() if end.real is not None]
+        texts = (first.prompt, last.prompt, self.guide, self.negative_prompt)
+        prompts = check_prompts(*texts, self.frames, may_be_empty)
         _check_no_files({"prompt_a": prompts.first, "prompt_b": prompts.last})
         return prompts
 
@@ -199,25 +205,31 @@ class InterpolationSpec:
 
         return check_seed(self.seed)
 
+    def real_ends(self) -> RealEnds | None:
+        """How real images are at the ends; None means that there are none.
+
+        Raises:
+            ArgumentError: a wrong value, or latents beside the images, which decide the noise.
+        """
+        if all(keyframe.real is None for keyframe in self.keyframes):
+            return None
+        if self.latents is not None:
+            raise ArgumentError("latents and real images both say what the frames start from; leave latents out")
+        real = RealEnds(**{name: self.stock[name] for name in _OF_REAL_ENDS if name in self.stock})
+        if real.keep_ends == "file" and self.output_type == "latent":
+            raise ArgumentError('keep_ends="file" needs images, got output_type="latent"; use keep_ends="vae"')
+        return real
+
+    def stock_arguments(self) -> dict[str, Any]:
+        """`stock` without what is of real images."""
+        own = () if self.real_ends() is None else _OF_REAL_ENDS
+        return {name: value for name, value in self.stock.items() if name not in own}
+
     def stock_call(self) -> dict[str, Any]:
         """Arguments of the stock call that do not depend on the frames."""
         named = {name: getattr(self, name) for name in ("num_inference_steps", "guidance_scale")}
         sizes = {name: getattr(self, name) for name in ("height", "width") if getattr(self, name) is not None}
-        return {**self.stock, **named, **sizes}
-
-
-def _keyframes(given: Any) -> tuple[Keyframe, ...]:
-    """Keyframes as a tuple.
-
-    Raises:
-        PromptError: a value that is no `Keyframe`.
-    """
-    several = _texts(given)
-    keyframes: tuple[Any, ...] = several if isinstance(several, tuple) else (given,)
-    for keyframe in keyframes:
-        if not isinstance(keyframe, Keyframe):
-            raise PromptError(f'a keyframe must be a Keyframe, got {keyframe!r}; for example Keyframe("a red sphere")')
-    return keyframes
+        return {**self.stock_arguments(), **named, **sizes}
 
 
 def _check_no_files(prompts: dict[str, str]) -> None:

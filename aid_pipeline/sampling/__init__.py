@@ -2,7 +2,8 @@
 
 `denoising` samples frames by calls that `stock_arguments` checks and `stock_call` makes, with `embedding_handover` in
 place of encoding; `scheduler_steps` counts what a scheduler does, `scheduler_noise` draws what it adds, `step_callback`
-is the user's own between steps, `inversion` finds the noise of an image, `prompt_switch` is the baseline that changes
-the prompt half way. A scheduler's or a pipeline's ways of calling belong here; how attention runs inside a denoiser call does not. Imports `attention`,
-`conditioning`, `families`, `config`, `io`, `keyframes` and `errors`.
+is the user's own between steps, `inversion` finds the noise of an image that `pinned_ends` hold on to, `prompt_switch`
+is the baseline that changes the prompt half way. A scheduler's or a pipeline's ways of calling belong here; how
+attention runs inside a denoiser call does not. Imports `attention`, `conditioning`, `families`, `config`, `io`,
+`keyframes` and `errors`.
 """

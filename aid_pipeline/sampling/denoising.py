@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from ..config import AIDConfig
 from ..errors import AIDError, ArgumentError
 from ..families import find_denoiser, find_family
 from .embedding_handover import stub_embeddings
+from .pinned_ends import PinnedEnds
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
@@ -68,6 +70,7 @@ class Denoising:
         chunk: rows per denoiser call, or "auto".
         call: arguments of the stock call, without what depends on the frames.
         output_type: "pil", "pt", "np" or "latent".
+        pins: real images at the ends, if any.
     """
 
     pipe: Any
@@ -79,6 +82,7 @@ class Denoising:
     chunk: int | str
     call: dict[str, Any]
     output_type: str
+    pins: PinnedEnds | None = None
 
     def sample(
         self, coefficients: tuple[float, ...], progress: Progress | None = None, cache: EndpointCache | None = None
@@ -107,7 +111,7 @@ class Denoising:
             cache.filled = True
         black = getattr(output, "nsfw_content_detected", None) or []
         return SampledFrames(
-            images=output.images,
+            images=output.images if self.pins is None else self.pins.with_files(output.images, coefficients),
             denoise=monitor.ended - monitor.started,
             decode=time.perf_counter() - monitor.ended,
             report=run.report,
@@ -142,8 +146,12 @@ class _SamplingRun:
         self._family = find_family(denoising.pipe)
         self._noise = FrameNoise(coefficients, denoising.seeds, denoising.latents)
         self._noise.install(self.pipe)
+        if denoising.pins is not None:
+            self.pipe.scheduler = copy.deepcopy(denoising.pins.scheduler)
         if getattr(self.pipe, "scheduler", None) is not None:
             share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
+        if denoising.pins is not None:
+            denoising.pins.install(self.pipe, coefficients)
         self.monitor = CallMonitor(self._interpolating, progress)
         self.monitor.install(self.pipe, denoising.pipe)
         self._switch = None

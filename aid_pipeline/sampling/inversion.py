@@ -20,13 +20,13 @@ from ..conditioning.latents import FrameNoise
 from ..errors import InversionError
 from ..io.image_files import fitted
 from ..io.weights import weights_digests
-from ..keyframes import Inversion
+from ..keyframes import PATHS, Inversion
 from .stock_arguments import stock_parameters
 from .stock_call import private_copy
 
 logger = logging.getLogger(__name__)
 
-PATHS = ("inverted", "noised")
+ITERATIONS = 3  # denoiser calls for each step, where nobody says how many
 PARTIAL = ("denoising_start", "denoising_end")  # stock arguments that leave steps out
 # of the reversed call: no guidance, which an inversion cannot follow
 _UNGUIDED = {"guidance_scale": 1.0, "true_cfg_scale": 1.0, "output_type": "latent", "return_dict": True}
@@ -115,7 +115,7 @@ def invert_image(
         latents = steps.trajectory()
     return Inversion(
         image=start.image,
-        latents=latents.cpu(),
+        latents=latents.cpu().contiguous(),  # a decoder's last bits depend on the layout
         prompt=prompt,
         path=path,
         psnr=start.psnr,
