@@ -159,6 +159,7 @@ def sample_sequence(
         not_finite=sampled.not_finite,
         flagged=sampled.flagged,
         latents=spec.latents,
+        end_images={} if denoising.pins is None else denoising.pins.images(),
     )
     for fault in sequence.faults:
         warnings.warn(fault, FrameWarning, stacklevel=3)

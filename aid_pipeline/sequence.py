@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import OutputFolderError
 from .io.formats import Formats
-from .io.provenance import FORMAT
+from .io.provenance import FORMAT, FORMAT_WITH_IMAGES
 from .io.saving import save_frames
 
 
@@ -30,6 +30,7 @@ class Sequence:
         not_finite: numbers of frames that hold NaN or infinity, counted from 0.
         flagged: numbers of frames that the pipeline's safety checker blacked out.
         latents: the latents that were given, if any.
+        end_images: real images at the ends, "real_a" and "real_b", at the size of the frames.
     """
 
     images: Any
@@ -40,6 +41,7 @@ class Sequence:
     not_finite: tuple[int, ...] = ()
     flagged: tuple[int, ...] = ()
     latents: Tensor | None = field(default=None)
+    end_images: dict[str, Image.Image] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.coefficients)
@@ -83,7 +85,7 @@ class Sequence:
     def document(self) -> dict[str, Any]:
         """What `sequence.json` holds, besides the files."""
         return {
-            "format": FORMAT,
+            "format": FORMAT_WITH_IMAGES if self.end_images else FORMAT,
             **self.settings,
             "coefficients": list(self.coefficients),
             "implementations": self.report.splitlines(),
@@ -118,7 +120,8 @@ class Sequence:
             OutputFolderError: the folder holds something else or cannot be written to, latents instead of images,
                 or a video that was asked for without the extra.
         """
-        return save_frames(self.pil_images(), self.document(), folder, Formats(gif, webp, video, fps), self.latents)
+        formats = Formats(gif, webp, video, fps)
+        return save_frames(self.pil_images(), self.document(), folder, formats, self.latents, self.end_images)
 
 
 FrameSequence = Sequence  # inside the package, where `Sequence` is that of `collections.abc`

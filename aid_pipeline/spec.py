@@ -29,7 +29,7 @@ DEFAULT_GUIDANCE = 5.0
 LARGEST = 10**300  # of a number that is an argument; above, a float is infinite
 MOST_STEPS = 10_000  # schedulers list all of them before the first
 # arguments of `interpolate` or of the class beside its fields; the stock call is not given them
-NOT_STOCK = ("pipe", "prompt_a", "prompt_b", "progress", "keyframes", "stock")
+NOT_STOCK = ("pipe", "prompt_a", "prompt_b", "real_a", "real_b", "progress", "keyframes", "stock")
 _OF_REAL_ENDS = tuple(entry.name for entry in fields(RealEnds))  # given as stock arguments, if there are such ends
 SIZE_DIVISOR = 8  # of height and width, in pixels; every stock call asks that, some models more
 
@@ -151,6 +151,7 @@ class InterpolationSpec:
         """The specification of the "arguments" and "config" of a `sequence.json`.
 
         Args:
+            arguments: with images in place of their files' names.
             latents: the tensor of the file that "latents" names.
 
         Raises:
@@ -164,7 +165,8 @@ class InterpolationSpec:
         if isinstance(values.get("select"), dict):
             values["select"] = Selection.from_json(values["select"])
         values |= {"config": AIDConfig(**config), "latents": latents}
-        return cls.between(values.pop("prompt_a"), values.pop("prompt_b"), **values)
+        ends = [Keyframe(values.pop(f"prompt_{end}"), values.pop(f"real_{end}", None)) for end in "ab"]
+        return cls.between(*ends, **values)
 
     def to_json(self) -> dict[str, Any]:
         """The "arguments", "unrecorded" and "config" of a `sequence.json`; "unrecorded" names what JSON cannot hold."""
@@ -175,13 +177,16 @@ class InterpolationSpec:
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `interpolate` by name, stock ones too; the latents as the name of their file."""
+        from .io.end_images import REAL_IMAGES, recorded_image
         from .io.provenance import LATENTS_FILE
 
+        ends = zip(REAL_IMAGES, self.keyframes, strict=True)
+        real = {name: recorded_image(name, end.real) for name, end in ends if end.real is not None}
         first, last = self.keyframes
         values = {name: getattr(self, name) for name in self.names() if name != "config"}
         values["frames"] = int(self.frames)  # what is recorded is asked for, whoever reads it
         values["latents"] = None if self.latents is None else LATENTS_FILE
-        return {"prompt_a": first.prompt, "prompt_b": last.prompt, **values, **self.stock}
+        return {"prompt_a": first.prompt, "prompt_b": last.prompt, **real, **values, **self.stock}
 
     def frame_coefficients(self) -> tuple[float, ...]:
         """t of every frame, before any selection."""
@@ -190,13 +195,14 @@ class InterpolationSpec:
     def prompts(self) -> Prompts:
         """The texts of all frames."""
         from .conditioning.prompts import check_prompts
+        from .io.image_files import check_no_files
 
         first, last = self.keyframes
         ends = {"prompt_a": first, "prompt_b": last}
         may_be_empty = [name for name, end in ends.items() if end.real is not None]
         texts = (first.prompt, last.prompt, self.guide, self.negative_prompt)
         prompts = check_prompts(*texts, self.frames, may_be_empty)
-        _check_no_files({"prompt_a": prompts.first, "prompt_b": prompts.last})
+        check_no_files({"prompt_a": prompts.first, "prompt_b": prompts.last})
         return prompts
 
     def seeds(self) -> tuple[int, int]:
@@ -230,15 +236,6 @@ class InterpolationSpec:
         named = {name: getattr(self, name) for name in ("num_inference_steps", "guidance_scale")}
         sizes = {name: getattr(self, name) for name in ("height", "width") if getattr(self, name) is not None}
         return {**self.stock_arguments(), **named, **sizes}
-
-
-def _check_no_files(prompts: dict[str, str]) -> None:
-    """Raise PromptError for a prompt that is the name of a file, which a text encoder would read as a word."""
-    from .io.image_files import names_image_file
-
-    for name, text in prompts.items():
-        if names_image_file(text):
-            raise PromptError(f"{name} is the name of a file, {text!r}; describe in words what the frame shows")
 
 
 def _check_single(name: str, value: Any) -> None:

@@ -14,7 +14,7 @@ FINISHED = "sequence.json"  # written last: where it is, all other files are
 UNFINISHED = ".aid-unfinished.json"  # there from before the first step until `sequence.json` is
 MOVING = ("sequence.mp4", "sequence.gif", "sequence.webp")
 FRAME = re.compile(r"\d{3,}\.png")
-_OURS = re.compile(r"(\d{3,}\.png|sequence\.(png|mp4|gif|webp|json)|latents\.safetensors)")
+_OURS = re.compile(r"(\d{3,}\.png|sequence\.(png|mp4|gif|webp|json)|latents\.safetensors|real_[ab]\.png)")
 
 
 class OutputFolder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def save_frames(
     folder: str | Path | OutputFolder,
     formats: Formats,
     latents: Tensor | None = None,
+    end_images: Mapping[str, Image.Image] | None = None,
 ) -> Path:
     """Write a sequence's files.
 
@@ -35,6 +37,7 @@ def save_frames(
         folder: where to; it may be one that was claimed before the first step.
         formats: moving images to write.
         latents: noise that was given for the sequence.
+        end_images: real images at its ends, by the names of their files without ".png".
 
     Returns:
         The folder.
@@ -58,6 +61,8 @@ def save_frames(
         write("sequence.png", png_bytes(strip(images)))
         for name in moving:
             write(name, moving_bytes(images, _kind(name), formats.fps))
+        for name, image in (end_images or {}).items():
+            write(f"{name}.png", png_bytes(image))
         if latents is not None:
             from safetensors.torch import save
 

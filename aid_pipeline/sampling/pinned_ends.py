@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..conditioning.latents import slerp
 from ..errors import InversionError
+from ..io.end_images import REAL_IMAGES
 from ..io.image_files import opened_image
 from ..io.weights import changed_weights, weights_digests
 from ..keyframes import Inversion, Keyframe, RealEnds
@@ -51,6 +52,11 @@ class PinnedEnds:
         run = _PinnedRun(self, coefficients)
         pipe.prepare_latents = run.start(pipe.prepare_latents)
         pipe.scheduler.step = run.step(pipe.scheduler.step)
+
+    def images(self) -> dict[str, Image.Image]:
+        """The images at the size of the frames, by the names of their files without ".png"."""
+        ends = zip(REAL_IMAGES, (self.first, self.last), strict=True)
+        return {name: end.image for name, end in ends if end is not None}
 
     def with_files(self, images: Any, coefficients: Sequence[float]) -> Any:
         """The frames with the images themselves at their ends, if that was asked for."""
