@@ -105,7 +105,10 @@ def interpolate(context: typer.Context, options: Any) -> None:
             _refuse_beside_from(context)
             request, formats = read_request(options.again)
         elif any(prompt is None and real is None for prompt, real in _ends(options)):
-            raise ArgumentError('give two prompts, such as aid interpolate "a red sphere" "a blue cube" --out DIR')
+            raise ArgumentError(
+                'give two prompts, such as aid interpolate "a red sphere" "a blue cube" --out DIR, or images as '
+                "--real-a and --real-b"
+            )
         else:
             latents = None if options.latents is None else str(options.latents.resolve())
             request = Request(_spec(options), options.model, options.revision, options.device, options.dtype, latents)

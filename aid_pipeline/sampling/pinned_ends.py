@@ -20,7 +20,7 @@ from torch import Tensor
 from ..conditioning.latents import slerp
 from ..errors import InversionError
 from ..io.end_images import REAL_IMAGES
-from ..io.image_files import opened_image
+from ..io.image_files import fitted, opened_image
 from ..io.weights import changed_weights, weights_digests
 from ..keyframes import Inversion, Keyframe, RealEnds
 from .inversion import ITERATIONS, invert_image, scheduler_for
@@ -190,8 +190,9 @@ def _identity(scheduler: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _like(image: Image.Image, images: Any) -> Any:
-    """An image in the form of the frames."""
+    """An image in the form and the size of the frames, which some pipelines resize after decoding."""
     if isinstance(images, list):
-        return image
-    array = np.asarray(image, dtype=np.float32) / 255
+        return fitted(image, *images[0].size)
+    height, width = images.shape[-2:] if isinstance(images, Tensor) else images.shape[1:3]
+    array = np.asarray(fitted(image, width, height), dtype=np.float32) / 255
     return torch.from_numpy(array).permute(2, 0, 1).to(images) if isinstance(images, Tensor) else array
