@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .errors import AIDError, FrameWarning
     from .interpolation import interpolate
     from .inversion import invert
-    from .keyframes import Inversion
+    from .keyframes import Inversion, Keyframe
     from .models import load_model
     from .selection import Selection
     from .sequence import Sequence
@@ -38,6 +38,7 @@ __all__ = [
     "FrameWarning",
     "Frames",
     "Inversion",
+    "Keyframe",
     "Selection",
     "Sequence",
     "aid",
@@ -55,6 +56,7 @@ _HOMES = {
     "FrameWarning": "errors",
     "Frames": "attention.frames",
     "Inversion": "keyframes",
+    "Keyframe": "keyframes",
     "Selection": "selection",
     "Sequence": "sequence",
     "aid": "attention.apply",

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -25,8 +26,10 @@ from .config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
 from .errors import BusyError, FrameWarning
 from .families import check_encoder, check_images, find_denoiser, rows_per_frame
 from .io.provenance import settings
+from .keyframes import Keyframe
 from .metrics.distances import distance
 from .sampling.denoising import Denoising
+from .sampling.pinned_ends import pinned_ends
 from .sampling.stock_arguments import (
     check_image_prompts,
     check_size,
@@ -43,8 +46,8 @@ from .spec import DEFAULT_FRAMES, InterpolationSpec
 
 def interpolate(
     pipe: Any,
-    prompt_a: str,
-    prompt_b: str,
+    prompt_a: str | Keyframe,
+    prompt_b: str | Keyframe,
     frames: int = DEFAULT_FRAMES,
     config: AIDConfig | None = None,
     guide: str | SequenceOf[str] | None = None,
@@ -72,7 +75,7 @@ def interpolate(
         pipe: a pipeline for images with `encode_prompt`, whose text reaches the denoiser as embeddings of each prompt;
             or one for videos, whose frames here are clips: the first and the last what it alone generates, each
             interior one a clip between them.
-        prompt_a, prompt_b: what the first and the last frame show.
+        prompt_a, prompt_b: what the first and the last frame show: a text, or a `Keyframe` with a real image.
         frames: m >= 2, both endpoints included; by default as many as there are numbers in `coefficients`, else 7.
         config: how to interpolate; None means `AIDConfig()`.
         guide: text of the interior frames (PAID, section 6): one prompt, or one per interior frame.
@@ -85,7 +88,9 @@ def interpolate(
         select: choose the coefficients by what the frames look like: "dynamic", "bayes" or a `Selection`
             (appendices D and F). "dynamic" denoises half as many frames again.
         progress: called with (steps done, steps in all).
-        stock: anything else the stock call takes (`image`, `strength`, `cross_attention_kwargs`, ...).
+        stock: anything else the stock call takes (`image`, `strength`, `cross_attention_kwargs`, ...). With real images
+            at the ends also `keep_ends` ("vae" or "file"), `path` ("inverted" or "noised"), and `strength` is the share
+            of the steps that interior frames are denoised for.
 
     Returns:
         A `Sequence`. Its frames' faults are also warned of (`FrameWarning`).
@@ -132,6 +137,7 @@ def sample_sequence(
         AIDError: as `interpolate`, of what depends on the pipeline.
     """
     began = time.perf_counter()
+    spec = _without_guidance(pipe, spec)
     t = spec.frame_coefficients()
     denoising = prepare(pipe, spec)
     measure = None if spec.select is None else distance(spec.select.distance)
@@ -156,6 +162,7 @@ def sample_sequence(
         not_finite=sampled.not_finite,
         flagged=sampled.flagged,
         latents=spec.latents,
+        end_images={} if denoising.pins is None else denoising.pins.images(),
     )
     for fault in sequence.faults:
         warnings.warn(fault, FrameWarning, stacklevel=3)
@@ -168,7 +175,12 @@ def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
     Raises:
         AIDError: as `interpolate`, of what depends on the pipeline.
     """
+    spec = _without_guidance(pipe, spec)
     _check_pipeline(pipe, spec)
+    real, pins = spec.real_ends(), None
+    if real is not None:
+        with exclusive(find_denoiser(pipe)):
+            pins = pinned_ends(pipe, spec.keyframes, real, spec.stock_call(), spec.seeds()[0])
     return Denoising(
         pipe=pipe,
         config=spec.config,
@@ -179,7 +191,17 @@ def prepare(pipe: Any, spec: InterpolationSpec) -> Denoising:
         chunk=spec.chunk,
         call=with_clip_length(pipe, spec.stock_call()),
         output_type=spec.output_type,
+        pins=pins,
     )
+
+
+def _without_guidance(pipe: Any, spec: InterpolationSpec) -> InterpolationSpec:
+    """Guidance off where there is nothing to guide with: real images, no text, and so two equal predictions."""
+    prompts = (*(keyframe.prompt for keyframe in spec.keyframes), spec.guide, spec.negative_prompt)
+    if spec.real_ends() is None or any(prompts):
+        return spec
+    check_encoder(pipe)
+    return replace(spec, guidance_scale=1.0) if rows_per_frame(pipe, spec.guidance_scale) > 1 else spec
 
 
 def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBucket]]) -> list[dict[str, Any]]:
@@ -190,8 +212,9 @@ def _by_layer(used: Mapping[CallBucket, Choice], calls: Mapping[str, list[CallBu
 
 def _check_pipeline(pipe: Any, spec: InterpolationSpec) -> None:
     """Check what depends on the pipeline."""
-    warn_if_prompts_equal(spec.prompts())
-    denoiser, stock = find_denoiser(pipe), with_clip_length(pipe, dict(spec.stock))
+    if spec.real_ends() is None:
+        warn_if_prompts_equal(spec.prompts())
+    denoiser, stock = find_denoiser(pipe), with_clip_length(pipe, spec.stock_arguments())
     check_encoder(pipe)
     check_stock_arguments(pipe, stock, list(inspect.signature(interpolate).parameters))
     binned = "use_resolution_binning" in stock_parameters(pipe) and stock.get("use_resolution_binning", True)

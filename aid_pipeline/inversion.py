@@ -10,10 +10,13 @@ from .families import find_denoiser
 from .interpolation import exclusive
 from .io.image_files import opened_image
 from .keyframes import Inversion
-from .sampling.inversion import check_inversion, invert_image, scheduler_for
+from .sampling.inversion import ITERATIONS, check_inversion, invert_image, scheduler_for
+from .spec import InterpolationSpec
 
 if TYPE_CHECKING:
     from PIL import Image
+
+FIRST_SEED = InterpolationSpec.seed if isinstance(InterpolationSpec.seed, int) else InterpolationSpec.seed[0]
 
 
 def invert(
@@ -23,12 +26,12 @@ def invert(
     num_inference_steps: int = DEFAULT_STEPS,
     *,
     path: Literal["inverted", "noised"] = "inverted",
-    iterations: int = 3,
-    seed: int = 0,
+    iterations: int = ITERATIONS,
+    seed: int = FIRST_SEED,
     strict: bool = False,
     **stock: Any,
 ) -> Inversion:
-    """An image's latents at every step of a sequence on this pipeline.
+    """An image's latents at every step of a sequence on this pipeline: `Keyframe(prompt, real=invert(pipe, image))`.
 
     The image is cropped around its centre and resized to the size of the frames. A scheduler whose steps cannot be
     inverted (noise, history, clipped values) is replaced by DDIM or Euler of its configuration, which the log says.

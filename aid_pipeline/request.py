@@ -188,12 +188,14 @@ def read_latents(path: str | Path) -> Any:
 
 
 def _request(document: dict[str, Any], path: Path) -> Request:
-    from .io.provenance import FORMAT
+    from .io.end_images import read_recorded
+    from .io.provenance import FORMAT, FORMAT_WITH_IMAGES
 
     model, arguments = document["model"], dict(document["arguments"])
-    if document["format"] != FORMAT:
+    if document["format"] not in (FORMAT, FORMAT_WITH_IMAGES):
+        known = f"{FORMAT} and {FORMAT_WITH_IMAGES}"
         raise ArgumentError(
-            f"{path} has format {document['format']}, this version reads {FORMAT}; use a newer aid-kernels"
+            f"{path} has format {document['format']}, this version reads {known}; use a newer aid-kernels"
         )
     lost = [name for name in document["unrecorded"] if name != "select"]
     lost += ["LoRA adapters"] if model["adapters"] else []
@@ -213,6 +215,7 @@ def _request(document: dict[str, Any], path: Path) -> Request:
     arguments |= {"coefficients": document["coefficients"], "chunk": document["chunk_used"]}
     if arguments.get("select") is not None:
         arguments |= _selected_before(document)
+    arguments |= read_recorded(arguments, path.parent)
     latents = None if arguments.get("latents") is None else str(path.parent / arguments["latents"])
     expected = {name: document[name] for name in ("model", "versions", "machine")}
     for name in ("fingerprint", "pipeline"):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import OutputFolderError
 from .io.formats import Formats
-from .io.provenance import FORMAT
+from .io.provenance import FORMAT, FORMAT_WITH_IMAGES
 from .io.saving import save_frames
 
 
@@ -31,6 +31,7 @@ class Sequence:
         not_finite: numbers of frames that hold NaN or infinity, counted from 0.
         flagged: numbers of frames that the pipeline's safety checker blacked out.
         latents: the latents that were given, if any.
+        end_images: real images at the ends, "real_a" and "real_b", at the size of the frames.
     """
 
     images: Any
@@ -41,6 +42,7 @@ class Sequence:
     not_finite: tuple[int, ...] = ()
     flagged: tuple[int, ...] = ()
     latents: Tensor | None = field(default=None)
+    end_images: dict[str, Image.Image] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.coefficients)
@@ -106,7 +108,7 @@ class Sequence:
     def document(self) -> dict[str, Any]:
         """What `sequence.json` holds, besides the files."""
         return {
-            "format": FORMAT,
+            "format": FORMAT_WITH_IMAGES if self.end_images else FORMAT,
             **self.settings,
             **({} if self.clip_length is None else {"clip_length": self.clip_length}),
             "coefficients": list(self.coefficients),
@@ -147,7 +149,7 @@ class Sequence:
                 or a video that was asked for without the extra.
         """
         formats = Formats(gif, webp, video, fps, webm)
-        return save_frames(self.pil_frames(), self.document(), folder, formats, self.latents)
+        return save_frames(self.pil_frames(), self.document(), folder, formats, self.latents, self.end_images)
 
 
 FrameSequence = Sequence  # inside the package, where `Sequence` is that of `collections.abc`

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from .coefficients import BetaPrior, frame_coefficients, given_coefficients
 from .config import DEFAULT_GUIDANCE, DEFAULT_STEPS, AIDConfig
 from .errors import ArgumentError, ConfigError, PromptError
-from .keyframes import Keyframe
+from .keyframes import Keyframe, RealEnds, as_keyframe, as_keyframes
 from .selection.settings import Selection, as_selection
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ DEFAULT_FRAMES = _DefaultCount(7)  # or as many as there are coefficients
 LARGEST = 10**300  # of a number that is an argument; above, a float is infinite
 MOST_STEPS = 10_000  # schedulers list all of them before the first
 # arguments of `interpolate` or of the class beside its fields; the stock call is not given them
-NOT_STOCK = ("pipe", "prompt_a", "prompt_b", "progress", "keyframes", "stock")
+NOT_STOCK = ("pipe", "prompt_a", "prompt_b", "real_a", "real_b", "progress", "keyframes", "stock")
+_OF_REAL_ENDS = tuple(entry.name for entry in fields(RealEnds))  # given as stock arguments, if there are such ends
 SIZE_DIVISOR = 8  # of height and width, in pixels; every stock call asks that, some models more
 
 
@@ -104,6 +105,7 @@ class InterpolationSpec:
         self.frame_coefficients()
         self.prompts()
         self.seeds()
+        self.real_ends()
         check_latents(self.latents, self.frames)
         if self.select is not None:
             image = self.stock.get("image")
@@ -115,7 +117,7 @@ class InterpolationSpec:
 
     def _normalise(self) -> None:
         values = {
-            "keyframes": _keyframes(self.keyframes),
+            "keyframes": as_keyframes(self.keyframes),
             "config": AIDConfig() if self.config is None else self.config,
             "guide": _texts(self.guide),
             "negative_prompt": _texts(self.negative_prompt),
@@ -131,10 +133,11 @@ class InterpolationSpec:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def between(cls, prompt_a: str, prompt_b: str, **arguments: Any) -> Self:
-        """The specification with two prompts and the other arguments of `interpolate`, stock ones too, by name."""
+    def between(cls, prompt_a: str | Keyframe, prompt_b: str | Keyframe, **arguments: Any) -> Self:
+        """The specification with two prompts or keyframes and the other arguments of `interpolate`, by name."""
         own = {name: arguments.pop(name) for name in cls.names() if name in arguments}
-        return cls(keyframes=(Keyframe(prompt_a), Keyframe(prompt_b)), **own, stock=arguments)
+        ends = as_keyframe("prompt_a", prompt_a), as_keyframe("prompt_b", prompt_b)
+        return cls(keyframes=ends, **own, stock=arguments)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -146,6 +149,7 @@ class InterpolationSpec:
         """The specification of the "arguments" and "config" of a `sequence.json`.
 
         Args:
+            arguments: with images in place of their files' names.
             latents: the tensor of the file that "latents" names.
 
         Raises:
@@ -159,7 +163,8 @@ class InterpolationSpec:
         if isinstance(values.get("select"), dict):
             values["select"] = Selection.from_json(values["select"])
         values |= {"config": AIDConfig(**config), "latents": latents}
-        return cls.between(values.pop("prompt_a"), values.pop("prompt_b"), **values)
+        ends = [Keyframe(values.pop(f"prompt_{end}"), values.pop(f"real_{end}", None)) for end in "ab"]
+        return cls.between(*ends, **values)
 
     def to_json(self) -> dict[str, Any]:
         """The "arguments", "unrecorded" and "config" of a `sequence.json`; "unrecorded" names what JSON cannot hold."""
@@ -170,13 +175,16 @@ class InterpolationSpec:
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `interpolate` by name, stock ones too; the latents as the name of their file."""
+        from .io.end_images import REAL_IMAGES, recorded_image
         from .io.provenance import LATENTS_FILE
 
+        ends = zip(REAL_IMAGES, self.keyframes, strict=True)
+        real = {name: recorded_image(name, end.real) for name, end in ends if end.real is not None}
         first, last = self.keyframes
         values = {name: getattr(self, name) for name in self.names() if name != "config"}
         values["frames"] = int(self.frames)  # what is recorded is asked for, whoever reads it
         values["latents"] = None if self.latents is None else LATENTS_FILE
-        return {"prompt_a": first.prompt, "prompt_b": last.prompt, **values, **self.stock}
+        return {"prompt_a": first.prompt, "prompt_b": last.prompt, **real, **values, **self.stock}
 
     def frame_coefficients(self) -> tuple[float, ...]:
         """t of every frame, before any selection."""
@@ -185,10 +193,14 @@ class InterpolationSpec:
     def prompts(self) -> Prompts:
         """The texts of all frames."""
         from .conditioning.prompts import check_prompts
+        from .io.image_files import check_no_files
 
         first, last = self.keyframes
-        prompts = check_prompts(first.prompt, last.prompt, self.guide, self.negative_prompt, self.frames)
-        _check_no_files({"prompt_a": prompts.first, "prompt_b": prompts.last})
+        ends = {"prompt_a": first, "prompt_b": last}
+        may_be_empty = [name for name, end in ends.items() if end.real is not None]
+        texts = (first.prompt, last.prompt, self.guide, self.negative_prompt)
+        prompts = check_prompts(*texts, self.frames, may_be_empty)
+        check_no_files({"prompt_a": prompts.first, "prompt_b": prompts.last})
         return prompts
 
     def seeds(self) -> tuple[int, int]:
@@ -197,34 +209,31 @@ class InterpolationSpec:
 
         return check_seed(self.seed)
 
+    def real_ends(self) -> RealEnds | None:
+        """How real images are at the ends; None means that there are none.
+
+        Raises:
+            ArgumentError: a wrong value, or latents beside the images, which decide the noise.
+        """
+        if all(keyframe.real is None for keyframe in self.keyframes):
+            return None
+        if self.latents is not None:
+            raise ArgumentError("latents and real images both say what the frames start from; leave latents out")
+        real = RealEnds(**{name: self.stock[name] for name in _OF_REAL_ENDS if name in self.stock})
+        if real.keep_ends == "file" and self.output_type == "latent":
+            raise ArgumentError('keep_ends="file" needs images, got output_type="latent"; use keep_ends="vae"')
+        return real
+
+    def stock_arguments(self) -> dict[str, Any]:
+        """`stock` without what is of real images."""
+        own = () if self.real_ends() is None else _OF_REAL_ENDS
+        return {name: value for name, value in self.stock.items() if name not in own}
+
     def stock_call(self) -> dict[str, Any]:
         """Arguments of the stock call that do not depend on the frames."""
         named = {name: getattr(self, name) for name in ("num_inference_steps", "guidance_scale")}
         sizes = {name: getattr(self, name) for name in ("height", "width") if getattr(self, name) is not None}
-        return {**self.stock, **named, **sizes}
-
-
-def _keyframes(given: Any) -> tuple[Keyframe, ...]:
-    """Keyframes as a tuple.
-
-    Raises:
-        PromptError: a value that is no `Keyframe`.
-    """
-    several = _texts(given)
-    keyframes: tuple[Any, ...] = several if isinstance(several, tuple) else (given,)
-    for keyframe in keyframes:
-        if not isinstance(keyframe, Keyframe):
-            raise PromptError(f'a keyframe must be a Keyframe, got {keyframe!r}; for example Keyframe("a red sphere")')
-    return keyframes
-
-
-def _check_no_files(prompts: dict[str, str]) -> None:
-    """Raise PromptError for a prompt that is the name of a file, which a text encoder would read as a word."""
-    from .io.image_files import names_image_file
-
-    for name, text in prompts.items():
-        if names_image_file(text):
-            raise PromptError(f"{name} is the name of a file, {text!r}; describe in words what the frame shows")
+        return {**self.stock_arguments(), **named, **sizes}
 
 
 def _check_single(name: str, value: Any) -> None:

@@ -78,7 +78,7 @@ def _sample(request: Request, folder: OutputFolder, formats: Formats) -> FrameSe
                 bar.update(task, description="decoding and saving")
 
         sequence = request.sample(pipe, step)
-        save_frames(sequence.pil_frames(), sequence.document(), folder, formats, sequence.latents)
+        save_frames(sequence.pil_frames(), sequence.document(), folder, formats, sequence.latents, sequence.end_images)
         bar.update(task, description="done")
     return sequence
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import InversionError
 
 _SHAPE = (1, 4, 8, 8)  # of the tensors a scheduler is tried with; thresholding takes images alone
-_SPREAD = 5.0  # of their values, over any limit that samples are clipped to
+_SPREAD = 6.0  # of their values, over any limit that samples are clipped to
 _TOLERANCE = 1e-4  # of a float32 step, relative to the largest value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,14 +46,19 @@ def check_prompts(
     guide: str | Sequence[str] | None,
     negative_prompt: str | Sequence[str] | None,
     num_frames: int,
+    may_be_empty: Collection[str] = (),
 ) -> Prompts:
     """The four arguments of `interpolate` as `Prompts`.
+
+    Args:
+        may_be_empty: which of "prompt_a" and "prompt_b" may be, since an image says what is there.
 
     Raises:
         PromptError: an empty prompt, a value that is no text, a guide list of the wrong length, a guide for 2 frames.
     """
     for name, text in (("prompt_a", prompt_a), ("prompt_b", prompt_b)):
-        _check_text(name, text)
+        if text != "" or name not in may_be_empty:
+            _check_text(name, text)
     guides = None
     if guide is not None:
         interior = num_frames - 2

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from ..errors import ImageFileError
+from ..errors import ImageFileError, PromptError
 
 # what is read, by Pillow's names (MPO is a JPEG); its other readers start programs (EPS) or know no pixels (PDF)
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -102,6 +102,17 @@ def opened_image(image: Any) -> tuple[Image.Image, str]:
     if isinstance(image, str | Path):
         return read_image(image), str(image)
     raise ImageFileError(f"an image must be a file or a PIL image, got {image!r:.100}")
+
+
+def check_no_files(prompts: dict[str, str]) -> None:
+    """Raise PromptError for a prompt that is the name of a file, which a text encoder would read as a word."""
+    for name, text in prompts.items():
+        if names_image_file(text):
+            option = name.replace("prompt_", "--real-")
+            raise PromptError(
+                f"{name} is the name of a file, {text!r}; for an image as it is use {option} (in Python "
+                "Keyframe(real=...)), else describe in words what the frame shows"
+            )
 
 
 def names_image_file(text: str) -> bool:

@@ -17,7 +17,8 @@ FRAME = re.compile(r"\d{3,}\.png")
 CLIP = re.compile(r"\d{3,}")  # folder of the images of a clip
 CLIP_FRAME = re.compile(r"\d{3,}/\d{3,}\.png")
 _OURS = re.compile(
-    r"(\d{3,}(/\d{3,})?\.png|(\d{3,}|sequence)\.(mp4|webm|gif|webp)|sequence\.(png|json)|latents\.safetensors)"
+    r"(\d{3,}(/\d{3,})?\.png|(\d{3,}|sequence)\.(mp4|webm|gif|webp)|sequence\.(png|json)|latents\.safetensors"
+    r"|real_[ab]\.png)"
 )
 
 

@@ -13,7 +13,7 @@ from .machine import machine, versions
 from .weights import weights_digests
 
 LATENTS_FILE = "latents.safetensors"  # beside sequence.json, if latents were given
-FORMAT = 1  # of sequence.json; raised when an older reader would misunderstand a newer file
+FORMAT, FORMAT_WITH_IMAGES = 1, 2  # of sequence.json; raised when an older reader would misunderstand a newer file
 _SAMPLES, _SAMPLE_BYTES = 16, 1 << 16
 
 

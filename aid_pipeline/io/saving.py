@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ def save_frames(
     folder: str | Path | OutputFolder,
     formats: Formats,
     latents: Tensor | None = None,
+    end_images: Mapping[str, Image.Image] | None = None,
 ) -> Path:
     """Write a sequence's files.
 
@@ -38,6 +39,7 @@ def save_frames(
         folder: where to; it may be one that was claimed before the first step.
         formats: moving images to write.
         latents: noise that was given for the sequence.
+        end_images: real images at its ends, by the names of their files without ".png".
 
     Returns:
         The folder.
@@ -60,6 +62,8 @@ def save_frames(
         written: Callable[..., Iterator[File]] = clip_files if of_clips else _image_files
         for name, content in written(images, moving, formats.fps):
             write(name, content())
+        for name, image in (end_images or {}).items():
+            write(f"{name}.png", png_bytes(image))
         if latents is not None:
             from safetensors.torch import save
 

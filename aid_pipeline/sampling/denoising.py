@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ from .calling import call_stock, equal_noise
 from .clip_decoding import decode_each_clip
 from .clip_inputs import visual_inputs
 from .outputs import frames_of, images_of
+from .pinned_ends import PinnedEnds
 from .prompt_switch import PromptSwitch
 from .scheduler_noise import share_noise
 from .scheduler_steps import denoiser_steps
@@ -71,6 +73,7 @@ class Denoising:
         chunk: rows per denoiser call, or "auto".
         call: arguments of the stock call, without what depends on the frames.
         output_type: "pil", "pt", "np" or "latent".
+        pins: real images at the ends, if any.
     """
 
     pipe: Any
@@ -82,6 +85,7 @@ class Denoising:
     chunk: int | str
     call: dict[str, Any]
     output_type: str
+    pins: PinnedEnds | None = None
 
     def sample(
         self, coefficients: tuple[float, ...], progress: Progress | None = None, cache: EndpointCache | None = None
@@ -119,7 +123,7 @@ class Denoising:
             cache.filled = True
         black = getattr(output, "nsfw_content_detected", None) or []
         return SampledFrames(
-            images=images,
+            images=images if self.pins is None else self.pins.with_files(images, coefficients),
             denoise=monitor.ended - monitor.started,
             decode=time.perf_counter() - monitor.ended,
             report=run.report,
@@ -164,8 +168,12 @@ class _SamplingRun:
             # a pipeline with a clip among its inputs may put a decoded one beside it, so that stays where it is
             to_cpu = denoising.output_type in ("pil", "np") and not visual_inputs(denoising.call)
             decode_each_clip(self.pipe, denoising.pipe, to_cpu)
+        if denoising.pins is not None:
+            self.pipe.scheduler = copy.deepcopy(denoising.pins.scheduler)
         if getattr(self.pipe, "scheduler", None) is not None:
             share_noise(self.pipe.scheduler, len(coefficients), denoising.seeds[0])
+        if denoising.pins is not None:
+            denoising.pins.install(self.pipe, coefficients)
         self.monitor = CallMonitor(self._interpolating, progress)
         self.monitor.install(self.pipe, denoising.pipe)
         switches = denoising.config.mode == "denoising"

@@ -17,16 +17,16 @@ from ..conditioning.affine import affine_steps
 from ..conditioning.image_latents import encode_image
 from ..conditioning.inversion import ReversedSteps
 from ..conditioning.latents import FrameNoise
-from ..errors import InversionError
+from ..errors import AIDError, InversionError
 from ..io.image_files import fitted
 from ..io.weights import weights_digests
-from ..keyframes import Inversion
+from ..keyframes import PATHS, Inversion
 from .stock_arguments import stock_parameters
 from .stock_call import private_copy
 
 logger = logging.getLogger(__name__)
 
-PATHS = ("inverted", "noised")
+ITERATIONS = 3  # denoiser calls for each step, where nobody says how many
 PARTIAL = ("denoising_start", "denoising_end")  # stock arguments that leave steps out
 # of the reversed call: no guidance, which an inversion cannot follow
 _UNGUIDED = {"guidance_scale": 1.0, "true_cfg_scale": 1.0, "output_type": "latent", "return_dict": True}
@@ -95,7 +95,9 @@ def invert_image(
         ImageFileError: an image of quite another shape than the frames'.
     """
     if not FrameNoise.starts_from_noise(pipe):
-        raise InversionError(f"{type(pipe).__name__} starts from an image of its own; use one that starts from noise")
+        raise InversionError(
+            f"{type(pipe).__name__} starts from an image of its own, or prepares its latents in a way that is not known"
+        )
     partial = [argument for argument in PARTIAL if call.get(argument) is not None]
     if partial:
         raise InversionError(f"{partial[0]} leaves steps out, which an inversion needs; leave it out")
@@ -106,16 +108,15 @@ def invert_image(
     own.prepare_latents = start.prepare(own.prepare_latents)
     allowed = stock_parameters(pipe)
     arguments = {key: value for key, value in {**call, **_UNGUIDED, "prompt": prompt}.items() if key in allowed}
-    if path == "noised":
-        latents = _noised(own, start, arguments)
-    else:
-        steps = ReversedSteps(iterations)
-        steps.install(own.scheduler)
-        own(**arguments)
-        latents = steps.trajectory()
+    try:
+        latents = _noised(own, start, arguments) if path == "noised" else _inverted(own, iterations, arguments)
+    except (ValueError, TypeError) as error:
+        if start.psnr or isinstance(error, AIDError):  # the stock call began
+            raise
+        raise InversionError(f"{type(pipe).__name__} refuses the call: {error}") from error
     return Inversion(
         image=start.image,
-        latents=latents.cpu(),
+        latents=latents.cpu().contiguous(),  # a decoder's last bits depend on the layout
         prompt=prompt,
         path=path,
         psnr=start.psnr,
@@ -140,9 +141,22 @@ class _Start:
             several = isinstance(drawn, tuple)
             self.noise = (drawn[0] if several else drawn) / getattr(self._pipe.scheduler, "init_noise_sigma", 1.0)
             self.clean, self.psnr = encode_image(self._pipe, self.image, values["device"], values["dtype"])
+            if self.clean.shape != self.noise.shape:
+                raise InversionError(
+                    f"{type(self._pipe).__name__} draws latents {tuple(self.noise.shape[1:])} where its autoencoder "
+                    f"encodes an image as {tuple(self.clean.shape[1:])}; how it packs them is not known"
+                )
             return (self.clean, *drawn[1:]) if several else self.clean
 
         return prepare_latents
+
+
+def _inverted(pipe: Any, iterations: int, arguments: dict[str, Any]) -> Tensor:
+    """The latents by the stock call in reverse."""
+    steps = ReversedSteps(iterations)
+    steps.install(pipe.scheduler)
+    pipe(**arguments)
+    return steps.trajectory()
 
 
 class _Prepared(Exception):

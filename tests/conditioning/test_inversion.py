@@ -147,3 +147,15 @@ def test_a_photo_is_cropped_and_resized_to_the_frames(tmp_path):
 def test_wrong_arguments_are_named(wrong, error, said):
     with pytest.raises(error, match=said):
         invert(FAMILIES["sd1"].pipeline(), **{"image": image(), "prompt": "a", "num_inference_steps": 2} | wrong)
+
+
+def test_a_pipeline_with_another_scheduler_and_masked_text():
+    pipe = FAMILIES["pixart_sigma"].pipeline()
+    options = {"max_sequence_length": 24, "use_resolution_binning": False}
+    inverted = invert(pipe, image(), "a", 4, iterations=1, **SIZE, **options)
+    assert type(inverted.scheduler) is diffusers.DDIMScheduler
+    torch.testing.assert_close(
+        inverted.latents[-1:], encode_image(pipe, image(), "cpu", torch.float32)[0], rtol=0, atol=0
+    )
+    with pytest.raises(e.InversionError, match="PixArtSigmaPipeline refuses the call"):
+        invert(pipe, image(), "a", 2, height=17, width=16)
