@@ -131,7 +131,7 @@ def selection(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]
 
 def comparison(traced: Operations, measured: Path) -> Iterator[tuple[str, bytes]]:
     """The paper's methods side by side, and figures of three sequences, by the commands: results alone, likewise."""
-    short = ["--frames", "4", "--num-inference-steps", "2", "--device", "cpu"]
+    short = ["--frames", "4", "--num-inference-steps", "2", "--device", "cpu", "--dtype", "float32"]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         _command("compare", *PROMPTS, "--out", str(place / "compare"), "--seed", "0", *short)
