@@ -53,7 +53,7 @@ def test_what_it_is_for_is_served() -> None:
         ("query: not aligned", lambda: reasons(q=torch.zeros(3, 3, 37, 65, dtype=torch.bfloat16)[..., 1:])),
         ("key, bank_key: not aligned", lambda: reasons(k=torch.zeros(3, 3, 37, 68, dtype=torch.bfloat16)[..., :64])),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "reasons",
 )
 def test_each_reason_is_named_alone(told: str, found: Callable[[], list[str]]) -> None:
     (reason,) = found()
