@@ -193,7 +193,7 @@ class InterpolationSpec:
     def prompts(self) -> Prompts:
         """The texts of all frames."""
         from .conditioning.prompts import check_prompts
-        from .io.image_files import check_no_files
+        from .io.file_names import check_no_files
 
         first, last = self.keyframes
         ends = {"prompt_a": first, "prompt_b": last}

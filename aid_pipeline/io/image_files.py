@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from ..errors import ImageFileError, PromptError
+from ..errors import ImageFileError
 
 # what is read, by Pillow's names (MPO is a JPEG); its other readers start programs (EPS) or know no pixels (PDF)
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 LEAST_SIDE = 8  # pixels; below, nothing can be seen
 LEAST_KEPT = 0.1  # share of an image that a crop to the frames' shape must keep
-SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif")
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -102,27 +101,6 @@ def opened_image(image: Any) -> tuple[Image.Image, str]:
     if isinstance(image, str | Path):
         return read_image(image), str(image)
     raise ImageFileError(f"an image must be a file or a PIL image, got {image!r:.100}")
-
-
-def check_no_files(prompts: dict[str, str]) -> None:
-    """Raise PromptError for a prompt that is the name of a file, which a text encoder would read as a word."""
-    for name, text in prompts.items():
-        if names_image_file(text):
-            option = name.replace("prompt_", "--real-")
-            raise PromptError(
-                f"{name} is the name of a file, {text!r}; for an image as it is use {option} (in Python "
-                "Keyframe(real=...)), else describe in words what the frame shows"
-            )
-
-
-def names_image_file(text: str) -> bool:
-    """Whether a text that should describe an image is the name of an image's file, or of any file that is there."""
-    if text.strip().lower().endswith(SUFFIXES):
-        return True
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a null character
-        return False
 
 
 def _check(image: Image.Image, name: str | Path) -> None:

@@ -15,7 +15,7 @@ PLAN = InterpolationPlan.sequence([0.0, 0.3, 1.0])
     ("fields", "message"),
     [
         ({"plan": None}, "plan must be an InterpolationPlan"),
-        ({"prompt_embeds": EMBEDS[0]}, "frames, tokens, channels"),
+        ({"prompt_embeds": EMBEDS[0]}, "3 frames but prompt_embeds 4 rows"),
         ({"prompt_embeds": EMBEDS[:2]}, "3 frames but prompt_embeds 2 rows"),
         ({"prompt_embeds": lambda: EMBEDS[:2]}, "3 frames but prompt_embeds 2 rows"),
         ({"prompt_embeds": EMBEDS + torch.inf}, "NaN or infinity"),

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from aid_pipeline.errors import ImageFileError
-from aid_pipeline.io.image_files import as_rgb, fitted, names_image_file, read_image
+from aid_pipeline.io.file_names import names_image_file
+from aid_pipeline.io.image_files import as_rgb, fitted, read_image
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)  # wider than high, so that a missed rotation shows
