@@ -18,8 +18,9 @@ LOOP = MainLoop(420, 12, 2, 0, 2, 2, 2, 0)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in hopper.CASES if case.dtype == torch.float16], ids=str)
-def test_machine_code(case: Case) -> None:
+def test_machine_code(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     # in a process of its own: Triton's interpreter, which other tests use, changes the language for good
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         line = pool.apply(read, (case,))
     assert line.problem == ""
