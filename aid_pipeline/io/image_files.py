@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageFileError
+
+logger = logging.getLogger(__name__)
 
 # what is read, by Pillow's names (MPO is a JPEG); its other readers start programs (EPS) or know no pixels (PDF)
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -136,7 +139,8 @@ def _upright(image: Image.Image, name: str | Path) -> Image.Image:
 def _orientation(image: Image.Image) -> Image.Transpose | None:
     try:
         return _TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error):  # damaged EXIF says nothing
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
+        logger.warning("the image's EXIF is damaged, so it stays as it is stored, not turned: %s", error)
         return None
 
 
@@ -148,6 +152,6 @@ def _in_srgb(image: Image.Image) -> Image.Image:
             converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
             if converted is not None:
                 return converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass
+        except (ImageCms.PyCMSError, OSError, ValueError) as error:
+            logger.warning("the image's colour profile cannot be read, so its colours are taken as sRGB: %s", error)
     return image.convert("RGB")

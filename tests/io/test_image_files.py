@@ -206,3 +206,10 @@ def test_names_of_image_files(tmp_path, monkeypatch):
     (tmp_path / "a red sphere").write_bytes(b"")
     assert all(names_image_file(text) for text in ("cat.png", "~/Photos/IMG_1.HEIC", "a red sphere"))
     assert not any(names_image_file(text) for text in ("a cat", "a jpeg of a cat", "x" * 5000, "a\0b", "."))
+
+
+def test_a_profile_that_cannot_be_read_is_said(tmp_path, caplog):
+    path = tmp_path / "image.png"
+    path.write_bytes(png(COLOUR, icc_profile=b"no profile"))
+    assert np.array_equal(np.asarray(read_image(path)), PIXELS)
+    assert "colour profile" in caplog.text
